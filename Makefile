@@ -1,0 +1,60 @@
+# Every target does its own set-up: the first one run makes .venv from requirements.lock.
+# Needs Python 3.11 or newer and make. Settings:  PYTHON=python3.13  JSONL=events.jsonl  ARGS="-k name"
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+SOURCES := $(wildcard src tests bench examples)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench format lock clean
+
+help:  ## say what each target does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## events survive a killed worker, a lost database, rivals and failing handlers (JSONL=path for your own)
+	@$(RUN) holdfast demo $(if $(JSONL),--jsonl "$(JSONL)") $(ARGS)
+
+test: $(READY)  ## the whole suite on SQLite and on PostgreSQL, which it starts itself (ARGS="-k name" for a part)
+	@$(RUN) python -m pytest $(ARGS)
+
+check: $(READY)  ## everything CI checks besides the tests: format, lint, types, imports
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## publish, drain and latency on both stores, beside the raw SQL loop
+	@$(RUN) python bench/run.py --quick $(ARGS)
+
+format: $(READY)  ## lay out the code and repair what ruff can repair
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+lock: $(READY)  ## renew requirements.lock: the newest versions that pyproject.toml allows, with hashes
+	$(BIN)/python -m pip install --quiet --upgrade uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		pyproject.toml --output-file requirements.lock
+
+clean:  ## remove .venv, caches and built files
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so an interrupted set-up starts over.
+$(READY): pyproject.toml requirements.lock
+	@python=$$(for name in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+		"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done); \
+	if [ -z "$$python" ]; then \
+		echo "Holdfast needs Python 3.11 or newer; $(or $(PYTHON),python3) is $$($(or $(PYTHON),python3) --version 2>&1)." >&2; \
+		echo "Install one, or name it:  make PYTHON=/path/to/python3.12 ..." >&2; exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$($$python --version) (once)"; \
+	$$python -m venv --clear $(VENV) || { \
+		echo "Python's venv module is missing; on Debian and Ubuntu:  apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,426 @@
+"""`EventBus`: publish, subscribe, run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import warnings
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from holdfast.composing import compose, compose_item
+from holdfast.context import CURRENT
+from holdfast.errors import BusStateError, DuplicateSubscription, IdConflict, TransactionError, TransactionRequired
+from holdfast.event import Published
+from holdfast.live import Live
+from holdfast.options import BusOptions, from_environment
+from holdfast.stores.base import Appended
+from holdfast.subscription import Consumer, Handler, RetryPolicy, describe, make_consumer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime, timedelta
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+    from uuid import UUID
+
+    from holdfast.event import NewEvent
+    from holdfast.options import RequireTx
+
+logger = logging.getLogger("holdfast")
+
+H = TypeVar("H", bound=Handler)
+T = TypeVar("T")
+
+_NOT_GIVEN: Any = object()
+
+
+class EventBus:
+    """A durable event bus for asyncio programs.
+
+    Making one does no I/O. Publishing needs no more than that; to handle events, enter it (``async with bus``) or
+    `run` it as a worker.
+
+    Args:
+        dsn: ``postgresql://…``, ``sqlite:///file.db``, ``sqlite://`` (memory). Default: ``HOLDFAST_DSN``, else
+            ``sqlite:///holdfast.db``.
+        schema: Schema of the tables in PostgreSQL.
+        auto_migrate: Make or change the tables at the first use. SQLite always does.
+        spool: Takes events while the store is away: a directory, ``"memory"`` (not durable) or ``"off"``. Default:
+            a folder of this store under ``$XDG_STATE_HOME/holdfast``; off for a store in memory.
+        spool_limit: Bytes that the spool may take.
+        lease_ttl: Seconds, 1 to 3,600, after which a silent worker's partitions are taken over.
+        poll_interval: Longest pause between two looks at the log, seconds.
+        store_timeout: Seconds for which the store may be away before publishing turns to the spool.
+        stop_timeout: Seconds that running handlers are given when the worker stops.
+        max_payload: Most bytes of a payload as JSON.
+        retention: How long settled events are kept at least; None keeps them for ever.
+        require_tx: What publishing without ``tx=`` gets: an error, a warning, or nothing.
+
+    Raises:
+        ConfigurationError: An option is out of its range.
+    """
+
+    def __init__(
+        self, dsn: str | None = None, *, schema: str = "holdfast", auto_migrate: bool | None = None,
+        spool: str | Path | None = None, spool_limit: int = 256 * 2**20, lease_ttl: float = 30,
+        poll_interval: float = 0.04, store_timeout: float = 2, stop_timeout: float = 25, max_payload: int = 2**20,
+        retention: timedelta | None = _NOT_GIVEN, require_tx: RequireTx = "allow",
+    ) -> None:  # fmt: skip
+        given: dict[str, Any] = from_environment()
+        for name, value in (("dsn", dsn), ("auto_migrate", auto_migrate), ("spool", spool)):
+            if value is not None:
+                given[name] = value
+        if retention is not _NOT_GIVEN:
+            given["retention"] = retention
+        self._options = BusOptions(
+            **given, schema=schema, spool_limit=spool_limit, lease_ttl=lease_ttl, poll_interval=poll_interval,
+            store_timeout=store_timeout, stop_timeout=stop_timeout, max_payload=max_payload, require_tx=require_tx,
+        )  # fmt: skip
+        self._consumers: dict[str, Consumer] = {}
+        self._live: Live | None = None
+        self._closed = False
+
+    @property
+    def dsn(self) -> str:
+        """The DSN, with its password if it has one: not for logs."""
+        return self._options.dsn
+
+    @property
+    def schema(self) -> str:
+        return self._options.schema
+
+    @property
+    def consumers(self) -> tuple[Consumer, ...]:
+        """The subscriptions that this program has declared."""
+        return tuple(self._consumers.values())
+
+    # Subscribing
+
+    @overload
+    def subscribe(self, patterns: str | list[str], handler: H, **options: Any) -> H: ...
+    @overload
+    def subscribe(self, patterns: str | list[str], handler: None = None, **options: Any) -> Callable[[H], H]: ...
+
+    def subscribe(
+        self, patterns: str | list[str], handler: Handler | None = None, *, name: str | None = None,
+        ordering: Literal["key", "none"] = "key", partitions: int = 8, concurrency: int | None = None,
+        retry: RetryPolicy | None = None, timeout: float = 300, transactional: bool = False, batch: int | None = None,
+        start: Any = "now", on_dead: Literal["continue", "hold"] = "continue", replayable: bool = True,
+        breaker: int | None = 20,
+    ) -> Any:  # fmt: skip
+        """
+        Declare a durable subscription, as a decorator or with *handler*.
+
+        Args:
+            patterns: Event names: exact, ``*`` for one segment, ``**`` at the end for one or more; or several.
+            handler: ``handler(event)`` or ``handler(event, delivery)``; async, or sync (runs in a thread).
+            name: Its name for ever; default ``"<module>.<function>"``.
+            ordering: ``"key"``: events of one key one after the other, in order; ``"none"``.
+            partitions: How many workers can share it, 1 to 1,024; fixed once registered.
+            concurrency: Events handled at once in a process; 64, sync handlers 16.
+            retry: When failures are repeated.
+            timeout: Seconds for one attempt.
+            transactional: The handler writes on ``delivery.connection``, which commits with the receipt.
+            batch: Call ``handler(list_of_events)`` with up to so many.
+            start: For a new subscription: ``"now"``, ``"beginning"``, an aware datetime, or an event's id.
+            on_dead: Whether a key goes on behind a dead event, or is held until somebody decides.
+            replayable: Whether operators may replay events to it.
+            breaker: Different events failing in a row that pause it until a probe succeeds; None: never.
+
+        Returns:
+            The handler, unchanged.
+
+        Raises:
+            InvalidSubscription: An argument breaks a rule.
+            DuplicateSubscription: Another handler has the name.
+        """
+        options = {
+            "ordering": ordering, "partitions": partitions, "concurrency": concurrency,
+            "retry": retry if retry is not None else RetryPolicy(), "timeout": timeout,
+            "transactional": transactional, "batch": batch, "start": start, "on_dead": on_dead,
+            "replayable": replayable, "breaker": breaker,
+        }  # fmt: skip
+
+        def declare(function: H) -> H:
+            self._declare(make_consumer(patterns, function, name=name, **options))
+            return function
+
+        return declare if handler is None else declare(handler)
+
+    def _declare(self, consumer: Consumer) -> None:
+        known = self._consumers.get(consumer.name)
+        if known is None:
+            self._consumers[consumer.name] = consumer
+        elif known.handler == consumer.handler:
+            known.patterns += tuple(one for one in consumer.patterns if one not in known.patterns)
+        else:
+            raise DuplicateSubscription(consumer.name, describe(known.handler), describe(consumer.handler))
+        live = self._live
+        if live is not None and live.worker is not None:
+            live.loop.call_soon_threadsafe(self._register_soon, live)
+
+    def _register_soon(self, live: Live) -> None:
+        task = live.loop.create_task(live.prepare())
+        task.add_done_callback(_log_failure)
+
+    # Publishing
+
+    async def publish(
+        self, name: str, payload: Any = None, *, tenant_id: str | None = None, key: str | None = None,
+        event_id: UUID | str | None = None, headers: Mapping[str, str] | None = None,
+        occurred_at: datetime | None = None, tx: Any = None,
+    ) -> Published:  # fmt: skip
+        """
+        Store an event; it is durable when this returns.
+
+        Args:
+            name: Dotted segments of ``[A-Za-z0-9_:/-]``, at most 200 characters.
+            payload: What JSON can say; datetime, UUID, Decimal and Enum become strings.
+            tenant_id: 1 to 255 characters; default: that of the event being handled, else ``"default"``.
+            key: 1 to 255 characters; events of one key are handled in order. None asks for no order.
+            event_id: A UUID; the same id and content again is the same event.
+            headers: Strings by name.
+            occurred_at: Aware datetime; default: the store's clock.
+            tx: A connection or session of yours: the event commits, or rolls back, with it. False: never join a
+                handler's transaction.
+
+        Raises:
+            InvalidEvent: Something breaks a rule; nothing was stored.
+            IdConflict: The id exists with other content.
+            OutcomeUnknown: The store's answer was lost and there is no spool; repeat with the same ``event_id``.
+            StoreUnavailable: The store is away, there is no spool, and nothing was stored.
+            SpoolFull, SpoolPending, TransactionError, BusStateError
+
+        Cost: one commit, shared by concurrent calls. With ``tx``, one statement and no commit.
+        """
+        cause = self._cause()
+        event = compose(
+            name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers, occurred_at=occurred_at,
+            cause=cause, limit=self._options.max_payload,
+        )  # fmt: skip
+        (published,) = await self._publish([event], self._transaction(tx), atomic=False)
+        return published
+
+    async def publish_many(self, items: Iterable[Any], *, tx: Any = None) -> list[Published]:
+        """
+        Store several events in one transaction, all or none, in this order.
+
+        Args:
+            items: Mappings, or objects with attributes: ``name, payload`` and optionally ``tenant_id, key,
+                event_id`` (or ``id``)``, headers, occurred_at``.
+            tx: As in `publish`.
+
+        Raises:
+            InvalidEvent, IdConflict: With the index of the item; nothing was stored.
+            As `publish`.
+        """
+        cause, limit = self._cause(), self._options.max_payload
+        events = [compose_item(item, index, cause=cause, limit=limit) for index, item in enumerate(items)]
+        if not events:
+            return []
+        return await self._publish(events, self._transaction(tx), atomic=True)
+
+    def _cause(self) -> Any:
+        cause = CURRENT.get()
+        return cause if cause is not None and cause.bus is self else None
+
+    def _transaction(self, tx: Any) -> Any:
+        """The caller's transaction, the handler's, or None."""
+        cause = self._cause()
+        handlers = None if cause is None else cause.connection
+        if tx is False and handlers is not None and self._options.dsn.startswith("sqlite"):
+            raise TransactionError(
+                "tx=False inside a transactional handler on SQLite would wait for the handler's own lock: "
+                "leave tx= out, the event commits with the handler's writes"
+            )
+        if tx is None:
+            tx = handlers
+        if tx is not None and tx is not False:
+            return tx
+        if self._options.require_tx == "strict":
+            raise TransactionRequired(
+                'this bus was made with require_tx="strict": pass the session or connection of the caller as tx='
+            )
+        if self._options.require_tx == "warn":
+            warnings.warn("publishing without tx=: the event is stored even if your transaction fails", stacklevel=4)
+        return None
+
+    async def _publish(self, events: Sequence[NewEvent], tx: Any, *, atomic: bool) -> list[Published]:
+        if tx is not None:
+            return await self._publish_within(events, tx)
+        return await self._at_home(lambda live: _store(live, events, atomic=atomic))
+
+    async def _publish_within(self, events: Sequence[NewEvent], tx: Any) -> list[Published]:
+        # The caller's connection belongs to the caller's loop: only the preparation goes elsewhere.
+        live = await self._at_home(lambda live: _prepare_within(live, events))
+        return published_within(events, await live.store.append_within(tx, events))
+
+    # Working
+
+    async def __aenter__(self) -> Self:
+        """Start the worker inside this process; if the store is away, it starts when that is back.
+
+        Raises:
+            ConfigurationError: Something is set up wrongly.
+        """
+        try:
+            await (await self._open()).start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop the worker gracefully and close every connection; the bus can be used again."""
+        live, self._live = self._live, None
+        if live is not None and not live.loop.is_closed():
+            await live.stop()
+
+    async def run(self) -> None:
+        """
+        Work until SIGTERM or SIGINT, then stop gracefully: nothing more is handed out, running handlers get
+        ``stop_timeout`` seconds, the rest goes back without an attempt counted. A second signal aborts.
+
+        Raises:
+            SystemExit, KeyboardInterrupt: A handler raised it; everything else was finished before.
+        """
+        await run_buses([self])
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """
+        Wait until every event stored so far, by whomever, and what these cause, is settled for this bus's
+        subscriptions that are not paused. Starts a worker if none runs here.
+
+        Args:
+            timeout: Seconds; None waits as long as it takes.
+
+        Raises:
+            DrainTimeout: With the number of unsettled events by subscription.
+        """
+        await self._at_home(lambda live: live.drain(timeout))
+
+    # Where the bus lives
+
+    async def _open(self) -> Live:
+        """What the bus has in this loop; made at the first use, and again where the loop before is gone."""
+        live = self._live
+        loop = asyncio.get_running_loop()
+        if live is not None and live.loop is not loop and not live.loop.is_closed():
+            raise BusStateError("this bus works in another event loop: make one bus for each loop")
+        if live is None or live.loop is not loop:
+            if live is not None:
+                live.store.abandon()
+            live = self._live = Live(self._options, self._consumers, self)
+        live.require_usable()
+        return live
+
+    async def _at_home(self, work: Callable[[Live], Awaitable[T]]) -> T:
+        """Do *work* in the loop where the bus lives: this one, or, called from another thread's, that one."""
+        live = self._live
+        if live is None or live.loop is asyncio.get_running_loop() or not live.loop.is_running():
+            return await work(await self._open())
+        live.require_usable()
+
+        async def there() -> T:
+            return await work(live)
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(there(), live.loop))
+
+
+async def _store(live: Live, events: Sequence[NewEvent], *, atomic: bool) -> list[Published]:
+    return await (await live.open_publisher()).publish(events, atomic=atomic)
+
+
+async def _prepare_within(live: Live, events: Sequence[NewEvent]) -> Live:
+    await live.prepare()
+    publisher = await live.open_publisher()
+    await publisher.settle_spool([(event.tenant_id, event.key) for event in events])
+    return live
+
+
+def published_within(events: Sequence[NewEvent], results: Sequence[Appended]) -> list[Published]:
+    """What a ``tx=`` publish returns.
+
+    Raises:
+        IdConflict: The caller should roll back: the others of the list are in the transaction.
+    """
+    for index, (event, result) in enumerate(zip(events, results, strict=True)):
+        if result is Appended.CONFLICT:
+            raise IdConflict(event.id, index if len(events) > 1 else None)
+    return [
+        Published(event.id, "store", result is Appended.DUPLICATE)
+        for event, result in zip(events, results, strict=True)
+    ]
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("a subscription declared while the bus runs is not registered: %s", error)
+
+
+async def run_buses(buses: Sequence[EventBus]) -> None:
+    """Work for several buses in one process; see `EventBus.run`."""
+    loop = asyncio.get_running_loop()
+    stop, abort = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (abort if stop.is_set() else stop).set()
+
+    handled = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread: nobody signals us
+            loop.add_signal_handler(number, signalled)
+            handled.append(number)
+    try:
+        lives = [await bus._open() for bus in buses]  # noqa: SLF001 - one module, one class
+        for live in lives:
+            await live.start()
+        logger.info("working for %d subscriptions", sum(len(bus.consumers) for bus in buses))
+        await _first([stop.wait(), *(_worker_stopped(live) for live in lives)])
+        stop.set()
+        logger.info("stopping: running handlers are given time to finish")
+        closing = asyncio.ensure_future(_close_all(buses, lives))
+        await _first([closing, abort.wait()])
+        if not closing.done():
+            logger.warning("aborted by a second signal: what ran will run again")
+            for live in lives:
+                if live.worker_ending is not None:
+                    await live.worker_ending.abort()
+            closing.cancel()
+            raise SystemExit(130)
+        if (cause := await closing) is not None:
+            raise cause
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+async def _close_all(buses: Sequence[EventBus], lives: Sequence[Live]) -> BaseException | None:
+    causes = await asyncio.gather(*(live.stop() for live in lives))
+    for bus in buses:
+        bus._live = None  # noqa: SLF001 - one module, one class
+    return next((cause for cause in causes if cause is not None), None)
+
+
+async def _worker_stopped(live: Live) -> None:
+    """Return when the live bus's worker asks to stop."""
+    while live.worker is None:
+        await asyncio.sleep(0.1)
+    await live.worker.stop_requested.wait()
+
+
+async def _first(waits: Sequence[Awaitable[Any]]) -> None:
+    """Wait until one of these is done; cancel those that were made here."""
+    tasks = {asyncio.ensure_future(wait): isinstance(wait, asyncio.Future) for wait in waits}
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task, is_callers in tasks.items():
+        if not is_callers:
+            task.cancel()

@@ -1,0 +1,83 @@
+"""From what the caller gives to an event that can be stored: validated, with what it inherits. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import InvalidEvent
+from holdfast.event import NewEvent
+from holdfast.ids import new_id
+from holdfast.names import check_event_id, check_key, check_name, check_occurred_at, check_tenant
+from holdfast.payload import encode_headers, encode_payload
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from holdfast.subscription import Delivery
+
+DEFAULT_TENANT = "default"
+_FIELDS = ("name", "payload", "tenant_id", "key", "event_id", "id", "headers", "occurred_at")
+_MISSING: Any = object()
+
+
+def compose(
+    name: str, payload: Any, *, tenant_id: str | None, key: str | None, event_id: UUID | str | None,
+    headers: Mapping[str, str] | None, occurred_at: datetime | str | None, cause: Delivery | None, limit: int,
+    index: int | None = None,
+) -> NewEvent:  # fmt: skip
+    """
+    An event ready to be stored.
+
+    Args:
+        cause: The delivery whose handler publishes it: tenant and correlation are inherited, causation is its event.
+        limit: Most bytes of the encoded payload.
+        index: Position in a list, for error messages.
+
+    Raises:
+        InvalidEvent: Names the field and the rule.
+    """
+    if cause is not None:
+        tenant_id = cause.event.tenant_id if tenant_id is None else tenant_id
+        lineage = {"correlation_id": cause.event.correlation_id, "causation_id": str(cause.event.id)}
+        headers = lineage if headers is None else lineage | dict(headers)
+    return NewEvent(
+        new_id() if event_id is None else check_event_id(event_id, index),
+        DEFAULT_TENANT if tenant_id is None else check_tenant(tenant_id, index),
+        check_name(name, index),
+        None if key is None else check_key(key, index),
+        encode_payload(payload, limit=limit, index=index),
+        None if headers is None else encode_headers(headers, index),
+        None if occurred_at is None else check_occurred_at(occurred_at, index),
+    )
+
+
+def compose_item(item: Any, index: int, *, cause: Delivery | None, limit: int) -> NewEvent:
+    """An event of a list given to ``publish_many``: a mapping, or an object with attributes of these names.
+
+    Raises:
+        InvalidEvent: With the index, the field and the rule.
+    """
+    if isinstance(item, Mapping):
+        unknown = [name for name in item if name not in _FIELDS]
+        if unknown:
+            raise InvalidEvent(str(unknown[0])[:60], "is not a field of an event", f"use {', '.join(_FIELDS)}", index)
+        get = item.get
+    else:
+
+        def get(name: str, default: Any = None) -> Any:
+            return getattr(item, name, default)
+
+    name, payload = get("name", _MISSING), get("payload", _MISSING)
+    if name is _MISSING or payload is _MISSING:
+        raise InvalidEvent(
+            "name" if name is _MISSING else "payload", "is missing", "every item has a name and a payload", index
+        )
+    event_id, same = get("event_id"), get("id")
+    if event_id is not None and same is not None and str(event_id) != str(same):
+        raise InvalidEvent("event_id", "differs from id", "give one of them", index)
+    return compose(
+        name, payload, tenant_id=get("tenant_id"), key=get("key"), event_id=event_id if event_id is not None else same,
+        headers=get("headers"), occurred_at=get("occurred_at"), cause=cause, limit=limit, index=index,
+    )  # fmt: skip

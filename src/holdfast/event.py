@@ -1,0 +1,190 @@
+"""What an event is: as the caller gives it, as the store keeps it, as a handler sees it. No I/O."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from holdfast.errors import MalformedEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+"""Stored times count microseconds from here, days count from its date (PostgreSQL's own epoch)."""
+
+_MICROSECOND = timedelta(microseconds=1)
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since `EPOCH` of an aware datetime, exact for the years 1 to 9999."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The aware UTC datetime that `to_micros` came from."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+class NewEvent(NamedTuple):
+    """A validated event on its way into a store. ``payload`` and ``headers`` are JSON text in UTF-8."""
+
+    id: UUID
+    tenant_id: str
+    name: str
+    key: str | None
+    payload: bytes
+    headers: bytes | None = None
+    occurred_at: datetime | None = None  # None: the store's clock says
+
+
+class Row(NamedTuple):
+    """An event as a store reads it: nothing is decoded until somebody looks (see `Event`).
+
+    ``position`` grows along cause and effect; ``day`` counts from `EPOCH`'s date (0 where the store has no
+    days); ``slot`` is the hash of (tenant, key), of the id where there is no key.
+    """
+
+    position: int
+    id: bytes
+    day: int
+    slot: int
+    occurred_at: int
+    tenant_id: str
+    name: str
+    key: str | None
+    payload: bytes
+    headers: bytes | None
+
+
+class Event:
+    """An immutable fact, as a handler receives it.
+
+    The payload is decoded when it is first read, once. Build one by hand only in tests.
+
+    Attributes:
+        id: UUID, made by the publisher.
+        tenant_id: 1 to 255 characters, ``"default"`` unless given.
+        name: Dotted name such as ``"order.placed"``.
+        key: Events of one key are handled in order; None asks for no order.
+        occurred_at: Aware UTC datetime: given by the publisher, else the store's clock at publish.
+    """
+
+    __slots__ = ("_headers", "_payload", "row")
+
+    row: Row
+    _payload: Any
+    _headers: Mapping[str, str]
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        payload: Any,
+        *,
+        event_id: UUID,
+        tenant_id: str = "default",
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        occurred_at: datetime = EPOCH,
+    ) -> Event:
+        """An event that no store has seen, for tests of handlers. Nothing is validated."""
+        encoded_headers = msgspec.json.encode(dict(headers)) if headers else None
+        row = Row(
+            0, event_id.bytes, 0, 0, to_micros(occurred_at), tenant_id, name, key,
+            msgspec.json.encode(payload), encoded_headers,
+        )  # fmt: skip
+        return cls(row)
+
+    @property
+    def id(self) -> UUID:
+        return UUID(bytes=self.row.id)
+
+    @property
+    def tenant_id(self) -> str:
+        return self.row.tenant_id
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    @property
+    def key(self) -> str | None:
+        return self.row.key
+
+    @property
+    def occurred_at(self) -> datetime:
+        return from_micros(self.row.occurred_at)
+
+    @property
+    def payload(self) -> Any:
+        """The payload as JSON types: dict, list, str, int, float, bool or None. Decoded once.
+
+        Raises:
+            MalformedEvent: Another program stored something that is not JSON.
+        """
+        try:
+            return self._payload
+        except AttributeError:
+            self._payload = self._decode("payload", self.row.payload)
+            return self._payload
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """String headers, read-only; ``correlation_id`` and ``causation_id`` among them where known."""
+        try:
+            return self._headers
+        except AttributeError:
+            raw = self.row.headers
+            decoded = None if raw is None else self._decode("headers", raw)
+            self._headers = MappingProxyType(decoded) if isinstance(decoded, dict) else _NO_HEADERS
+            return self._headers
+
+    def _decode(self, part: str, raw: bytes) -> Any:
+        try:
+            return msgspec.json.decode(raw)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise MalformedEvent(self.id, part, str(error)) from error
+
+    @property
+    def correlation_id(self) -> str:
+        """Id shared by all events that go back to the same first event; its own id for that one."""
+        return self.headers.get("correlation_id") or str(self.id)
+
+    @property
+    def causation_id(self) -> str | None:
+        """Id of the event whose handler published this one, else None."""
+        return self.headers.get("causation_id")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and self.row.id == other.row.id
+
+    def __hash__(self) -> int:
+        return hash(self.row.id)
+
+    def __repr__(self) -> str:
+        key = "" if self.key is None else f", key={self.key!r}"
+        return f"<Event {self.id} {self.name!r}, tenant_id={self.tenant_id!r}{key}>"
+
+
+class Published(NamedTuple):
+    """What `publish` returns.
+
+    Attributes:
+        event_id: Id of the event, given or made.
+        where: ``"store"``; ``"spool"`` (durable in a local file, on its way to the store);
+            ``"memory"`` (only in this process, **not durable**).
+        deduplicated: The same id and content was stored before; nothing was added.
+    """
+
+    event_id: UUID
+    where: Literal["store", "spool", "memory"] = "store"
+    deduplicated: bool = False

@@ -1,0 +1,237 @@
+"""What a bus has while one event loop runs: the opened store, the publisher, the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import BusStateError, DrainTimeout, HoldfastError, StoreUnavailable
+from holdfast.ports import DaemonThreads, process_number
+from holdfast.publisher import Publisher
+from holdfast.spool import MemorySpool, Spool, default_directory
+from holdfast.stores import make_store
+from holdfast.worker import Worker, WorkerOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from holdfast.options import BusOptions
+    from holdfast.spool import AnySpool
+    from holdfast.stores.base import Store, Subscription
+    from holdfast.subscription import Consumer
+
+logger = logging.getLogger("holdfast")
+
+_POLL_MIN, _POLL_MAX = 0.002, 0.1
+
+
+class Live:
+    """The connections and tasks of one bus in one loop.
+
+    Args:
+        options: The bus's settings.
+        consumers: The bus's declared subscriptions by name; the bus's own mapping, which grows.
+        bus: The bus, which handlers' publishes are recognised by.
+    """
+
+    def __init__(self, options: BusOptions, consumers: Mapping[str, Consumer], bus: Any) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.process = process_number()
+        self._options, self._consumers, self._bus = options, consumers, bus
+        self.store: Store = make_store(
+            options.dsn, schema=options.schema, timeout=options.store_timeout,
+            handler_connections=max(4, sum(c.concurrency for c in consumers.values() if c.transactional)),
+        )  # fmt: skip
+        self._opening = asyncio.Lock()
+        self._opened = False
+        self.registered: dict[str, tuple[tuple[str, ...], Subscription]] = {}
+        self._spool_thread = DaemonThreads("holdfast-spool", 1)
+        self.publisher = Publisher(
+            self.store, self.prepare, self._make_spool(), in_thread=self._in_spool_thread,
+            timeout=options.store_timeout, stored=self._stored, now=lambda: datetime.now(UTC),
+        )  # fmt: skip
+        self._publisher_open = False
+        self.worker: Worker | None = None
+        self.worker_ending: Worker | None = None
+        self._starting: asyncio.Task[None] | None = None
+        # A bus that is dropped, or a program that ends, must not leave open connections to complain about.
+        self._finalizer = weakref.finalize(self, self.store.abandon)
+
+    def _make_spool(self) -> AnySpool | None:
+        options = self._options
+        if options.spool == "off" or (options.spool is None and not self.store.is_durable):
+            return None
+        if options.spool == "memory":
+            return MemorySpool(limit=options.spool_limit)
+        directory = default_directory(self.store.address)
+        if options.spool is not None:
+            directory = Path(options.spool) / directory.name  # two stores must not share one spool
+        return Spool(directory, limit=options.spool_limit)
+
+    async def _in_spool_thread(self, function: Any, *arguments: Any) -> Any:
+        return await self._spool_thread.run(lambda: function(*arguments))
+
+    def _stored(self) -> None:
+        if self.worker is not None:
+            self.worker.wake()
+
+    # Opening
+
+    async def prepare(self) -> None:
+        """Open the store and register what is declared; cheap once that is done."""
+        if self._opened and len(self.registered) == len(self._consumers) and not self._undeclared():
+            return
+        async with self._opening:
+            if not self._opened:
+                await self._open_store()
+            await self._register()
+
+    async def _open_store(self) -> None:
+        if self._options.auto_migrate:
+            await self.store.migrate()
+        await self.store.open()
+        self._opened = True
+
+    def _undeclared(self) -> list[Consumer]:
+        return [
+            consumer
+            for consumer in self._consumers.values()
+            if (known := self.registered.get(consumer.name)) is None or known[0] != consumer.patterns
+        ]
+
+    async def _register(self) -> None:
+        if not (missing := self._undeclared()):
+            return
+        records = await self.store.register([consumer.declaration for consumer in missing])
+        by_name = {record.name: record for record in records}
+        for consumer in missing:
+            self.registered[consumer.name] = (consumer.patterns, by_name[consumer.name])
+            if self.worker is not None:
+                self.worker.add(consumer, by_name[consumer.name])
+
+    async def open_publisher(self) -> Publisher:
+        """The publisher, with what an earlier process left in the spool taken over."""
+        if not self._publisher_open:
+            async with self._opening:
+                if not self._publisher_open:
+                    await self.publisher.open()
+                    self._publisher_open = True
+        return self.publisher
+
+    # Working
+
+    async def start(self) -> None:
+        """Start the worker; if the store is away, go on trying in the background.
+
+        Raises:
+            HoldfastError: Something is set up wrongly.
+        """
+        if self.worker is not None or self._starting is not None:
+            return
+        await self.open_publisher()
+        try:
+            await self._start_worker()
+        except StoreUnavailable as error:
+            logger.warning("the store is away, the worker starts when it is back: %s", error)
+            self._starting = self.loop.create_task(self._start_later())
+
+    async def _start_later(self) -> None:
+        pause = 0.2
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+            try:
+                await self._start_worker()
+            except StoreUnavailable:
+                continue
+            except HoldfastError:
+                logger.exception("the worker cannot start")
+            self._starting = None
+            return
+
+    async def _start_worker(self) -> None:
+        await self.prepare()
+        if self.worker is not None:
+            return
+        options = self._options
+        worker = Worker(
+            self.store, WorkerOptions(options.lease_ttl, options.poll_interval, options.retention_seconds),
+            bus=self._bus,
+        )  # fmt: skip
+        for name, (_, record) in self.registered.items():
+            worker.add(self._consumers[name], record)
+        worker.start()
+        self.worker = worker
+
+    async def stop(self) -> BaseException | None:
+        """End worker and publisher gracefully and close the store; returns what a handler ended the process with."""
+        worker = self.worker_ending = self.worker
+        self.worker = None
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+            self._starting = None
+        if worker is not None:
+            await worker.stop(self._options.stop_timeout)
+        if self._publisher_open:
+            await self.publisher.close()
+        self._spool_thread.close()
+        await self.store.close()
+        self._finalizer.detach()
+        return None if worker is None else worker.cause
+
+    # Draining
+
+    async def drain(self, timeout: float | None) -> None:
+        """Wait until everything stored so far, and what it causes, is settled; see `EventBus.drain`."""
+        await self.open_publisher()
+        unsettled: dict[int, int] = {}
+        try:
+            async with asyncio.timeout(timeout):
+                await self.publisher.wait_drained()
+                await self.prepare()
+                await self.start()
+                reader = await self.store.reader()
+                try:
+                    while True:
+                        horizon = await reader.horizon()
+                        await self._wait_settled(horizon, unsettled)
+                        if not await self.store.caused_since(horizon):
+                            return
+                finally:
+                    await reader.close()
+        except TimeoutError as error:
+            names = {record.id: name for name, (_, record) in self.registered.items()}
+            counts = {names[known]: count for known, count in unsettled.items() if known in names}
+            raise DrainTimeout(timeout or 0.0, counts) from error
+
+    async def _wait_settled(self, horizon: str, unsettled: dict[int, int]) -> None:
+        pause = _POLL_MIN
+        while True:
+            worker = self.worker
+            if worker is None or worker.is_quiet:
+                if worker is not None:
+                    await worker.flush()
+                watched = [one.id for one in await self.store.subscriptions() if self._is_watched(one)]
+                found = await self.store.unsettled(watched, horizon)
+                unsettled.clear()
+                unsettled.update(found)
+                if not any(found.values()):
+                    return
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _POLL_MAX)
+
+    def _is_watched(self, record: Subscription) -> bool:
+        return record.name in self.registered and not record.paused
+
+    def require_usable(self) -> None:
+        """Raise where this process is a fork of the one that opened the connections."""
+        if self.process != process_number():
+            raise BusStateError(
+                "this bus was used before the process forked: its connections belong to the parent; "
+                "make the bus in the child, or use it first there"
+            )

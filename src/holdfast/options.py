@@ -1,0 +1,88 @@
+"""What a bus is told when it is made, checked at the door. No I/O."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from holdfast.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+DEFAULT_DSN = "sqlite:///holdfast.db"
+
+RequireTx = Literal["strict", "warn", "allow"]
+
+
+@dataclass(frozen=True, slots=True)
+class BusOptions:
+    """Settings of a bus; see `holdfast.EventBus` for what each one means. Times are seconds."""
+
+    dsn: str
+    schema: str = "holdfast"
+    auto_migrate: bool = False
+    spool: str | Path | None = None
+    spool_limit: int = 256 * 2**20
+    lease_ttl: float = 30.0
+    poll_interval: float = 0.04
+    store_timeout: float = 2.0
+    stop_timeout: float = 25.0
+    max_payload: int = 2**20
+    retention: timedelta | None = timedelta(days=30)
+    require_tx: RequireTx = "allow"
+
+    def __post_init__(self) -> None:
+        _within("lease_ttl", self.lease_ttl, 1, 3600)
+        _within("poll_interval", self.poll_interval, 0.001, 60)
+        _within("store_timeout", self.store_timeout, 0.01, 3600)
+        _within("stop_timeout", self.stop_timeout, 0, 86_400)
+        _within("max_payload", self.max_payload, 1, 2**30, unit="bytes")
+        _within("spool_limit", self.spool_limit, 4096, 2**50, unit="bytes")
+        if self.retention is not None and (
+            not isinstance(self.retention, timedelta) or self.retention < timedelta(minutes=1)
+        ):
+            raise ConfigurationError(
+                f"retention is {self.retention!r}: give a timedelta of at least a minute, or None to keep events for ever"
+            )
+        if self.require_tx not in {"strict", "warn", "allow"}:
+            raise ConfigurationError(f'require_tx is {self.require_tx!r}: use "strict", "warn" or "allow"')
+
+    @property
+    def retention_seconds(self) -> float | None:
+        return None if self.retention is None else self.retention.total_seconds()
+
+
+def _within(name: str, value: Any, low: float, high: float, *, unit: str = "seconds") -> None:
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not fine or not low <= value <= high:
+        raise ConfigurationError(f"{name} is {value!r}: use {low:g} to {high:g} {unit}")
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The options that the environment sets: ``HOLDFAST_DSN``, ``HOLDFAST_AUTO_MIGRATE``, ``HOLDFAST_SPOOL``."""
+    variables = os.environ if environment is None else environment
+    found: dict[str, Any] = {"dsn": variables.get("HOLDFAST_DSN") or DEFAULT_DSN}
+    if migrate := variables.get("HOLDFAST_AUTO_MIGRATE"):
+        found["auto_migrate"] = truth("HOLDFAST_AUTO_MIGRATE", migrate)
+    if spool := variables.get("HOLDFAST_SPOOL"):
+        found["spool"] = spool
+    return found
+
+
+def truth(name: str, value: str) -> bool:
+    """Read a switch of the environment.
+
+    Raises:
+        ConfigurationError: It is neither on nor off.
+    """
+    lowered = value.strip().lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off", ""}:
+        return False
+    raise ConfigurationError(f"{name} is {value!r}: use 1 or 0")

@@ -1,0 +1,34 @@
+"""Where events live: one `Store` protocol (`base`), one folder for each database behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.errors import ConfigurationError, MissingExtra
+
+if TYPE_CHECKING:
+    from holdfast.stores.base import Store
+
+
+def make_store(dsn: str, *, schema: str = "holdfast", timeout: float = 2.0, handler_connections: int = 16) -> Store:
+    """The store that *dsn* names, not opened yet. Its driver is imported here and nowhere earlier.
+
+    Raises:
+        ConfigurationError: The scheme is none of ours.
+        MissingExtra: The driver is not installed.
+    """
+    scheme = dsn.partition("://")[0].lower()
+    if scheme in {"postgresql", "postgres"}:
+        try:
+            from holdfast.stores.postgres import PostgresStore
+        except ModuleNotFoundError as error:
+            raise MissingExtra(error.name or "psycopg", "postgres", "a PostgreSQL store") from error
+        return PostgresStore(dsn, schema=schema, timeout=timeout, handler_connections=handler_connections)
+    if scheme == "sqlite":
+        from holdfast.stores.sqlite import SQLiteStore
+
+        return SQLiteStore.from_dsn(dsn, timeout=timeout)
+    raise ConfigurationError(
+        f"no store for a DSN that begins with {scheme[:20]!r}: use postgresql://host/database, "
+        f"sqlite:///file.db, or sqlite:// (in memory)"
+    )

@@ -1,0 +1,523 @@
+"""The seam between the engine and a database: what a store keeps, and what it promises.
+
+The engine (``holdfast.worker``, ``holdfast.bus``) decides; a store remembers. A store never runs handlers, never
+retries on its own and never looks at a clock other than the database's. It is done when ``tests/contract`` is green.
+
+Horizons and cursors
+    A **horizon** is an opaque text that says which events can be seen: on PostgreSQL a snapshot
+    (``pg_current_snapshot()``), on SQLite the highest position. ``Cursor(done, open, position)`` says what is
+    settled: everything that ``done`` shows, and of what ``open`` shows everything with a smaller ``position``.
+    The events that ``open`` shows and ``done`` does not are a **window**; it is delivered in position order.
+
+Fences
+    Whatever may only be written by the owner of a partition (delivery rows, cursors) carries the epoch of the
+    lease; the store locks the lease row with that epoch first and leaves out what no longer matches. Receipts
+    state a fact and need no epoch, but for those that replace (replays).
+
+Errors
+    Every method raises `StoreUnavailable` when the database cannot be reached or its answer was lost, after
+    which nothing, or all, of a writing call happened; each such call may be repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from datetime import datetime
+    from uuid import UUID
+
+    from holdfast.event import NewEvent, Row
+
+
+class Slice(NamedTuple):
+    """One partition of one subscription: the unit that is leased."""
+
+    subscription: int
+    partition: int
+
+
+class Cursor(NamedTuple):
+    """How far a partition has got; see the module's text. ``position`` is the first one not settled."""
+
+    done: str
+    open: str | None = None
+    position: int = 0
+
+
+class Declaration(NamedTuple):
+    """A subscription as the program declares it, validated.
+
+    ``start`` is ``"now"``, ``"beginning"``, an aware datetime (from the first event that occurred then or later),
+    or the id of an event (from it on, it included). It counts only at the first registration of the name.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    partitions: int = 8
+    ordering: Literal["key", "none"] = "key"
+    on_dead: Literal["continue", "hold"] = "continue"
+    replayable: bool = True
+    start: Literal["now", "beginning"] | datetime | UUID = "now"
+
+
+class Subscription(NamedTuple):
+    """A subscription as the store knows it. The latest registration of a name wins."""
+
+    id: int
+    name: str
+    patterns: tuple[str, ...]
+    partitions: int
+    ordering: Literal["key", "none"]
+    on_dead: Literal["continue", "hold"]
+    replayable: bool
+    paused: bool
+
+
+class Appended(Enum):
+    """What became of one event that was to be appended."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"  # the same id with the same content is there already
+    CONFLICT = "conflict"  # the same id with other content is there: not stored
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """Who a worker process is. ``boot_id``, ``pid`` and ``pid_started`` tell a dead process on the same host."""
+
+    id: UUID
+    host: str
+    boot_id: str
+    pid: int
+    pid_started: str
+    version: str
+    subscriptions: tuple[int, ...]
+    draining: bool = False
+
+
+class LeaseState(NamedTuple):
+    """One row of the lease table as seen at a heartbeat. ``free``: nobody's, or expired."""
+
+    slice: Slice
+    owner: UUID | None
+    free: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Answer to a heartbeat: the workers whose own heartbeat is younger than the lease time, and the leases."""
+
+    workers: tuple[WorkerInfo, ...]
+    leases: tuple[LeaseState, ...]
+
+
+class Lease(NamedTuple):
+    """A partition acquired by this worker.
+
+    Attributes:
+        clean: The cursor is exact: nothing beyond it was ever handled.
+        lost: The owner before vanished without goodbye: what it may have had in hand needs recovery.
+        crashes: How often in a row, this time included, an owner vanished before it went fast again.
+    """
+
+    slice: Slice
+    epoch: int
+    cursor: Cursor
+    clean: bool
+    lost: bool
+    crashes: int
+
+
+class Page(NamedTuple):
+    """A part of a window.
+
+    Attributes:
+        rows: Events in position order; those outside the window are left out.
+        cursor: Where reading goes on; ``cursor.open`` is None once the window is exhausted.
+        horizon: The ``open`` of this window.
+        generation: Grows whenever somebody registers, pauses, replays, retries or discards: reload then.
+    """
+
+    rows: Sequence[Row]
+    cursor: Cursor
+    horizon: str
+    generation: int
+
+
+class State(StrEnum):
+    """State of a delivery row. Unsettled: the first three."""
+
+    PENDING = "pending"  # held behind its key, replayed, or handed back
+    RETRYING = "retrying"  # failed or put off; runs again when due
+    RUNNING = "running"  # in a worker's hands; at a take-over a suspect
+    DEAD = "dead"
+    DISCARDED = "discarded"
+
+
+class Due(NamedTuple):
+    """A delivery row in the hands of its owner, ``running``.
+
+    Attributes:
+        attempts: Failed or lost attempts so far, of this round.
+        put_offs: Times a handler raised Retry.
+        handled: There is a receipt already, and it is not a replay: finish it without running.
+        lost: The latest attempt has no record, because the worker vanished in it (suspects only).
+    """
+
+    delivery: int
+    slice: Slice
+    row: Row
+    attempts: int
+    put_offs: int
+    is_replay: bool
+    handled: bool = False
+    lost: bool = False
+
+
+class Claim(NamedTuple):
+    """Deliveries that are due now, and seconds until the next retry falls due (None: there is none)."""
+
+    due: Sequence[Due]
+    next_in: float | None
+
+
+class Receipt(NamedTuple):
+    """A handler completed an event. ``replaces``: a replay, which takes the place of the receipt before."""
+
+    slice: Slice
+    event_id: bytes
+    day: int
+    attempts: int = 1
+    replaces: bool = False
+
+
+class Parked(NamedTuple):
+    """An event that leaves the fast path and becomes a delivery row. ``due_in`` seconds from the commit."""
+
+    slice: Slice
+    row: Row
+    state: State
+    attempts: int = 0
+    put_offs: int = 0
+    due_in: float = 0.0
+    reason: str | None = None
+
+
+class Revised(NamedTuple):
+    """A delivery row that changes state. Ignored when the row is no longer ``running``."""
+
+    slice: Slice
+    delivery: int
+    state: State
+    attempts: int
+    put_offs: int = 0
+    due_in: float = 0.0
+    reason: str | None = None
+
+
+class Finished(NamedTuple):
+    """A delivery row that is done: it is deleted, its receipt stands elsewhere in the same settlement."""
+
+    slice: Slice
+    delivery: int
+
+
+class Attempt(NamedTuple):
+    """The record of one attempt that did not succeed; kept until retention. Times are aware UTC datetimes."""
+
+    slice: Slice
+    event_id: bytes
+    day: int
+    attempt: int
+    outcome: Literal["failed", "timeout", "rejected", "put off", "worker lost", "unreadable"]
+    error: str  # type of the error
+    message: str
+    traceback: str | None
+    seconds: float  # how long it ran
+
+
+class Advance(NamedTuple):
+    """A cursor to be written."""
+
+    slice: Slice
+    cursor: Cursor
+
+
+@dataclass(slots=True)
+class Settlement:
+    """Outcomes of many events for one transaction. ``epochs`` fences all but plain receipts."""
+
+    epochs: dict[Slice, int] = field(default_factory=dict)
+    receipts: list[Receipt] = field(default_factory=list)
+    parked: list[Parked] = field(default_factory=list)
+    revised: list[Revised] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    advances: list[Advance] = field(default_factory=list)
+    events: list[tuple[Slice, NewEvent]] = field(default_factory=list)  # published if the slice's fence holds
+
+
+class Released(NamedTuple):
+    """A lease given back. ``exact``: nothing beyond the cursor was handled."""
+
+    slice: Slice
+    epoch: int
+    cursor: Cursor
+    exact: bool
+
+
+class HandlerTransaction(Protocol):
+    """A transaction that a handler's writes and its receipt share."""
+
+    connection: Any
+    """psycopg.AsyncConnection, psycopg.Connection or sqlite3.Connection."""
+    passed: bool
+    """The receipt is there already, the event is dead, or the lease is lost: do not run the handler."""
+
+
+class Reader(Protocol):
+    """One session that reads the log. Horizons it returned are worth nothing once it raised."""
+
+    async def read(self, cursor: Cursor, *, horizon: str | None = None, limit: int, max_bytes: int) -> Page:
+        """
+        Read on from *cursor*: at most *limit* events, stopping after the one that passes *max_bytes*.
+
+        Where ``cursor.open`` is set, the next page of that window. Otherwise a new window opens, up to *horizon*
+        (taken by an earlier read of this session), or, None, up to what can be seen now.
+
+        Raises:
+            StoreUnavailable: The session is lost, or the server is not the one it was (crash, failover): drop
+                every horizon taken here, reload the persisted cursors, and call again.
+
+        Cost: one statement for a small window; one more, once, to find the lowest position of a large one.
+        """
+        ...
+
+    async def horizon(self) -> str:
+        """What can be seen now."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """Where events, receipts, deliveries, leases and cursors rest."""
+
+    @property
+    def address(self) -> str:
+        """Where the store is, for messages and for the spool's folder: no password, the same in every process."""
+        ...
+
+    @property
+    def is_durable(self) -> bool:
+        """False for a store in memory."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Id of the store; known once `open` has returned."""
+        ...
+
+    async def open(self) -> None:
+        """Connect and check: reachable, right version, right role, not a standby, not a restored copy.
+
+        Raises:
+            StoreUnavailable, SchemaMismatch, WrongStore, PermissionDenied, MissingExtra
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+    def abandon(self) -> None:
+        """Let go of every connection without waiting: the loop that could wait is gone."""
+        ...
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema to this release; safe when many do it at once. Returns the names of what was applied."""
+        ...
+
+    # Publishing
+
+    async def append(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
+        """
+        Store *events* in this order in one transaction, durable when it returns.
+
+        With *atomic* one CONFLICT stores none of them; without, the others are stored.
+
+        Raises:
+            InvalidEvent: The database refused a value; nothing was stored.
+        """
+        ...
+
+    async def append_within(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
+        """
+        Store *events* through the caller's connection or session: one statement (two for ids older than 20 hours
+        or not UUIDv7), no commit. Synchronous connections are used in the calling thread, without waiting.
+
+        Raises:
+            NotInTransaction, TransactionAborted, WrongStore, TransactionError (not a kind this store knows)
+        """
+        ...
+
+    def append_within_sync(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
+        """The same for synchronous connections and sessions, from any thread."""
+        ...
+
+    async def notify(self) -> None:
+        """Tell workers in other processes that events were stored. A hint: it may be lost, and never raises."""
+        ...
+
+    # Subscriptions
+
+    async def register(self, declarations: Sequence[Declaration]) -> list[Subscription]:
+        """
+        Make the subscriptions durable, each with its leases and cursors; a known name gets the new patterns and
+        policies. "now" is the commit of this transaction.
+
+        Raises:
+            IncompatibleSubscription: The number of partitions differs; nothing was changed.
+        """
+        ...
+
+    async def subscriptions(self) -> list[Subscription]: ...
+
+    # Leases
+
+    async def heartbeat(self, worker: WorkerInfo, *, ttl: float) -> Roster:
+        """Write this worker's row; answer with who lives and who holds what, of the subscriptions it runs."""
+        ...
+
+    async def acquire(
+        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = ()
+    ) -> list[Lease]:
+        """
+        Lease up to ``wanted[subscription]`` partitions that are free, expired, or owned by one of *dead*.
+
+        Never waits for a rival. Epoch + 1, ``clean`` false in the store until released; ``crashes`` + 1 when lost.
+        A lease more than twice the ttl ahead of the database's clock counts as expired.
+        """
+        ...
+
+    async def renew(self, worker: UUID, leases: Mapping[Slice, int], *, ttl: float) -> set[Slice]:
+        """Prolong the leases (slice: epoch); returns those that are still this worker's, expired or not."""
+        ...
+
+    async def release(self, worker: UUID, released: Sequence[Released]) -> None:
+        """Give leases back with their cursors; those that are not this worker's any more are left alone."""
+        ...
+
+    async def mark_fast(self, worker: UUID, leases: Mapping[Slice, int]) -> None:
+        """What the owner before may have had in hand is finished: ``crashes`` starts from 0 again."""
+        ...
+
+    async def leave(self, worker: UUID) -> None:
+        """Delete this worker's row."""
+        ...
+
+    # Reading
+
+    async def reader(self) -> Reader:
+        """A new session for reading the log."""
+        ...
+
+    async def cursors(self, slices: Collection[Slice]) -> dict[Slice, Cursor]:
+        """The persisted cursors."""
+        ...
+
+    async def known(self, subscription: int, events: Sequence[tuple[bytes, int]]) -> set[bytes]:
+        """Of these (id, day): the ids with a receipt of *subscription*, or a delivery row in any state."""
+        ...
+
+    # Off the fast path
+
+    async def blocked_keys(self, slices: Collection[Slice]) -> dict[Slice, dict[tuple[str, str], int]]:
+        """Per slice, (tenant, key) → number of delivery rows that later events of the key wait behind.
+
+        Unsettled rows count; dead ones too where the subscription says ``on_dead="hold"``. Rows without a key and
+        subscriptions with ``ordering="none"`` never block.
+        """
+        ...
+
+    async def claim(self, leases: Mapping[Slice, int], *, limit: int) -> Claim:
+        """
+        Take up to *limit* deliveries that are due, lowest id first, and commit them as ``running``.
+
+        Not taken: what stands behind a row of its key that is running, not yet due, or dead and held.
+        """
+        ...
+
+    async def suspects(self, slices: Collection[Slice]) -> list[Due]:
+        """Rows found ``running`` at a take-over, lowest id first."""
+        ...
+
+    async def take_in(self, lease: Slice, epoch: int, rows: Sequence[Row]) -> list[Due]:
+        """
+        Recovery: commit *rows* as delivery rows, ``running``, attempts 0, and return them in order.
+
+        Raises:
+            LeaseLost: Nothing was written.
+        """
+        ...
+
+    async def begin_attempt(self, lease: Slice, epoch: int, delivery: int) -> int:
+        """
+        Recovery: commit one attempt more on a suspect before it runs; returns the number of attempts.
+
+        Raises:
+            LeaseLost: Nothing was written.
+        """
+        ...
+
+    async def settle(self, settlement: Settlement) -> set[Slice]:
+        """
+        Write outcomes in one transaction. Returns the slices whose epoch no longer matched: of those, only plain
+        receipts were written.
+        """
+        ...
+
+    def transaction(self, receipt: Receipt, epoch: int) -> AbstractAsyncContextManager[HandlerTransaction]:
+        """
+        A transaction for one transactional handler: begun, receipt written first (unless ``passed``), committed at
+        the end, rolled back on an exception.
+
+        Raises:
+            TransactionError: At the end, when the handler has ended or left the transaction itself.
+        """
+        ...
+
+    def transaction_sync(self, receipt: Receipt, epoch: int) -> AbstractContextManager[HandlerTransaction]:
+        """The same for a handler that runs in a thread; called in that thread."""
+        ...
+
+    # Background
+
+    async def listen(self, wake: Callable[[], None]) -> None:
+        """Call *wake* whenever another process may have stored something. Runs until cancelled; reconnects itself."""
+        ...
+
+    async def unsettled(self, subscriptions: Collection[int], horizon: str) -> dict[int, int]:
+        """Per subscription, events that *horizon* shows and that are not settled by what the store knows."""
+        ...
+
+    async def caused_since(self, horizon: str) -> bool:
+        """Whether an event that *horizon* does not show was published by a handler (has a causation id)."""
+        ...
+
+    async def maintain(self, *, retention: float | None) -> Maintenance:
+        """
+        Background duties, safe on several workers at once: make partitions ahead, store a snapshot, drop what is
+        older than *retention* seconds and settled everywhere, forget dead workers. Called about once a minute.
+        """
+        ...
+
+
+class Maintenance(NamedTuple):
+    """What `Store.maintain` did. ``blocking``: subscriptions that keep old events from being dropped."""
+
+    dropped: int
+    blocking: tuple[str, ...]

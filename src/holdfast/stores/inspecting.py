@@ -1,0 +1,307 @@
+"""The reading half that both stores share: statements of the same names, rows of the same columns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from holdfast.errors import NotFound
+from holdfast.event import from_micros
+from holdfast.health import verdict
+from holdfast.patterns import to_regex
+from holdfast.stores.inspector import (
+    BACKLOG_MAX,
+    RETENTION_SECONDS,
+    AttemptRecord,
+    AuditRecord,
+    Blocked,
+    DeadLetter,
+    DeliveryRecord,
+    EventDetail,
+    EventPage,
+    EventRecord,
+    Fact,
+    LeaseRecord,
+    ReplayRecord,
+    Retention,
+    Status,
+    SubscriptionRecord,
+    SubscriptionStatus,
+    WorkerRecord,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.stores.inspector import DeadFilter, EventFilter
+
+SCAN_PAGE = 500
+SCAN_MAX = 10_000
+
+
+class Inspecting(ABC):
+    """`holdfast.stores.inspector.Inspector`, but for what a store must say itself."""
+
+    @abstractmethod
+    async def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """All rows of a named statement."""
+
+    @abstractmethod
+    async def retention_preview(self, seconds: float) -> Retention: ...
+
+    @abstractmethod
+    async def retention_blockers(self, seconds: float) -> set[str]:
+        """Names of the subscriptions that need the oldest events beyond that age."""
+
+    @abstractmethod
+    async def facts(self) -> list[Fact]: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    async def status(
+        self, *, backlog_max: int = BACKLOG_MAX, retention: float | None = RETENTION_SECONDS, spooled: int = 0
+    ) -> Status:
+        blockers = set() if retention is None else await self.retention_blockers(retention)
+        counts = {row[0]: row[1:] for row in await self.rows("subscription_counts")}
+        found = [
+            await self._status(one, counts[one.id], one.name in blockers, backlog_max)
+            for one in await self.subscriptions()
+            if one.id in counts
+        ]
+        workers = sum(one.live for one in await self.workers())
+        return Status(verdict(found, spooled=spooled), tuple(found), workers, spooled)
+
+    async def _status(
+        self, one: SubscriptionRecord, counts: Sequence[int], blocks: bool, backlog_max: int
+    ) -> SubscriptionStatus:
+        ((seen, backlog, since, moved),) = await self.rows(
+            "subscription_backlog", subscription=one.id, bound=backlog_max
+        )
+        ((oldest, ready, changed, now),) = await self.rows("subscription_deliveries", subscription=one.id)
+        pending, retrying, running, dead, discarded, owned, workers = counts
+        return SubscriptionStatus(
+            id=one.id,
+            name=one.name,
+            paused=one.paused_at is not None,
+            backlog=backlog,
+            backlog_at_least=seen >= backlog_max,
+            pending=pending,
+            retrying=retrying,
+            running=running,
+            dead=dead,
+            discarded=discarded,
+            lag=backlog + pending + retrying + running,
+            lag_seconds=longest(now, since, oldest),
+            waiting_seconds=longest(now, since, ready),
+            idle_seconds=shortest(now, moved, changed),
+            owned=owned,
+            free=one.partitions - owned,
+            workers=workers,
+            blocks_retention=blocks,
+        )
+
+    async def events(
+        self, filter: EventFilter, *, status: str | None = None, limit: int = 50, before: int | None = None
+    ) -> EventPage:
+        found: list[EventRecord] = []
+        scanned = 0
+        page = limit if status is None else max(limit, SCAN_PAGE)
+        while True:
+            rows = await self.rows("page_events", **filter_parameters(filter), before=before, limit=page)
+            for row in rows:
+                before = row[0]
+                if status is None or row[5] == status:
+                    found.append(as_event(row))
+                    if len(found) == limit:
+                        return EventPage(tuple(found), before)
+            scanned += len(rows)
+            if len(rows) < page:
+                return EventPage(tuple(found), None)
+            if scanned >= SCAN_MAX:
+                return EventPage(tuple(found), before)
+
+    async def event(self, event_id: UUID) -> EventDetail:
+        rows = await self.rows("event_content", event_id=event_id)
+        if not rows:
+            raise NotFound(f"no event {event_id} is stored, and no dead letter of it: retention may have dropped it")
+        found, tenant_id, name, key, occurred_at, payload, headers, in_log = rows[0]
+        history: dict[str, list[AttemptRecord]] = {}
+        for subscription, *attempt in await self.rows("event_attempts", event_id=event_id):
+            history.setdefault(subscription, []).append(as_attempt(attempt))
+        deliveries = [
+            as_delivery(row, tuple(history.get(row[0], ())))
+            for row in await self.rows("event_deliveries", event_id=event_id)
+        ]
+        return EventDetail(
+            as_uuid(found), tenant_id, name, key, as_time(occurred_at), as_json(payload), as_json(headers),
+            bool(in_log), tuple(deliveries),
+        )  # fmt: skip
+
+    async def subscriptions(self) -> list[SubscriptionRecord]:
+        return [as_subscription(row) for row in await self.rows("subscription_records")]
+
+    async def dead(self, filter: DeadFilter, *, limit: int = 50, before: int | None = None) -> list[DeadLetter]:
+        found = await self.matching(filter, limit=limit, before=before)
+        return [as_dead_letter(row) for row in await self.rows("dead_letters", deliveries=found)]
+
+    async def matching(
+        self, filter: DeadFilter, *, held: bool = False, limit: int | None = None, before: int | None = None
+    ) -> list[int]:
+        """Ids of the delivery rows that *filter* means, the latest first."""
+        rows = await self.rows("matching_deliveries", **dead_parameters(filter), held=held, limit=limit, before=before)
+        return [row[0] for row in rows]
+
+    async def blocked(self, filter: DeadFilter, *, limit: int = 50) -> list[Blocked]:
+        return [
+            Blocked(subscription, tenant, key, as_uuid(event_id), name, state, reason, as_moment(due_at), held)
+            for subscription, tenant, key, event_id, name, state, reason, due_at, held in await self.rows(
+                "blocked_behind", **dead_parameters(filter), limit=limit
+            )
+        ]
+
+    async def workers(self) -> list[WorkerRecord]:
+        return [
+            WorkerRecord(
+                as_uuid(worker), host, pid, version, as_texts(subscriptions), leases, bool(draining), bool(live),
+                as_moment(started_at), as_moment(heartbeat_at),
+            )
+            for worker, host, pid, version, subscriptions, leases, draining, live, started_at, heartbeat_at
+            in await self.rows("worker_records")
+        ]  # fmt: skip
+
+    async def leases(self) -> list[LeaseRecord]:
+        return [
+            LeaseRecord(
+                subscription, partition, None if owner is None else as_uuid(owner), as_time(until), bool(live), epoch,
+                bool(clean), crashes, str(done), None if open_ is None else str(open_), position, as_moment(moved_at),
+            )
+            for subscription, partition, owner, until, live, epoch, clean, crashes, done, open_, position, moved_at
+            in await self.rows("lease_records")
+        ]  # fmt: skip
+
+    async def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditRecord]:
+        return [
+            AuditRecord(number, as_moment(at), actor, action, target, as_json(detail), count, bool(allowed))
+            for number, at, actor, action, target, detail, count, allowed in await self.rows(
+                "audit_records", limit=limit, before=before
+            )
+        ]
+
+    async def replays(self, *, limit: int = 50) -> list[ReplayRecord]:
+        return [
+            ReplayRecord(
+                number, subscription, as_json(filters), rate, total, done, state, actor, as_moment(created_at),
+                as_time(finished_at),
+            )
+            for number, subscription, filters, rate, total, done, state, actor, created_at, finished_at
+            in await self.rows("replay_records", limit=limit)
+        ]  # fmt: skip
+
+
+def filter_parameters(filter: EventFilter) -> dict[str, Any]:
+    """What the statements that filter take: the name both as a pattern and as a regular expression."""
+    return {
+        "event_id": filter.event_id,
+        "name": filter.name,
+        "regex": None if filter.name is None else to_regex(filter.name),
+        "tenant_id": filter.tenant_id,
+        "key": filter.key,
+        "since": filter.since,
+        "until": filter.until,
+    }
+
+
+def dead_parameters(filter: DeadFilter) -> dict[str, Any]:
+    return filter_parameters(filter) | {"subscription": filter.subscription, "error": filter.error}
+
+
+def as_subscription(row: Sequence[Any]) -> SubscriptionRecord:
+    number, name, patterns, partitions, ordering, on_dead, replayable, paused_at, paused_by, created_at, updated_at = (
+        row
+    )
+    return SubscriptionRecord(
+        number, name, as_texts(patterns), partitions, ordering, on_dead, bool(replayable), as_time(paused_at), paused_by,
+        as_moment(created_at), as_moment(updated_at),
+    )  # fmt: skip
+
+
+def as_event(row: Sequence[Any]) -> EventRecord:
+    position, event_id, tenant_id, name, key, status, retries, occurred_at, processed_at, size = row
+    return EventRecord(
+        position, as_uuid(event_id), tenant_id, name, key, status, retries, as_moment(occurred_at), as_time(processed_at),
+        size,
+    )  # fmt: skip
+
+
+def as_attempt(row: Sequence[Any]) -> AttemptRecord:
+    attempt, outcome, error, message, traceback, seconds, finished_at = row
+    return AttemptRecord(attempt, outcome, error, message, traceback, seconds, as_moment(finished_at))
+
+
+def as_delivery(row: Sequence[Any], history: tuple[AttemptRecord, ...]) -> DeliveryRecord:
+    subscription, state, attempts, put_offs, next_try_at, processed_at, reason, is_replay, paused = row
+    return DeliveryRecord(
+        subscription, state, attempts, put_offs, as_time(next_try_at), as_time(processed_at), reason, bool(is_replay),
+        bool(paused), history,
+    )  # fmt: skip
+
+
+def as_dead_letter(row: Sequence[Any]) -> DeadLetter:
+    delivery, subscription, event_id, *texts, died_at, occurred_at, payload, headers = row
+    name, tenant_id, key, attempts, put_offs, reason, error, message = texts
+    return DeadLetter(
+        delivery, subscription, as_uuid(event_id), name, tenant_id, key, attempts, put_offs, reason, error, message,
+        as_moment(died_at), as_time(occurred_at), as_json(payload), as_json(headers),
+    )  # fmt: skip
+
+
+def as_uuid(value: bytes | str) -> UUID:
+    """An id as PostgreSQL (16 bytes) or SQLite (text) gives it."""
+    return UUID(bytes=value) if isinstance(value, bytes) else UUID(value)
+
+
+def as_moment(value: int | str) -> datetime:
+    """A time as PostgreSQL (microseconds since 2000) or SQLite (ISO text in UTC) gives it."""
+    return from_micros(value) if isinstance(value, int) else datetime.fromisoformat(value).astimezone(UTC)
+
+
+def as_time(value: int | str | None) -> datetime | None:
+    """`as_moment`, or None."""
+    return None if value is None else as_moment(value)
+
+
+def as_json(value: bytes | str | None) -> Any:
+    """Decoded JSON; what another program stored and is none comes as the text that it is."""
+    if value is None:
+        return None
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def as_texts(value: list[str] | str) -> tuple[str, ...]:
+    """An array of PostgreSQL, or the JSON that stands for it in SQLite."""
+    return tuple(value if isinstance(value, list) else msgspec.json.decode(value))
+
+
+def longest(now: int | str, *moments: int | str | None) -> float | None:
+    """Seconds since the first of *moments* that are known."""
+    seconds = _seconds_since(now, moments)
+    return max(seconds) if seconds else None
+
+
+def shortest(now: int | str, *moments: int | str | None) -> float | None:
+    """Seconds since the last of *moments* that are known."""
+    seconds = _seconds_since(now, moments)
+    return min(seconds) if seconds else None
+
+
+def _seconds_since(now: int | str, moments: Sequence[int | str | None]) -> list[float]:
+    # Never negative: a publisher may date its events into the future.
+    return [max(0.0, (as_moment(now) - as_moment(moment)).total_seconds()) for moment in moments if moment is not None]

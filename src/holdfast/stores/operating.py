@@ -1,0 +1,352 @@
+"""The operator's actions that both stores share, each a generator that asks for statements and decides.
+
+An action yields ``(statement, parameters)`` and is sent the rows, all in one transaction; its audit row is among what
+it writes. How a transaction runs is each store's own: `Operating.perform`. A refusal is returned, not raised, so that
+its audit row commits; then it is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+
+from holdfast.errors import (
+    BusStateError,
+    DuplicateSubscription,
+    HoldfastError,
+    InvalidInput,
+    InvalidSubscription,
+    NotFound,
+)
+from holdfast.names import check_subscription_name
+from holdfast.stores.inspecting import as_uuid, filter_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from holdfast.stores.inspecting import Inspecting
+    from holdfast.stores.inspector import DeadFilter, EventFilter, ReplayFilter, Retention, SubscriptionRecord
+
+Rows: TypeAlias = "list[tuple[Any, ...]]"
+Result = TypeVar("Result")
+Action: TypeAlias = Generator[tuple[str, dict[str, Any]], Rows, Result]
+
+CHUNK = 500
+PARTITIONS_MAX = 1024
+RATE_MAX = 100_000.0
+
+
+class Range(NamedTuple):
+    """Positions from which on (excluded) and up to which (included) events are replayed."""
+
+    after: int
+    until: int
+
+
+class Operating(ABC):
+    """`holdfast.stores.inspector.Operator`, but for how a store runs a transaction."""
+
+    def __init__(self, inspector: Inspecting) -> None:
+        self._inspector = inspector
+
+    @abstractmethod
+    async def perform(self, action: Action[Result]) -> Result:
+        """Run *action* in one transaction."""
+
+    @abstractmethod
+    async def drop_old(self, seconds: float) -> Retention:
+        """Drop what retention allows."""
+
+    async def pause(self, subscription: str, *, actor: str) -> bool:
+        return await self._switch("pause", subscription, actor)
+
+    async def resume(self, subscription: str, *, actor: str) -> bool:
+        return await self._switch("resume", subscription, actor)
+
+    async def _switch(self, action: str, subscription: str, actor: str) -> bool:
+        await self._find(subscription)
+        return await self.perform(switch(action, subscription, actor))
+
+    async def matching(self, filter: DeadFilter, *, held: bool = False) -> int:
+        return len(await self._inspector.matching(filter, held=held))
+
+    async def retry_dead(self, filter: DeadFilter, *, actor: str, progress: Callable[[int], None] | None = None) -> int:
+        return await self._change("dead retry", "retry_deliveries", filter, actor, progress, held=False)
+
+    async def discard(
+        self, filter: DeadFilter, *, actor: str, held: bool = False, progress: Callable[[int], None] | None = None
+    ) -> int:
+        return await self._change("dead discard", "discard_deliveries", filter, actor, progress, held=held)
+
+    async def _change(
+        self,
+        action: str,
+        statement: str,
+        filter: DeadFilter,
+        actor: str,
+        progress: Callable[[int], None] | None,
+        *,
+        held: bool,
+    ) -> int:
+        if filter.subscription is not None:
+            await self._find(filter.subscription)
+        # The oldest first: rows of one key become due in their order.
+        deliveries = (await self._inspector.matching(filter, held=held))[::-1]
+        target = filter.subscription or "all subscriptions"
+        audit = await self.perform(record(actor, action, target, detail=given(filter) | {"held": held}, count=0))
+        changed = 0
+        for start in range(0, len(deliveries), CHUNK):
+            chunk = deliveries[start : start + CHUNK]
+            changed += await self.perform(change_chunk(statement, chunk, audit, held=held))
+            if progress is not None:
+                progress(changed)
+        return changed
+
+    async def replay_count(self, subscription: str, filter: ReplayFilter) -> int:
+        found = await self._find(subscription)
+        require_replayable(found)
+        limits, count = await self._range(filter), 0
+        while page := await self._page(found.id, filter, limits, CHUNK * 20):
+            limits = limits._replace(after=page[-1][0])
+            count += len(page)
+        return count
+
+    async def replay(
+        self,
+        subscription: str,
+        filter: ReplayFilter,
+        *,
+        actor: str,
+        rate: float = 1000.0,
+        total: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        check_rate(rate)
+        found = await self._find(subscription)
+        if not found.replayable:
+            await self.perform(record(actor, "replay", subscription, detail=given(filter), allowed=False))
+            require_replayable(found)
+        limits = await self._range(filter)
+        if total is None:
+            total = await self.replay_count(subscription, filter)
+        audit, number = await self.perform(begin_replay(found, filter, rate, total, actor))
+        state, done, seen = "cancelled", 0, 0
+        size = max(1, min(CHUNK, int(rate)))
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        try:
+            while page := await self._page(found.id, filter, limits, size):
+                limits = limits._replace(after=page[-1][0])
+                done += await self.perform(replay_chunk(found.id, number, audit, [as_uuid(row[1]) for row in page]))
+                seen += len(page)
+                if progress is not None:
+                    progress(seen)
+                await asyncio.sleep(max(0.0, begun + seen / rate - clock()))
+            state = "finished"
+        finally:
+            await asyncio.shield(self.perform(end_replay(number, state)))
+        return done
+
+    async def _range(self, filter: ReplayFilter) -> Range:
+        ((first, last, newest),) = await self._inspector.rows(
+            "replay_range", first_id=filter.first_id, last_id=filter.last_id
+        )
+        for event_id, position in ((filter.first_id, first), (filter.last_id, last)):
+            if event_id is not None and position is None:
+                raise NotFound(f"no event {event_id} is stored, so a replay cannot begin or end with it")
+        return Range(0 if first is None else first - 1, newest if last is None else last)
+
+    async def _page(self, subscription: int, filter: ReplayFilter, limits: Range, size: int) -> Rows:
+        return await self._inspector.rows(
+            "replay_page", **filter_parameters(filter), subscription=subscription, after=limits.after,
+            until_position=limits.until, limit=size,
+        )  # fmt: skip
+
+    async def rename(self, subscription: str, new_name: str, *, actor: str, force: bool = False) -> None:
+        check_subscription_name(new_name)
+        found = await self._find(subscription)
+        raise_refusal(await self.perform(rename(found, new_name, actor, force=force)))
+
+    async def remove(self, subscription: str, *, actor: str, force: bool = False) -> int:
+        found = await self._find(subscription)
+        outcome = await self.perform(remove(found, actor, force=force))
+        raise_refusal(outcome)
+        assert isinstance(outcome, int)
+        return outcome
+
+    async def repartition(self, subscription: str, partitions: int, *, actor: str) -> None:
+        if not 1 <= partitions <= PARTITIONS_MAX:
+            raise InvalidSubscription("partitions", f"is {partitions}", f"use 1 to {PARTITIONS_MAX}")
+        found = await self._find(subscription)
+        raise_refusal(await self.perform(repartition(found, partitions, actor)))
+
+    async def retention_run(self, seconds: float, *, actor: str) -> Retention:
+        audit = await self.perform(
+            record(actor, "retention", "the log", detail={"older_than_seconds": seconds}, count=0)
+        )
+        outcome = await self.drop_old(seconds)
+        await self.perform(count_in_audit(audit, outcome.droppable))
+        return outcome
+
+    async def _find(self, subscription: str) -> SubscriptionRecord:
+        return find(await self._inspector.subscriptions(), subscription)
+
+
+def find(known: Sequence[SubscriptionRecord], name: str) -> SubscriptionRecord:
+    """The subscription of that name; else an error that names those that there are."""
+    for one in known:
+        if one.name == name:
+            return one
+    import difflib
+
+    names = [one.name for one in known]
+    close = difflib.get_close_matches(name, names, n=3) or sorted(names)[:5]
+    hint = f"did you mean {' or '.join(close)}?" if close else "none is registered yet (holdfast migrate MODULE:BUS)"
+    raise NotFound(f"no subscription {name!r}: {hint}")
+
+
+def given(filter: EventFilter) -> dict[str, Any]:
+    """What a filter asks for, for the audit."""
+    return {field: value for field, value in asdict(filter).items() if value is not None}
+
+
+def check_rate(rate: float) -> None:
+    if not 0 < rate <= RATE_MAX:
+        raise InvalidInput("rate", f"is {rate}", f"use more than 0 and at most {RATE_MAX:.0f} events per second")
+
+
+def require_replayable(subscription: SubscriptionRecord) -> None:
+    if not subscription.replayable:
+        raise InvalidSubscription(
+            "replayable", f"of {subscription.name!r} is False: its handler must not see an event twice on purpose",
+            "declare it with replayable=True if that has changed",
+        )  # fmt: skip
+
+
+def raise_refusal(outcome: Any) -> None:
+    if isinstance(outcome, HoldfastError):
+        raise outcome
+
+
+def record(
+    actor: str,
+    action: str,
+    target: str,
+    *,
+    detail: Mapping[str, Any] | None = None,
+    count: int | None = None,
+    allowed: bool = True,
+) -> Action[int]:
+    """Write an audit row; returns its id."""
+    text = msgspec.json.encode(detail or {}).decode()
+    parameters = {
+        "actor": actor, "action": action, "target": target, "detail": text, "count": count, "allowed": allowed,
+    }  # fmt: skip
+    ((number,),) = yield "add_audit", parameters
+    return int(number)
+
+
+def count_in_audit(audit: int, count: int) -> Action[None]:
+    yield "count_audit", {"audit": audit, "count": count}
+
+
+def switch(action: str, subscription: str, actor: str) -> Action[bool]:
+    """Pause or resume."""
+    changed = bool((yield action, {"name": subscription, "actor": actor}))
+    yield from record(actor, action, subscription, count=int(changed))
+    yield "bump_generation", {}
+    return changed
+
+
+def change_chunk(statement: str, deliveries: Sequence[int], audit: int, *, held: bool) -> Action[int]:
+    """Retry or discard some delivery rows."""
+    changed = len((yield statement, {"deliveries": list(deliveries), "held": held}))
+    yield from count_in_audit(audit, changed)
+    yield "bump_generation", {}
+    return changed
+
+
+def begin_replay(
+    subscription: SubscriptionRecord, filter: ReplayFilter, rate: float, total: int, actor: str
+) -> Action[tuple[int, int]]:
+    """Returns the ids of the audit row and of the replay."""
+    detail = given(filter)
+    audit = yield from record(actor, "replay", subscription.name, detail=detail | {"rate": rate}, count=0)
+    parameters = {
+        "subscription": subscription.id, "filters": msgspec.json.encode(detail).decode(), "rate": float(rate),
+        "total": total, "actor": actor,
+    }  # fmt: skip
+    ((number,),) = yield "add_replay", parameters
+    return audit, int(number)
+
+
+def replay_chunk(subscription: int, replay: int, audit: int, ids: Sequence[Any]) -> Action[int]:
+    """Hand some events to the workers again; returns how many were not in their hands already."""
+    placed = len((yield "replay_deliveries", {"subscription": subscription, "replay": replay, "ids": list(ids)}))
+    yield "advance_replay", {"replay": replay, "count": len(ids)}
+    yield from count_in_audit(audit, placed)
+    yield "bump_generation", {}
+    return placed
+
+
+def end_replay(replay: int, state: str) -> Action[None]:
+    yield "end_replay", {"replay": replay, "state": state}
+
+
+def rename(subscription: SubscriptionRecord, new_name: str, actor: str, *, force: bool) -> Action[HoldfastError | None]:
+    detail = {"new_name": new_name, "force": force}
+    refusal = None if force else (yield from live_leases(subscription))[0]
+    if refusal is None and new_name in [row[1] for row in (yield "subscription_records", {})]:
+        refusal = DuplicateSubscription(new_name, "another subscription", subscription.name)
+    yield from record(actor, "rename", subscription.name, detail=detail, allowed=refusal is None)
+    if refusal is None:
+        yield "rename_subscription", {"subscription": subscription.id, "new_name": new_name}
+        yield "bump_generation", {}
+    return refusal
+
+
+def remove(subscription: SubscriptionRecord, actor: str, *, force: bool) -> Action[HoldfastError | int]:
+    refusal, _ = yield from live_leases(subscription)
+    if refusal is not None and not force:
+        yield from record(actor, "remove", subscription.name, detail={"force": force}, allowed=False)
+        return refusal
+    ((deliveries,),) = yield "count_deliveries", {"subscription": subscription.id}
+    yield "remove_subscription", {"subscription": subscription.id}
+    yield from record(actor, "remove", subscription.name, detail={"force": force}, count=deliveries)
+    yield "bump_generation", {}
+    return int(deliveries)
+
+
+def repartition(subscription: SubscriptionRecord, partitions: int, actor: str) -> Action[HoldfastError | None]:
+    """All new cursors start from the oldest one, not clean: what is settled is passed over by its receipts and rows."""
+    detail = {"from": subscription.partitions, "to": partitions}
+    refusal, epoch = yield from live_leases(subscription)
+    yield from record(actor, "repartition", subscription.name, detail=detail, allowed=refusal is None)
+    if refusal is not None:
+        return refusal
+    one = {"subscription": subscription.id}
+    ((done, open_, position),) = yield "oldest_cursor", one
+    yield "clear_leases", one
+    yield "clear_cursors", one
+    yield "fresh_leases", one | {"partitions": partitions, "epoch": epoch + 1}
+    yield "fresh_cursors", one | {"partitions": partitions, "done": done, "open": open_, "position": position}
+    yield "move_deliveries", one | {"partitions": partitions}
+    yield "set_partitions", one | {"partitions": partitions}
+    yield "bump_generation", {}
+    return None
+
+
+def live_leases(subscription: SubscriptionRecord) -> Action[tuple[HoldfastError | None, int]]:
+    """Lock the leases; returns the refusal if a live worker holds one, and the highest epoch."""
+    leases = yield "lock_leases", {"subscription": subscription.id}
+    live = sum(bool(row[1]) for row in leases)
+    refusal = BusStateError(
+        f"live workers hold {live} of {len(leases)} partitions of {subscription.name!r}: stop them first "
+        f"(holdfast status shows them)"
+    )
+    return (refusal if live else None), max((int(row[2]) for row in leases), default=0)

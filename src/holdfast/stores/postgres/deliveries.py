@@ -1,0 +1,96 @@
+"""Delivery rows: what is off the fast path, claimed and taken in by the partition's owner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import LeaseLost
+from holdfast.event import Row
+from holdfast.stores.base import Claim, Due, Slice
+from holdfast.stores.postgres import arrays
+from holdfast.stores.postgres.session import fence_parameters, slice_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from holdfast.stores.postgres.session import Connection, Session
+    from holdfast.stores.sql import Statements
+
+
+class Deliveries:
+    """The part of the PostgreSQL store that keeps delivery rows, and answers what is known of events."""
+
+    _statements: Statements
+    _work: Session
+
+    async def known(self, subscription: int, events: Sequence[tuple[bytes, int]]) -> set[bytes]:
+        parameters = {
+            "subscription": subscription,
+            "ids": arrays.uuids([one for one, _ in events]),
+            "days": arrays.integers([day for _, day in events]),
+        }
+        return {row[0] for row in await self._work.run(self._statements["known"], parameters)}
+
+    async def blocked_keys(self, slices: Collection[Slice]) -> dict[Slice, dict[tuple[str, str], int]]:
+        blocked: dict[Slice, dict[tuple[str, str], int]] = {one: {} for one in slices}
+        for row in await self._work.run(self._statements["blocked_keys"], slice_parameters(slices)):
+            subscription, partition, tenant_id, key, count = row
+            blocked[Slice(subscription, partition)][tenant_id, key] = count
+        return blocked
+
+    async def claim(self, leases: Mapping[Slice, int], *, limit: int) -> Claim:
+        fence = fence_parameters(leases)
+        held = {name: fence[name] for name in ("subscriptions", "partitions")}
+        rows, ((next_in,),) = await self._work.run_many(
+            [(self._statements["claim"], fence | {"limit": limit}), (self._statements["next_due"], held)]
+        )
+        return Claim([as_due(row) for row in rows], next_in)
+
+    async def suspects(self, slices: Collection[Slice]) -> list[Due]:
+        return [as_due(row) for row in await self._work.run(self._statements["suspects"], slice_parameters(slices))]
+
+    async def take_in(self, lease: Slice, epoch: int, rows: Sequence[Row]) -> list[Due]:
+        async with self._work.transaction() as connection:
+            await self._require(connection, lease, epoch)
+            cursor = await connection.execute(
+                self._statements["take_in"],
+                {
+                    "subscription": lease.subscription,
+                    "partition": lease.partition,
+                    "ids": arrays.uuids([row.id for row in rows]),
+                    "days": arrays.integers([row.day for row in rows]),
+                },
+                binary=True,
+            )
+            taken = {event_id: delivery async for event_id, delivery in cursor}
+        return [
+            Due(taken[row.id], lease, row, attempts=0, put_offs=0, is_replay=False) for row in rows if row.id in taken
+        ]
+
+    async def begin_attempt(self, lease: Slice, epoch: int, delivery: int) -> int:
+        async with self._work.transaction() as connection:
+            await self._require(connection, lease, epoch)
+            cursor = await connection.execute(self._statements["begin_attempt"], {"delivery": delivery})
+            row = await cursor.fetchone()
+        return 0 if row is None else int(row[0])
+
+    async def _require(self, connection: Connection, lease: Slice, epoch: int) -> None:
+        cursor = await connection.execute(self._statements["fence"], fence_parameters({lease: epoch}))
+        if not await cursor.fetchall():
+            raise LeaseLost(str(lease.subscription), lease.partition, epoch)
+
+    async def unsettled(self, subscriptions: Collection[int], horizon: str) -> dict[int, int]:
+        parameters = {"subscriptions": list(subscriptions), "horizon": horizon}
+        return dict(await self._work.run(self._statements["unsettled"], parameters))  # type: ignore[arg-type]
+
+    async def caused_since(self, horizon: str) -> bool:
+        ((caused,),) = await self._work.run(self._statements["caused_since"], {"horizon": horizon})
+        return bool(caused)
+
+
+def as_due(row: Sequence[Any]) -> Due:
+    delivery, subscription, partition, attempts, put_offs, is_replay, handled, lost, *event = row
+    content = Row._make(event)
+    if content.payload is None:
+        content = content._replace(payload=b"")  # the log lost it: decoding will say so, and the delivery end dead
+    return Due(delivery, Slice(subscription, partition), content, attempts, put_offs, is_replay, handled, lost)

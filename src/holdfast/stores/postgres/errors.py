@@ -1,0 +1,31 @@
+"""Errors of the driver become errors of Holdfast: here, by SQLSTATE, never by wording."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from holdfast.errors import HoldfastError, SchemaMismatch
+from holdfast.stores.postgres.version import SCHEMA_VERSION
+from holdfast.stores.sqlstate import NO_TABLES, from_sqlstate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def translate(error: psycopg.Error, where: str) -> HoldfastError:
+    """The error of Holdfast that stands for *error*, which happened at *where*."""
+    if error.sqlstate in NO_TABLES:
+        return SchemaMismatch(where, None, SCHEMA_VERSION)
+    return from_sqlstate(error.sqlstate, (error.diag.message_primary or str(error)).strip(), where)
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Errors of the driver inside leave as errors of Holdfast."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error, where) from error

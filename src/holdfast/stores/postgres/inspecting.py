@@ -1,0 +1,191 @@
+"""Looking at the PostgreSQL store: the shared reading over a session of its own, and what doctor asks of a server."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import HoldfastError, SchemaMismatch
+from holdfast.ports import wall_millis
+from holdfast.stores.inspecting import Inspecting
+from holdfast.stores.inspector import Fact, Retention
+from holdfast.stores.postgres.version import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from holdfast.stores.postgres.store import PostgresStore
+
+_TIMEOUT = 60.0
+_SKEW_SECONDS_MAX = 2.0
+_OLDEST_VERSION = 140000
+_DAYS_AHEAD_MIN = 2
+
+
+class PostgresInspector(Inspecting):
+    """See `holdfast.stores.inspector.Inspector`."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._statements, self._where, self._schema = store._statements, store._where, store._schema  # noqa: SLF001 - a part of the store
+        self.session = store._session("inspect", _TIMEOUT)  # noqa: SLF001
+        self._version_is_right = False
+
+    async def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        await self.require_version()
+        return await self.session.run(self._statements[statement], parameters)
+
+    async def require_version(self) -> None:
+        """Raise SchemaMismatch unless the tables are of this release."""
+        if self._version_is_right:
+            return
+        try:
+            rows = await self.session.run(self._statements["schema_version"])
+        except SchemaMismatch as missing:
+            raise SchemaMismatch(self._where, None, SCHEMA_VERSION) from missing.__cause__
+        found = rows[0][0]
+        if found != SCHEMA_VERSION:
+            raise SchemaMismatch(self._where, found, SCHEMA_VERSION)
+        self._version_is_right = True
+
+    async def retention_preview(self, seconds: float) -> Retention:
+        droppable = kept = 0
+        blocking: set[str] = set()
+        for day in await self._old_days(seconds):
+            ((events, blockers),) = await self.rows("retention_day", day=day)
+            blocking |= set(blockers)
+            if blockers:
+                kept += events
+            else:
+                droppable += events
+        return Retention(droppable, kept, tuple(sorted(blocking)))
+
+    async def retention_blockers(self, seconds: float) -> set[str]:
+        blockers: set[str] = set()
+        for day in (await self._old_days(seconds))[:1]:
+            ((_, found),) = await self.rows("retention_day", day=day)
+            blockers = set(found)
+        return blockers
+
+    async def _old_days(self, seconds: float) -> list[date]:
+        rows = await self.rows("old_days", retention=float(seconds))
+        return [datetime.strptime(f"{suffix}+0000", "%Y%m%d%z").date() for (suffix,) in rows]
+
+    async def facts(self) -> list[Fact]:
+        asked = wall_millis()
+        try:
+            ((*server, usage, tables, asynchronous, holding),) = await self.session.run(
+                self._statements["facts_server"], {"schema": self._schema}
+            )
+        except HoldfastError as error:
+            return [
+                Fact("connection", str(error), "problem", "check host, port, user, password and database of the DSN")
+            ]
+        facts = [Fact("connection", f"{self._where} answers")]
+        facts += server_facts(server, (asked + wall_millis()) / 2)
+        facts += [synchronous_fact(asynchronous, server[6]), holding_fact(holding)]
+        if not tables:
+            return [*facts, Fact("schema", f"no tables in {self._where}", "problem", "run  holdfast migrate")]
+        if not usage:
+            fix = f'grant usage on schema "{self._schema}" to the role'
+            return [*facts, Fact("permissions", "the role may not use the schema", "problem", fix)]
+        try:
+            (row,) = await self.session.run(self._statements["facts_schema"])
+        except HoldfastError as error:
+            return [
+                *facts,
+                Fact("schema", str(error), "problem", "run  holdfast migrate, or grant the role what it lacks"),
+            ]
+        return facts + schema_facts(row)
+
+    async def close(self) -> None:
+        await self.session.close()
+
+
+def server_facts(server: list[Any], client_millis: float) -> list[Fact]:
+    """What the server is, by the columns of facts_server."""
+    version, version_text, database, role, standby, clock_millis, _, fsync, full_page_writes = server
+    skew = (clock_millis - client_millis) / 1000
+    return [
+        Fact("PostgreSQL", version_text)
+        if version >= _OLDEST_VERSION
+        else Fact("PostgreSQL", version_text, "problem", "use PostgreSQL 14 or later"),
+        Fact("database", f"{database}, as {role}"),
+        Fact("standby", "no, it is the primary")
+        if not standby
+        else Fact("standby", "yes: it takes no writes", "problem", "point the DSN at the primary server"),
+        Fact("clock skew", f"{skew:+.2f} s")
+        if abs(skew) <= _SKEW_SECONDS_MAX
+        else Fact("clock skew", f"{skew:+.1f} s", "note", "run NTP on both; only the server's clock decides about leases"),
+        Fact("fsync", "on")
+        if fsync == "on" and full_page_writes == "on"
+        else Fact(
+            "fsync", f"fsync {fsync}, full_page_writes {full_page_writes}", "note",
+            "turn both on, unless the data may be lost: a crash can destroy the database",
+        ),
+    ]  # fmt: skip
+
+
+def synchronous_fact(asynchronous: list[str], current: str) -> Fact:
+    """Settings that make commits asynchronous. Publishing raises them by itself, other transactions do not."""
+    places = [place.strip() for place in asynchronous]
+    if current == "off" and not places:
+        places = ["this session (server or DSN)"]
+    if not places:
+        return Fact("synchronous_commit", current)
+    return Fact(
+        "synchronous_commit", f"off for {', '.join(places)}", "note",
+        "publishing commits synchronously all the same; set it to on, or receipts of a crash's last moments are lost",
+    )  # fmt: skip
+
+
+def holding_fact(holding: list[str]) -> Fact:
+    """What keeps vacuum from removing dead rows."""
+    if not holding:
+        return Fact("vacuum held back", "no")
+    return Fact(
+        "vacuum held back", "; ".join(holding), "note",
+        "end the transaction (pg_terminate_backend), roll back or commit the prepared one, or drop the unused slot",
+    )  # fmt: skip
+
+
+def schema_facts(row: tuple[Any, ...]) -> list[Fact]:
+    """What our tables say, by the columns of facts_schema."""
+    version, same_server, row_security, in_default, days_ahead, future, missing, deliveries_bytes, log_bytes = row
+    return [
+        Fact("schema", f"version {version}")
+        if version == SCHEMA_VERSION
+        else Fact(
+            "schema", f"version {version}, this release needs {SCHEMA_VERSION}", "problem",
+            "run  holdfast migrate" if version < SCHEMA_VERSION else "upgrade the package here",
+        ),
+        Fact("origin", "the server that the tables were made on")
+        if same_server
+        else Fact(
+            "origin", "a restored or copied store: its cursors belong to another server", "problem",
+            "stop the publishers and run  holdfast migrate --after-restore",
+        ),
+        Fact("row security", "off for this role")
+        if not row_security
+        else Fact("row security", "hides events from this role", "problem", "alter role ... bypassrls, or add a policy"),
+        Fact("permissions", "complete for a worker")
+        if not missing
+        else Fact("permissions", f"missing: {', '.join(missing)}", "problem", "grant them to the role"),
+        Fact("partitions ahead", f"{days_ahead} days")
+        if days_ahead is not None and days_ahead >= _DAYS_AHEAD_MIN
+        else Fact(
+            "partitions ahead", f"{days_ahead or 0} days", "problem",
+            "start a worker, which makes them, or run  holdfast migrate",
+        ),
+        Fact("default partition", "empty")
+        if not in_default
+        else Fact(
+            "default partition", f"{'at least ' if in_default == 1000 else ''}{in_default} events", "note",
+            "they came when no partition of their day was there; keep a worker running. Do not move them",
+        ),
+        Fact("stored snapshots", "none from the future")
+        if not future
+        else Fact("stored snapshots", f"{future} from the future", "note", "the clock stepped back; workers delete them"),
+        Fact("size", f"log {_size(log_bytes)}, deliveries {_size(deliveries_bytes)}"),
+    ]  # fmt: skip
+
+
+def _size(count: int) -> str:
+    return f"{count / 1024 / 1024:,.1f} MiB"

@@ -1,0 +1,107 @@
+"""Heartbeats, leases and cursors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from holdfast.stores.base import Cursor, Lease, LeaseState, Roster, Slice, WorkerInfo
+from holdfast.stores.postgres.session import fence_parameters, slice_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from holdfast.stores.base import Released
+    from holdfast.stores.postgres.session import Session
+    from holdfast.stores.sql import Statements
+
+
+class Leasing:
+    """The part of the PostgreSQL store that keeps owners and their places."""
+
+    _statements: Statements
+    _lease: Session
+    _settle: Session
+
+    async def heartbeat(self, worker: WorkerInfo, *, ttl: float) -> Roster:
+        _, workers, leases = await self._lease.run_many(
+            [
+                (
+                    self._statements["heartbeat"],
+                    {
+                        "id": worker.id, "host": worker.host, "boot_id": worker.boot_id, "pid": worker.pid,
+                        "pid_started": worker.pid_started, "version": worker.version,
+                        "subscriptions": list(worker.subscriptions), "draining": worker.draining,
+                    },
+                ),
+                (self._statements["live_workers"], {"ttl": ttl}),
+                (self._statements["lease_states"], {"ttl": ttl, "subscriptions": list(worker.subscriptions)}),
+            ]
+        )  # fmt: skip
+        return Roster(
+            tuple(WorkerInfo(UUID(bytes=row[0]), *row[1:6], tuple(row[6]), row[7]) for row in workers),
+            tuple(
+                LeaseState(Slice(subscription, partition), None if owner is None else UUID(bytes=owner), free)
+                for subscription, partition, owner, free in leases
+            ),
+        )
+
+    async def acquire(
+        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = ()
+    ) -> list[Lease]:
+        ordered = sorted((subscription, count) for subscription, count in wanted.items() if count > 0)
+        rows = await self._lease.run(
+            self._statements["acquire"],
+            {
+                "worker": worker,
+                "ttl": float(ttl),
+                "dead": list(dead),
+                "subscriptions": [subscription for subscription, _ in ordered],
+                "counts": [count for _, count in ordered],
+            },
+        )
+        # The cursors are read by a later statement: whoever released them has committed by then.
+        cursors = await self.cursors([Slice(*row[:2]) for row in rows])
+        return [
+            Lease(Slice(subscription, partition), epoch, cursors[Slice(subscription, partition)], clean, lost, crashes)
+            for subscription, partition, epoch, clean, lost, crashes in rows
+        ]
+
+    async def renew(self, worker: UUID, leases: Mapping[Slice, int], *, ttl: float) -> set[Slice]:
+        parameters = {"worker": worker, "ttl": float(ttl)} | fence_parameters(leases)
+        return {Slice(*row) for row in await self._lease.run(self._statements["renew"], parameters)}
+
+    async def release(self, worker: UUID, released: Sequence[Released]) -> None:
+        ordered = sorted(released)
+        parameters = fence_parameters({one.slice: one.epoch for one in ordered})
+        async with self._settle.transaction() as connection:
+            cursor = await connection.execute(self._statements["fence"], parameters)
+            held = {Slice(*row) for row in await cursor.fetchall()}
+            places = {one.slice: one.cursor for one in ordered if one.slice in held}
+            if places:
+                await connection.execute(self._statements["settle_advances"], advance_parameters(places))
+            await connection.execute(
+                self._statements["release"], parameters | {"worker": worker, "exacts": [one.exact for one in ordered]}
+            )
+
+    async def mark_fast(self, worker: UUID, leases: Mapping[Slice, int]) -> None:
+        await self._lease.run(self._statements["mark_fast"], fence_parameters(leases))
+
+    async def leave(self, worker: UUID) -> None:
+        await self._lease.run(self._statements["leave"], {"worker": worker})
+
+    async def cursors(self, slices: Collection[Slice]) -> dict[Slice, Cursor]:
+        rows = await self._lease.run(self._statements["cursors"], slice_parameters(slices))
+        return {Slice(*row[:2]): Cursor(*row[2:]) for row in rows}
+
+
+def advance_parameters(places: Mapping[Slice, Cursor]) -> dict[str, list[object]]:
+    """The arrays by which cursors are written, in key order."""
+    ordered = sorted(places.items())
+    return {
+        "subscriptions": [one.subscription for one, _ in ordered],
+        "partitions": [one.partition for one, _ in ordered],
+        "dones": [cursor.done for _, cursor in ordered],
+        "opens": [cursor.open for _, cursor in ordered],
+        "positions": [cursor.position for _, cursor in ordered],
+    }

@@ -1,0 +1,65 @@
+"""Background duties: partitions ahead, stored snapshots, retention, forgetting the dead."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from holdfast.errors import StoreBusy
+from holdfast.event import EPOCH
+from holdfast.stores.base import Maintenance
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from holdfast.stores.postgres.session import Session
+    from holdfast.stores.sql import Statements
+
+logger = logging.getLogger("holdfast.store")
+
+_DAYS_AHEAD = 7
+
+
+class Keeping:
+    """The part of the PostgreSQL store that keeps house."""
+
+    _statements: Statements
+    _background: Session
+
+    async def maintain(self, *, retention: float | None) -> Maintenance:
+        await self.make_days()
+        for row in await self._background.run(self._statements["snapshot_now"]):
+            snap, day = row
+            await self._background.run(self._statements["store_snapshot"], {"snap": snap, "day": _days(day)})
+        await self._background.run(self._statements["forget"])
+        if retention is None:
+            return Maintenance(0, ())
+        return await self._drop_old(retention)
+
+    async def make_days(self) -> None:
+        """Make the partitions of today and the days ahead that are missing; a busy lock waits for the next time."""
+        for (day,) in await self._background.run(self._statements["missing_days"], {"ahead": _DAYS_AHEAD}):
+            try:
+                ((made,),) = await self._background.run(self._statements["make_day"], {"day": _days(day)})
+            except StoreBusy:
+                logger.info("partitions of %s are not made yet: somebody holds a lock on the log", _days(day))
+                return
+            if not made:
+                logger.warning("events of %s stay in the default partition: no partition was there in time", _days(day))
+
+    async def _drop_old(self, retention: float) -> Maintenance:
+        dropped, blocking = 0, set[str]()
+        for (name,) in await self._background.run(self._statements["old_days"], {"retention": float(retention)}):
+            try:
+                ((rows, blockers),) = await self._background.run(self._statements["drop_day"], {"suffix": name})
+            except StoreBusy:
+                logger.info("partition event_log_%s is not dropped yet: somebody holds a lock on it", name)
+                break
+            dropped += rows
+            blocking |= set(blockers)
+        return Maintenance(dropped, tuple(sorted(blocking)))
+
+
+def _days(day: int) -> date:
+    return (EPOCH + timedelta(days=day)).date()

@@ -1,0 +1,63 @@
+"""Bringing the schema to this release: numbered files, each in its own transaction, one migrator at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from holdfast.stores.postgres.errors import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.stores.sql import Migration, Statements
+
+_LOCK = 7026_0001  # any number that nobody else uses for advisory locks in the database
+
+
+def scripts(schema: str, statements: Statements) -> Iterator[tuple[Migration | None, str]]:
+    """Every script of the schema in order; the first one, which is no migration, makes the schema itself."""
+    yield (
+        None,
+        f'create schema if not exists "{schema}";\n'
+        f'create table if not exists "{schema}".schema_migrations (\n'
+        f"    version integer primary key, name text not null, phase text not null,\n"
+        f"    applied_at timestamptz not null default clock_timestamp()\n"
+        f");\n",
+    )
+    for migration in statements.migrations():
+        record = (
+            f'insert into "{schema}".schema_migrations (version, name, phase)\n'
+            f"values ({migration.version}, '{migration.name}', '{migration.phase}');\n"
+        )
+        yield migration, f"{migration.sql}\n{record}"
+
+
+async def migrate(conninfo: str, schema: str, statements: Statements, where: str) -> list[str]:
+    """
+    Apply what is missing, in order; returns the names applied.
+
+    Twenty at once are safe: the lock is held by the transaction of each step, and every step looks again.
+    """
+    applied: list[str] = []
+    with translated(where):
+        async with await psycopg.AsyncConnection.connect(conninfo, application_name="holdfast migrate") as connection:
+            for migration, text in scripts(schema, statements):
+                async with connection.transaction():
+                    await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+                    if migration is None:
+                        await connection.execute(sql.SQL(text))  # type: ignore[arg-type]
+                    elif not await _is_applied(connection, schema, migration.version):
+                        await connection.execute(sql.SQL(text))  # type: ignore[arg-type]
+                        applied.append(f"{migration.version:04d} {migration.name}")
+    return applied
+
+
+async def _is_applied(connection: psycopg.AsyncConnection, schema: str, version: int) -> bool:
+    cursor = await connection.execute(
+        f'select from "{schema}".schema_migrations where version = %s',  # type: ignore[arg-type]  # noqa: S608
+        [version],
+    )
+    return await cursor.fetchone() is not None

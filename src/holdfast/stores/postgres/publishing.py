@@ -1,0 +1,232 @@
+"""Appending events: grouped, single, old ids, and through a connection that belongs to the caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from holdfast.errors import WrongStore
+from holdfast.event import to_micros
+from holdfast.ids import is_uuid7
+from holdfast.ports import wall_millis
+from holdfast.stores.base import Appended
+from holdfast.stores.postgres import arrays
+from holdfast.stores.postgres.errors import translated
+from holdfast.transactions import adapt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.event import NewEvent
+    from holdfast.stores.postgres.session import Connection, Session
+    from holdfast.stores.sql import Statements
+    from holdfast.transactions import Caller
+
+_OLD_MILLIS = 20 * 3600 * 1000
+
+
+class Publishing:
+    """The part of the PostgreSQL store that appends."""
+
+    _statements: Statements
+    _publish: Session
+    _where: str
+    _channel: str
+    identity: str
+
+    async def append(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
+        if any(is_old(event.id) for event in events):
+            return await self._append_old(events, atomic=atomic)
+        if len(events) == 1:
+            stored = await self._publish.run(self._statements["append_one"], one_row(events[0]))
+        elif not atomic:
+            stored = await self._publish.run(self._statements["append"], columns(events))
+        else:
+            return await self._append_atomic(events)
+        if len(stored) == len(events):
+            return [Appended.STORED] * len(stored)
+        existing = await self._publish.run(self._statements["existing"], {"ids": [event.id for event in events]})
+        return compare(events, stored, existing)
+
+    async def _append_atomic(self, events: Sequence[NewEvent]) -> list[Appended]:
+        async with self._publish.transaction() as connection:
+            cursor = await connection.execute(self._statements["append"], columns(events), binary=True)
+            stored = await cursor.fetchall()
+            if len(stored) == len(events):
+                return [Appended.STORED] * len(stored)
+            results = compare(events, stored, await self._existing(connection, events))
+            if Appended.CONFLICT in results:
+                await connection.execute("rollback; begin")
+            return results
+
+    async def _append_old(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
+        """Ids that may lie on any day meet no common unique index: lock them, look, then insert."""
+        async with self._publish.transaction() as connection:
+            await connection.execute(self._statements["lock_ids"], {"ids": _id_list(events)})
+            fresh, results = without(events, await self._existing(connection, events))
+            if fresh and not (atomic and Appended.CONFLICT in results):
+                await connection.execute(self._statements["append"], columns(fresh), binary=True)
+            return results
+
+    async def _existing(self, connection: Connection, events: Sequence[NewEvent]) -> list[tuple[Any, ...]]:
+        parameters = {"ids": [event.id for event in events]}
+        cursor = await connection.execute(self._statements["existing"], parameters, binary=True)
+        return await cursor.fetchall()
+
+    async def notify(self) -> None:
+        await self._publish.run(self._statements["notify"], {"channel": self._channel})
+
+    async def append_within(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
+        caller = adapt(transaction, "postgresql")
+        if not caller.is_async:
+            return self._append_through(caller, events)
+        caller.require_transaction()
+        with translated(self._where):
+            if any(is_old(event.id) for event in events):
+                await caller.run(self._statements["lock_ids_within"], {"ids": _id_list(events)})
+                existing = await caller.run(self._statements["existing_within"], {"ids": _id_list(events)})
+                fresh, results = without(events, existing)
+                if fresh and Appended.CONFLICT not in results:
+                    self._stored(await caller.run(self._statements["append_within"], self._within(fresh)))
+                return results
+            stored = self._stored(await caller.run(self._statements["append_within"], self._within(events)))
+            if len(stored) == len(events):
+                return [Appended.STORED] * len(stored)
+            existing = await caller.run(self._statements["existing_within"], {"ids": _id_list(events)})
+        return compare(events, stored, existing)
+
+    def append_within_sync(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
+        return self._append_through(adapt(transaction, "postgresql"), events)
+
+    def _append_through(self, caller: Caller, events: Sequence[NewEvent]) -> list[Appended]:
+        caller.require_transaction()
+        with translated(self._where):
+            if any(is_old(event.id) for event in events):
+                caller.run_sync(self._statements["lock_ids_within"], {"ids": _id_list(events)})
+                existing = caller.run_sync(self._statements["existing_within"], {"ids": _id_list(events)})
+                fresh, results = without(events, existing)
+                if fresh and Appended.CONFLICT not in results:
+                    self._stored(caller.run_sync(self._statements["append_within"], self._within(fresh)))
+                return results
+            stored = self._stored(caller.run_sync(self._statements["append_within"], self._within(events)))
+            if len(stored) == len(events):
+                return [Appended.STORED] * len(stored)
+            existing = caller.run_sync(self._statements["existing_within"], {"ids": _id_list(events)})
+        return compare(events, stored, existing)
+
+    def _within(self, events: Sequence[NewEvent]) -> dict[str, Any]:
+        return {"events": as_json(events), "store_id": self.identity}
+
+    def _stored(self, rows: Sequence[Sequence[Any]]) -> list[tuple[str]]:
+        stored, right_store = rows[0]
+        if not right_store:
+            raise WrongStore(
+                f"the connection given as tx= leads to another database than {self._where}: "
+                f"nothing was published; pass a connection to the bus's own database"
+            )
+        return [(one,) for one in msgspec.json.decode(stored)]
+
+
+def is_old(event_id: UUID) -> bool:
+    """Whether the id's own time says little about the day that it is stored on: not version 7, or 20 hours old."""
+    return not is_uuid7(event_id) or abs(wall_millis() - (event_id.int >> 80)) > _OLD_MILLIS
+
+
+def one_row(event: NewEvent) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "micros": None if event.occurred_at is None else to_micros(event.occurred_at),
+        "tenant": event.tenant_id,
+        "name": event.name,
+        "key": event.key,
+        "payload": event.payload.decode(),
+        "headers": None if event.headers is None else event.headers.decode(),
+    }
+
+
+def columns(events: Sequence[NewEvent]) -> dict[str, Any]:
+    """The events as arrays, a column each."""
+    n = len(events)
+    times = [None if event.occurred_at is None else to_micros(event.occurred_at) for event in events]
+    return {
+        "ids": arrays.uuids([event.id.bytes for event in events]),
+        "micros": arrays.bigints(times),
+        "tenants": arrays.texts((event.tenant_id.encode() for event in events), n),
+        "names": arrays.texts((event.name.encode() for event in events), n),
+        "keys": arrays.texts((None if event.key is None else event.key.encode() for event in events), n),
+        "payloads": arrays.texts((event.payload for event in events), n),
+        "headers": arrays.texts((event.headers for event in events), n),
+    }
+
+
+def as_json(events: Sequence[NewEvent]) -> str:
+    """The events as one JSON array: a text that every driver can pass. Payloads are taken over as written."""
+    items = [
+        {
+            "id": str(event.id),
+            "at": event.occurred_at,
+            "tenant": event.tenant_id,
+            "name": event.name,
+            "key": event.key,
+            "payload": msgspec.Raw(event.payload),
+            "headers": None if event.headers is None else msgspec.Raw(event.headers),
+        }
+        for event in events
+    ]
+    return msgspec.json.encode(items).decode()
+
+
+def compare(
+    events: Sequence[NewEvent], stored: Sequence[Sequence[Any]], existing: Sequence[Sequence[Any]]
+) -> list[Appended]:
+    """Tell the events that were *stored* just now from those that repeat or contradict *existing* rows.
+
+    A batch may repeat an id within itself; then the first one is the one that was stored.
+    """
+    fresh = {_uuid(row[0]) for row in stored}
+    known = {_uuid(row[0]): row for row in existing}
+    results = []
+    for event in events:
+        if event.id in fresh:
+            fresh.remove(event.id)
+            results.append(Appended.STORED)
+        else:
+            results.append(Appended.DUPLICATE if same(event, known[event.id]) else Appended.CONFLICT)
+    return results
+
+
+def without(events: Sequence[NewEvent], existing: Sequence[Sequence[Any]]) -> tuple[list[NewEvent], list[Appended]]:
+    """Split off the events whose id is not among *existing*; the results say what becomes of each."""
+    known = {_uuid(row[0]): row for row in existing}
+    fresh: dict[UUID, NewEvent] = {}
+    results = []
+    for event in events:
+        row = known.get(event.id)
+        if row is None:
+            row = known[event.id] = (event.id, event.tenant_id, event.name, event.key, event.payload)
+            fresh[event.id] = event
+            results.append(Appended.STORED)
+        else:
+            results.append(Appended.DUPLICATE if same(event, row) else Appended.CONFLICT)
+    return list(fresh.values()), results
+
+
+def same(event: NewEvent, row: Sequence[Any]) -> bool:
+    """Whether a stored (id, tenant, name, key, payload) says what *event* says."""
+    _, tenant_id, name, key, payload = row
+    if (event.tenant_id, event.name, event.key) != (tenant_id, name, key):
+        return False
+    raw = payload.encode() if isinstance(payload, str) else payload
+    return raw == event.payload or msgspec.json.decode(raw) == msgspec.json.decode(event.payload)
+
+
+def _uuid(value: Any) -> UUID:
+    if isinstance(value, bytes):
+        return UUID(bytes=value)
+    return value if isinstance(value, UUID) else UUID(str(value))
+
+
+def _id_list(events: Sequence[NewEvent]) -> str:
+    return msgspec.json.encode([str(event.id) for event in events]).decode()

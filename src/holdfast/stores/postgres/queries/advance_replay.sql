@@ -1,0 +1,1 @@
+update :"schema".replays set done = done + %(count)s::bigint where id = %(replay)s;

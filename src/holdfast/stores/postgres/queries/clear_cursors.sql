@@ -1,0 +1,1 @@
+delete from :"schema".cursors where subscription = %(subscription)s;

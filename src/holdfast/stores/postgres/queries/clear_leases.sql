@@ -1,0 +1,1 @@
+delete from :"schema".leases where subscription = %(subscription)s;

@@ -1,0 +1,15 @@
+-- One row per subscription that the event concerns. What its cursor has passed without a trace was not its own then.
+select s.name, coalesce(d.state, case when r.event_id is null then 'pending' else 'processed' end) as state,
+    coalesce(d.attempts, r.attempts, 0) as attempts, coalesce(d.put_offs, 0) as put_offs,
+    case when d.state in ('pending', 'retrying') then d.due_at end as next_try_at, r.processed_at, d.reason,
+    d.replay is not null as is_replay, s.paused_at is not null as paused
+from :"schema".subscriptions as s
+left join :"schema".event_log as e on e.id = %(event_id)s::uuid
+left join :"schema".deliveries as d on d.subscription = s.id and d.event_id = %(event_id)s::uuid
+left join :"schema".receipts as r on r.subscription = s.id and r.event_id = %(event_id)s::uuid
+left join :"schema".cursors as c on c.subscription = s.id and c.partition = e.slot %% s.partitions
+where d.id is not null or r.event_id is not null
+    or (e.id is not null and :"schema".concerns(s, e.event_name, e.txid, e.position)
+        and not pg_visible_in_snapshot(e.txid, c.done)
+        and not (c.open is not null and pg_visible_in_snapshot(e.txid, c.open) and e.position < c.position))
+order by s.name;

@@ -1,0 +1,1 @@
+select pg_current_snapshot()::text, (select i.id::text from :"schema".incarnation as i);

@@ -1,0 +1,1 @@
+select :"schema".make_day(%(day)s::date);

@@ -1,0 +1,6 @@
+-- Seconds until the next retry of these partitions, 0 or less when one is due already.
+select extract(epoch from min(d.due_at) - clock_timestamp())::float8
+from :"schema".deliveries as d
+join unnest(%(subscriptions)s::integer[], %(partitions)s::integer[]) as held(subscription, partition)
+    on d.subscription = held.subscription and d.partition = held.partition
+where d.state = 'retrying';

@@ -1,0 +1,25 @@
+-- Open a window to what can be seen now, and read it whole if it is small. First row: the horizon, the server's
+-- incarnation, the generation, how many events the probe met, and whether the snapshot can be trusted at all.
+-- Without "order by txid" a generic plan may scan the table; the two branches each have their index range.
+with probe as materialized (
+    (select e.* from :"schema".event_log as e
+    where e.txid >= pg_snapshot_xmax(%(done)s::pg_snapshot) and e.day >= %(floor)s::date
+    order by e.txid limit %(limit)s + 1)
+    union all
+    (select e.* from :"schema".event_log as e
+    where e.txid = any(array(select pg_snapshot_xip(%(done)s::pg_snapshot))) and e.day >= %(floor)s::date
+    limit %(limit)s + 1)
+), sized as (
+    select e.*, sum(pg_column_size(e.payload)) over (order by e.position) - pg_column_size(e.payload) as bytes_before
+    from probe as e
+)
+select null::bigint as position, null::uuid as id, null::date as day, (select count(*) from probe)::integer as slot,
+    null::timestamptz as occurred_at, pg_current_snapshot()::text as tenant_id,
+    (select i.id::text from :"schema".incarnation as i) as event_name,
+    case when pg_current_xact_id_if_assigned() is null and not pg_is_in_recovery()
+        then (select generation from :"schema".meta)::text end as event_key,
+    null::json as payload, null::json as headers
+union all
+select e.position, e.id, e.day, e.slot, e.occurred_at, e.tenant_id, e.event_name, e.event_key, e.payload, e.headers
+from sized as e where e.bytes_before <= %(max_bytes)s
+order by position nulls first;

@@ -1,0 +1,113 @@
+"""Reading the log: windows between snapshots. The rules, and what breaks without each: docs/engine.md."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import StoreUnavailable
+from holdfast.event import EPOCH, Row
+from holdfast.stores.base import Cursor, Page
+
+if TYPE_CHECKING:
+    from holdfast.stores.postgres.session import Session
+    from holdfast.stores.sql import Statements
+
+_BEGINNING = "-infinity"
+_FLOOR_SECONDS = 60.0
+_SNAPSHOT = re.compile(r"(\d+):(\d+):([\d,]*)")
+
+
+def snapshot_xmin(snapshot: str) -> int:
+    """The first transaction id that *snapshot* may not show."""
+    match = _SNAPSHOT.fullmatch(snapshot)
+    assert match is not None, snapshot
+    return int(match.group(1))
+
+
+class PostgresReader:
+    """One session that reads. Whatever it took is void once that session, or the server's incarnation, changed."""
+
+    def __init__(self, session: Session, statements: Statements) -> None:
+        self._session, self._statements = session, statements
+        self._incarnation: str | None = None
+        # The day floor holds for every "done" whose xmin is at least the one that it was computed for.
+        self._floor, self._floor_xmin, self._floor_until = _BEGINNING, 0, 0.0
+        self._unpruned_read = False
+
+    async def read(self, cursor: Cursor, *, horizon: str | None = None, limit: int, max_bytes: int) -> Page:
+        bounds: dict[str, Any] = {"done": cursor.done, "limit": limit, "max_bytes": max_bytes}
+        if cursor.open is not None:
+            return await self._read_window(cursor, bounds)
+        if horizon is not None:
+            return await self._open_window(cursor, horizon, bounds)
+        bounds["floor"] = await self._day_floor(cursor.done)
+        rows = await self._session.run(self._statements["read_new"], bounds)
+        header, events = self._check(rows), rows[1:]
+        seen = header.tenant_id
+        if header.slot > limit or header.slot > len(events):
+            return await self._open_window(cursor, await self._nearest_snapshot(cursor.done, seen), bounds)
+        return Page([Row._make(row) for row in events], Cursor(seen), seen, int(header.key or 0))
+
+    async def horizon(self) -> str:
+        ((snapshot, incarnation),) = await self._session.run(self._statements["horizon"])
+        self._require_same(incarnation)
+        return str(snapshot)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def _nearest_snapshot(self, done: str, seen: str) -> str:
+        # A laggard goes from stored snapshot to stored snapshot: small windows, and a lag in seconds.
+        rows = await self._session.run(self._statements["next_snapshot"], {"done": done, "open": seen})
+        return str(rows[0][0]) if rows else seen
+
+    async def _open_window(self, cursor: Cursor, horizon: str, bounds: dict[str, Any]) -> Page:
+        bounds["floor"] = await self._day_floor(cursor.done)
+        place = {"done": cursor.done, "open": horizon, "floor": bounds["floor"]}
+        ((lowest,),) = await self._session.run(self._statements["lowest_position"], place)
+        opened = Cursor(cursor.done, horizon, 0 if lowest is None else lowest)
+        return await self._read_window(opened, bounds)
+
+    async def _read_window(self, cursor: Cursor, bounds: dict[str, Any]) -> Page:
+        assert cursor.open is not None
+        bounds |= {
+            "open": cursor.open,
+            "position": cursor.position,
+            "floor": await self._day_floor(cursor.done),
+        }
+        rows = await self._session.run(self._statements["read_window"], bounds)
+        header, events = self._check(rows), [Row._make(row) for row in rows[1:]]
+        exhausted = header.slot < bounds["limit"] and header.slot == len(events)
+        after = Cursor(cursor.open) if exhausted else Cursor(cursor.done, cursor.open, events[-1].position + 1)
+        return Page(events, after, cursor.open, int(header.key or 0))
+
+    def _check(self, rows: list[tuple[Any, ...]]) -> Row:
+        header = Row._make(rows[0])
+        self._require_same(header.name)
+        if header.key is None:
+            raise StoreUnavailable("the snapshot of this read cannot be trusted: the server is in recovery")
+        return header
+
+    def _require_same(self, incarnation: str | None) -> None:
+        if incarnation is None:
+            raise StoreUnavailable("the server has crashed and come back: transaction ids are handed out again")
+        if self._incarnation is None:
+            self._incarnation = incarnation
+        elif self._incarnation != incarnation:
+            raise StoreUnavailable("the server has crashed and come back behind the same connection")
+
+    async def _day_floor(self, done: str) -> str:
+        if not self._unpruned_read:
+            self._unpruned_read = True  # the first read after a reload sees all days
+            return _BEGINNING
+        now, xmin = asyncio.get_running_loop().time(), snapshot_xmin(done)
+        if now >= self._floor_until or xmin < self._floor_xmin:
+            rows = await self._session.run(self._statements["day_floor"], {"done": done})
+            days = rows[0][0] if rows else None
+            self._floor = _BEGINNING if days is None else str((EPOCH + timedelta(days=days)).date())
+            self._floor_xmin, self._floor_until = xmin, now + _FLOOR_SECONDS
+        return self._floor
+

@@ -1,0 +1,172 @@
+"""One connection with a role of its own: made when first needed, bounded in time, made again after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.pq import PGconn, Ping
+from psycopg.rows import tuple_row
+from psycopg.types.numeric import Int4BinaryLoader, Int8BinaryLoader
+from psycopg.types.string import ByteaBinaryLoader
+
+from holdfast.errors import ConfigurationError, StoreUnavailable
+from holdfast.stores.postgres.arrays import BinaryArray, BinaryArrayDumper
+from holdfast.stores.postgres.errors import translated
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+Statement = tuple[str, "Mapping[str, Any]"]
+
+
+def adapt_raw(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Load what the engine does not look at as raw bytes or plain numbers: nothing is decoded on the way."""
+    adapters = connection.adapters
+    adapters.register_loader("uuid", ByteaBinaryLoader)
+    adapters.register_loader("json", ByteaBinaryLoader)
+    adapters.register_loader("timestamptz", Int8BinaryLoader)  # microseconds since 2000-01-01 UTC
+    adapters.register_loader("date", Int4BinaryLoader)  # days since 2000-01-01
+    adapters.register_dumper(BinaryArray, BinaryArrayDumper)
+
+
+def cut(connection: psycopg.AsyncConnection[Any]) -> None:
+    """End a connection that does not answer: whoever waits on it gets an error at once.
+
+    Cancelling the wait instead would first ask the server to cancel, and wait for that.
+    """
+    with suppress(OSError, psycopg.Error):
+        twin = socket.socket(fileno=os.dup(connection.fileno()))
+        try:
+            twin.shutdown(socket.SHUT_RDWR)
+        finally:
+            twin.close()
+
+
+class Session:
+    """A connection used by one caller at a time.
+
+    Args:
+        conninfo: Connection string.
+        where: What messages call the store; without a password.
+        timeout: Seconds for connecting and for each call; a call that takes longer loses its connection.
+        name: Shown as ``application_name``.
+    """
+
+    def __init__(self, conninfo: str, *, where: str, timeout: float, name: str) -> None:
+        self._conninfo, self._where, self._timeout, self._name = conninfo, where, timeout, name
+        self._connection: Connection | None = None
+        self._lock = asyncio.Lock()
+        self._was_connected = False
+
+    async def run(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run one statement in autocommit; returns its rows, none for a statement without."""
+        async with self._use() as connection:
+            cursor = await connection.execute(sql, parameters, binary=True)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def count(self, sql: str, parameters: Mapping[str, Any]) -> int:
+        """Run one statement in autocommit; returns the number of rows that it wrote."""
+        async with self._use() as connection:
+            return (await connection.execute(sql, parameters, binary=True)).rowcount
+
+    async def run_many(self, statements: list[Statement]) -> list[list[tuple[Any, ...]]]:
+        """Run the statements one after the other, without a transaction, in one round trip."""
+        async with self._use() as connection:
+            async with connection.pipeline():
+                cursors = [await connection.execute(sql, parameters, binary=True) for sql, parameters in statements]
+            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A READ COMMITTED transaction with row security off, whatever the defaults of role and database say."""
+        async with self._use() as connection:
+            await connection.execute("begin isolation level read committed read write; set local row_security = off")
+            try:
+                yield connection
+            except BaseException:
+                if not connection.closed:
+                    with suppress(psycopg.Error):
+                        await connection.execute("rollback")
+                raise
+            await connection.execute("commit")
+
+    @asynccontextmanager
+    async def _use(self) -> AsyncIterator[Connection]:
+        async with self._lock:
+            connection = self._connection
+            if connection is None or connection.closed:
+                connection = self._connection = await self.connect()
+            deadline = asyncio.get_running_loop().call_later(self._timeout, cut, connection)
+            try:
+                with translated(self._where):
+                    yield connection
+            except BaseException:
+                if connection.closed or connection.broken:
+                    self._connection = None
+                raise
+            finally:
+                deadline.cancel()
+
+    async def connect(self) -> Connection:
+        """
+        A new connection, in autocommit, with the raw loaders.
+
+        Raises:
+            ConfigurationError: A first connection was refused by a server that accepts others: wrong user,
+                password or database. Later the same refusal counts as being away.
+            StoreUnavailable
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection: Connection = await psycopg.AsyncConnection.connect(
+                    self._conninfo, autocommit=True, row_factory=tuple_row, application_name=self._name,
+                    connect_timeout=max(2, int(self._timeout)), keepalives_idle=5, keepalives_interval=2,
+                    keepalives_count=3, tcp_user_timeout=10_000,
+                )  # fmt: skip
+        except TimeoutError as error:
+            raise StoreUnavailable(f"{self._where} did not answer within {self._timeout:g} s") from error
+        except psycopg.Error as error:
+            if not self._was_connected and await asyncio.to_thread(self._accepts_others):
+                raise ConfigurationError(f"{self._where} refuses this connection: {error}") from error
+            raise StoreUnavailable(f"{self._where} cannot be reached: {error}", error.sqlstate) from error
+        self._was_connected = True
+        adapt_raw(connection)
+        return connection
+
+    def _accepts_others(self) -> bool:
+        return bool(PGconn.ping(self._conninfo.encode()) == Ping.OK)
+
+    async def close(self) -> None:
+        if (connection := self._connection) is not None:
+            self._connection = None
+            await connection.close()
+
+    def abandon(self) -> None:
+        """Close without waiting, where no loop can wait any more."""
+        if (connection := self._connection) is not None:
+            self._connection = None
+            connection.pgconn.finish()
+
+
+def fence_parameters(epochs: Mapping[Any, int]) -> dict[str, list[int]]:
+    """The three arrays by which statements name leases with their epochs, in key order."""
+    ordered = sorted(epochs.items())
+    return {
+        "subscriptions": [one.subscription for one, _ in ordered],
+        "partitions": [one.partition for one, _ in ordered],
+        "epochs": [epoch for _, epoch in ordered],
+    }
+
+
+def slice_parameters(slices: Any) -> dict[str, list[int]]:
+    """The two arrays by which statements name slices, in key order."""
+    ordered = sorted(slices)
+    return {"subscriptions": [one.subscription for one in ordered], "partitions": [one.partition for one in ordered]}
+
+

@@ -1,0 +1,116 @@
+"""Outcomes of many events, written in one transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from holdfast.stores.base import Slice
+from holdfast.stores.postgres import arrays
+from holdfast.stores.postgres.leasing import advance_parameters
+from holdfast.stores.postgres.publishing import columns
+from holdfast.stores.postgres.session import fence_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from holdfast.stores.base import Attempt, Parked, Receipt, Revised, Settlement
+    from holdfast.stores.postgres.session import Session, Statement
+    from holdfast.stores.sql import Statements
+
+
+class Settling:
+    """The part of the PostgreSQL store that writes what became of deliveries."""
+
+    _statements: Statements
+    _settle: Session
+
+    async def settle(self, settlement: Settlement) -> set[Slice]:
+        receipts = list(self._receipts(settlement.receipts, replaces=False))
+        if not settlement.epochs:
+            if len(receipts) == 1:
+                await self._settle.run(*receipts[0])
+                return set()
+        async with self._settle.transaction() as connection:
+            lost: set[Slice] = set()
+            if settlement.epochs:
+                # A statement of its own: those after it see what the owner before had committed.
+                cursor = await connection.execute(self._statements["fence"], fence_parameters(settlement.epochs))
+                lost = settlement.epochs.keys() - {Slice(*row) for row in await cursor.fetchall()}
+            async with connection.pipeline():
+                for sql, parameters in (*receipts, *self._fenced(settlement, lost)):
+                    await connection.execute(sql, parameters)
+        return lost
+
+    def _receipts(self, receipts: Sequence[Receipt], *, replaces: bool) -> Iterator[Statement]:
+        groups: dict[tuple[int, int, int], list[bytes]] = defaultdict(list)
+        for (subscription, _), event_id, day, attempts, replacing in receipts:
+            if replacing is replaces:
+                groups[day, subscription, attempts].append(event_id)
+        sql = self._statements["settle_replaced" if replaces else "settle_receipts"]
+        for (day, subscription, attempts), ids in groups.items():
+            yield (
+                sql,
+                {"day": day, "subscription": subscription, "attempts": attempts, "ids": arrays.uuids(ids)},
+            )
+
+    def _fenced(self, settlement: Settlement, lost: set[Slice]) -> Iterator[Statement]:
+        statements = self._statements
+        replaced = [one for one in settlement.receipts if one.replaces and one.slice not in lost]
+        yield from self._receipts(replaced, replaces=True)
+        if finished := [one.delivery for one in settlement.finished if one.slice not in lost]:
+            yield statements["settle_finished"], {"deliveries": finished}
+        if revised := [one for one in settlement.revised if one.slice not in lost]:
+            yield statements["settle_revised"], revised_parameters(revised)
+        if parked := [one for one in settlement.parked if one.slice not in lost]:
+            yield statements["settle_parked"], parked_parameters(parked)
+        if attempts := [one for one in settlement.attempts if one.slice not in lost]:
+            yield statements["settle_attempts"], attempt_parameters(attempts)
+        if events := [event for one, event in settlement.events if one not in lost]:
+            yield statements["append"], columns(events)
+        if places := {one.slice: one.cursor for one in settlement.advances if one.slice not in lost}:
+            yield statements["settle_advances"], advance_parameters(places)
+
+
+def revised_parameters(revised: Sequence[Revised]) -> dict[str, Any]:
+    return {
+        "deliveries": [one.delivery for one in revised],
+        "states": [one.state.value for one in revised],
+        "attempts": [one.attempts for one in revised],
+        "put_offs": [one.put_offs for one in revised],
+        "due_in": [float(one.due_in) for one in revised],
+        "reasons": [one.reason for one in revised],
+    }
+
+
+def parked_parameters(parked: Sequence[Parked]) -> dict[str, Any]:
+    rows = [one.row for one in parked]
+    return {
+        "subscriptions": [one.slice.subscription for one in parked],
+        "partitions": [one.slice.partition for one in parked],
+        "ids": arrays.uuids([row.id for row in rows]),
+        "days": [row.day for row in rows],
+        "positions": [row.position for row in rows],
+        "tenants": [row.tenant_id for row in rows],
+        "keys": [row.key for row in rows],
+        "names": [row.name for row in rows],
+        "states": [one.state.value for one in parked],
+        "attempts": [one.attempts for one in parked],
+        "put_offs": [one.put_offs for one in parked],
+        "due_in": [float(one.due_in) for one in parked],
+        "reasons": [one.reason for one in parked],
+    }
+
+
+def attempt_parameters(attempts: Sequence[Attempt]) -> dict[str, Any]:
+    return {
+        "subscriptions": [one.slice.subscription for one in attempts],
+        "ids": arrays.uuids([one.event_id for one in attempts]),
+        "days": [one.day for one in attempts],
+        "attempts": [one.attempt for one in attempts],
+        "outcomes": [one.outcome for one in attempts],
+        "errors": [one.error for one in attempts],
+        "messages": [one.message for one in attempts],
+        "tracebacks": [one.traceback for one in attempts],
+        "seconds": [float(one.seconds) for one in attempts],
+    }

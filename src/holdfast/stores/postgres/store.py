@@ -1,0 +1,151 @@
+"""The PostgreSQL store: sessions by role, and the parts that use them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from holdfast.errors import ConfigurationError, HoldfastError, SchemaMismatch, WrongStore
+from holdfast.stores.postgres import migrations
+from holdfast.stores.postgres.deliveries import Deliveries
+from holdfast.stores.postgres.leasing import Leasing
+from holdfast.stores.postgres.maintenance import Keeping
+from holdfast.stores.postgres.publishing import Publishing
+from holdfast.stores.postgres.reader import PostgresReader
+from holdfast.stores.postgres.registration import Registration
+from holdfast.stores.postgres.session import Session
+from holdfast.stores.postgres.settling import Settling
+from holdfast.stores.postgres.transactions import HandlerTransactions
+from holdfast.stores.postgres.version import SCHEMA_VERSION
+from holdfast.stores.sql import Statements, check_schema_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.stores.base import Reader
+
+_HEARTBEAT_SECONDS = 20.0
+
+
+class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, HandlerTransactions, Keeping):
+    """Events in PostgreSQL 14 or later; see `holdfast.stores.base.Store` for what each method promises.
+
+    Sessions, each opened when first needed: publishing, settling, leases, other work, background, one for each
+    reader, one that listens; and pools for transactional handlers.
+
+    Args:
+        dsn: A libpq connection string or URL.
+        schema: Schema that holds the tables.
+        timeout: Seconds within which publishing must connect and be answered; the others get more.
+        handler_connections: Bound of each pool for transactional handlers.
+    """
+
+    def __init__(
+        self, dsn: str, *, schema: str = "holdfast", timeout: float = 2.0, handler_connections: int = 16
+    ) -> None:
+        try:
+            parts = conninfo_to_dict(dsn)
+        except psycopg.Error as error:
+            raise ConfigurationError(f"the PostgreSQL DSN cannot be read: {error}") from error
+        self._schema = check_schema_name(schema)
+        self._conninfo = make_conninfo(dsn)
+        host, port = parts.get("host") or "the local socket", parts.get("port") or 5432
+        self._where = f"schema {schema!r} of database {parts.get('dbname') or 'by default'!r} at {host}:{port}"
+        self.address = f"postgresql-{parts.get('host') or 'local'}-{port}-{parts.get('dbname') or ''}-{schema}"
+        self.is_durable = True
+        self._statements = Statements("holdfast.stores.postgres", schema)
+        self._channel = f"holdfast_{schema}"
+        self._timeout = timeout
+        self._publish = self._session("publish", timeout)
+        patient = max(timeout, 10.0)
+        self._work, self._settle = self._session("work", patient), self._session("settle", patient)
+        self._lease, self._background = self._session("lease", patient), self._session("background", 60.0)
+        self._handler_connections = handler_connections
+        self._pool = None
+        self._pool_sync = None
+        self.identity = ""
+
+    def _session(self, role: str, timeout: float) -> Session:
+        return Session(self._conninfo, where=self._where, timeout=timeout, name=f"holdfast {role}")
+
+    async def open(self) -> None:
+        try:
+            rows = await self._publish.run(self._statements["identity"])
+        except SchemaMismatch as missing:
+            raise SchemaMismatch(self._where, None, SCHEMA_VERSION) from missing.__cause__
+        self._check_identity(rows)
+        await self._publish.run(self._statements["incarnation"])
+
+    def _check_identity(self, rows: list[tuple[Any, ...]]) -> None:
+        if not rows:
+            raise SchemaMismatch(self._where, None, SCHEMA_VERSION)
+        store_id, system, server, standby, row_security, version, highest_xid, server_xid, _ = rows[0]
+        if version != SCHEMA_VERSION:
+            raise SchemaMismatch(self._where, version, SCHEMA_VERSION)
+        if standby:
+            raise WrongStore(f"{self._where} is a standby: point the DSN at the primary server")
+        if system != server or highest_xid > server_xid:
+            raise WrongStore(
+                f"{self._where} is a restored or copied store: its cursors belong to another server; "
+                f"stop the publishers and run  holdfast migrate --after-restore"
+            )
+        if row_security:
+            raise WrongStore(
+                f"row security hides rows of {self._where} from this role: events would be passed over in silence; "
+                f"alter role ... bypassrls, or give it a policy that shows every row of event_log"
+            )
+        self.identity = str(UUID(bytes=store_id))
+
+    async def close(self) -> None:
+        for session in (self._publish, self._work, self._settle, self._lease, self._background):
+            await session.close()
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+        if self._pool_sync is not None:
+            await asyncio.to_thread(self._pool_sync.close)
+            self._pool_sync = None
+
+    def abandon(self) -> None:
+        """Let go of every connection without waiting: the loop that could wait is gone."""
+        for session in (self._publish, self._work, self._settle, self._lease, self._background):
+            session.abandon()
+
+    async def migrate(self) -> list[str]:
+        applied = await migrations.migrate(self._conninfo, self._schema, self._statements, self._where)
+        await self.make_days()
+        return applied
+
+    def migration_script(self) -> str:
+        """The whole schema as one SQL text, for people who apply it by other means."""
+        return "\n".join(text for _, text in migrations.scripts(self._schema, self._statements))
+
+    async def reader(self) -> Reader:
+        await self._work.run(self._statements["incarnation"])
+        return PostgresReader(self._session("reader", 60.0), self._statements)
+
+    async def listen(self, wake: Callable[[], None]) -> None:
+        session = self._session("listen", max(self._timeout, 10.0))
+        while True:
+            try:
+                connection = await session.connect()
+            except HoldfastError:
+                await asyncio.sleep(1.0)
+                continue
+            try:
+                await connection.execute(f'listen "{self._channel}"')  # type: ignore[arg-type]
+                while True:
+                    async for _ in connection.notifies(timeout=_HEARTBEAT_SECONDS, stop_after=1):
+                        wake()
+                    # A connection that is only listened to would never be found dead.
+                    async with asyncio.timeout(_HEARTBEAT_SECONDS):
+                        await connection.execute("select 1")
+            except (psycopg.Error, TimeoutError):
+                wake()
+                await asyncio.sleep(0.2)
+            finally:
+                await connection.close()

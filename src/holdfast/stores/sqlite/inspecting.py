@@ -1,0 +1,173 @@
+"""Looking at the SQLite store: the shared reading over a connection that cannot write, and what doctor asks of a file."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from holdfast.errors import HoldfastError, SchemaMismatch
+from holdfast.patterns import matches
+from holdfast.stores.inspecting import Inspecting
+from holdfast.stores.inspector import Fact, Retention
+from holdfast.stores.sqlite.maintenance import droppable
+from holdfast.stores.sqlite.migrating import version_of
+from holdfast.stores.sqlite.rows import id_bytes, json_text, slot_of, time_text
+from holdfast.stores.sqlite.threads import SessionThread
+from holdfast.stores.sqlite.version import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from holdfast.stores.sqlite.session import Session
+    from holdfast.stores.sqlite.store import SQLiteStore
+
+_MEBIBYTE = 1024 * 1024
+_FREE_BYTES_MIN = 256 * _MEBIBYTE
+_LOG_BYTES_MAX = 512 * _MEBIBYTE
+
+
+class SQLiteInspector(Inspecting):
+    """See `holdfast.stores.inspector.Inspector`. Never makes a file, never migrates one."""
+
+    def __init__(self, store: SQLiteStore) -> None:
+        self._store = store
+        self._where, self._path = store._where, store._path  # noqa: SLF001 - a part of the store
+        if self._path is None:
+            self._thread = self.writing = store._writer  # noqa: SLF001
+            return
+        self._thread = store._session_thread("inspect", reads_only=True)  # noqa: SLF001
+        # Not the store's own writer, which makes a file that is missing.
+        self.writing = SessionThread(
+            "holdfast-sqlite-operate", store._connect_session, where=self._where, turn=store._turn,  # noqa: SLF001
+            timeout=store._timeout,  # noqa: SLF001
+        )  # fmt: skip
+
+    async def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        return await self._thread.run(self._rows, statement, parameters)
+
+    def _rows(self, session: Session, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        self.require_version(session)
+        return session.rows(statement, **adapted(session, parameters))
+
+    def require_version(self, session: Session) -> None:
+        if (found := version_of(session)) != SCHEMA_VERSION:
+            raise SchemaMismatch(self._where, found or None, SCHEMA_VERSION)
+
+    async def retention_preview(self, seconds: float) -> Retention:
+        return await self._thread.run(self._retention, seconds)
+
+    def _retention(self, session: Session, seconds: float) -> Retention:
+        self.require_version(session)
+        _, last, blocking = droppable(session, seconds)
+        row = session.row("old_horizon", since=session.now(-seconds))
+        horizon = last if row is None or row[0] is None else row[0]
+        ((may_go, kept),) = session.rows("retention_counts", last=last, horizon=horizon)
+        return Retention(may_go, kept, blocking)
+
+    async def retention_blockers(self, seconds: float) -> set[str]:
+        return set(await self._thread.run(self._blockers, seconds))
+
+    def _blockers(self, session: Session, seconds: float) -> tuple[str, ...]:
+        self.require_version(session)
+        return droppable(session, seconds)[2]
+
+    async def facts(self) -> list[Fact]:
+        facts = [Fact("SQLite", sqlite3.sqlite_version)]
+        if self._path is None:
+            return [*facts, Fact("file", "none: the events live in memory and end with the process", "note")]
+        facts += place_facts(Path(self._path))
+        try:
+            return facts + await self._thread.run(file_facts)
+        except HoldfastError as error:
+            return [
+                *facts,
+                Fact("file", str(error), "problem", "give the path of a Holdfast file that this user can write"),
+            ]
+
+    async def close(self) -> None:
+        if self._path is not None:
+            await self._thread.close()
+            await self.writing.close()
+
+
+def adapted(session: Session, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as SQLite takes them, with the clock's; and the functions that our statements call."""
+    session.connection.create_function("holdfast_matches", 2, matches, deterministic=True)
+    session.connection.create_function("holdfast_slot", 3, _slot, deterministic=True)
+    given = {name: _adapted(value) for name, value in parameters.items()}
+    return {"now": session.now(), "minute_ago": session.now(-60)} | given
+
+
+def _adapted(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return time_text(value)
+    return json_text(value) if isinstance(value, list) else value
+
+
+def _slot(tenant_id: str | None, key: str | None, event_id: str | None) -> int | None:
+    """Null for the null row of an outer join."""
+    return None if tenant_id is None or event_id is None else slot_of(tenant_id, key, id_bytes(event_id))
+
+
+def place_facts(path: Path) -> list[Fact]:
+    """The file, the log beside it, and the room that is left."""
+    if not path.exists():
+        fix = "give the path of an existing file, or start a worker or publish, which makes it"
+        return [Fact("file", f"{path} does not exist", "problem", fix)]
+    free = shutil.disk_usage(path.parent).free
+    log = path.with_name(path.name + "-wal")
+    log_bytes = log.stat().st_size if log.exists() else 0
+    return [
+        Fact("file", f"{path}, {_size(path.stat().st_size)}"),
+        Fact(
+            "write-ahead log", _size(log_bytes), "note", "some connection reads for very long, so it cannot be emptied"
+        )
+        if log_bytes > _LOG_BYTES_MAX
+        else Fact("write-ahead log", _size(log_bytes)),
+        Fact("free space", _size(free), "problem", "make room on the disk, or events cannot be stored")
+        if free < _FREE_BYTES_MIN
+        else Fact("free space", _size(free)),
+    ]
+
+
+def file_facts(session: Session) -> list[Fact]:
+    """What the file says of itself."""
+    version = version_of(session)
+    (journal_mode,) = session.connection.execute("pragma journal_mode").fetchone()
+    (synchronous,) = session.connection.execute("pragma synchronous").fetchone()
+    return [
+        Fact("schema", f"version {version}")
+        if version == SCHEMA_VERSION
+        else Fact(
+            "schema", f"version {version}, this release needs {SCHEMA_VERSION}", "problem", "run  holdfast migrate"
+        ),
+        Fact("journal mode", journal_mode)
+        if journal_mode == "wal"
+        else Fact("journal mode", journal_mode, "problem", "start a worker or publish once: it switches to wal"),
+        Fact("synchronous", "full")
+        if synchronous >= 2
+        else Fact("synchronous", str(synchronous), "problem", "a power cut can lose events that publish returned"),
+        integrity(session),
+    ]
+
+
+def integrity(session: Session) -> Fact:
+    """The result of quick_check on a copy, made by the backup API.
+
+    Not on the file itself, which would be read under a transaction that long, nor by opening it in another way.
+    """
+    with closing(sqlite3.connect("")) as copy:  # a private temporary database, on disk when it is large
+        session.connection.backup(copy, pages=1000, sleep=0.001)
+        problems = [row[0] for row in copy.execute("pragma quick_check(5)")]
+    if problems == ["ok"]:
+        return Fact("integrity", "ok (quick_check of a copy)")
+    return Fact("integrity", "; ".join(problems), "problem", "stop all programs, keep a copy, and restore a backup")
+
+
+def _size(count: int) -> str:
+    return f"{count / _MEBIBYTE:,.1f} MiB"

@@ -1,0 +1,156 @@
+"""Heartbeats, leases and cursors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from holdfast.stores.base import Cursor, Lease, LeaseState, Roster, Slice, WorkerInfo
+from holdfast.stores.sqlite.rows import cursor_of, json_text, leases_json, slices_json
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from holdfast.stores.base import Released
+    from holdfast.stores.sqlite.session import Session
+    from holdfast.stores.sqlite.threads import SessionThread
+
+
+class Leasing:
+    """The part of the SQLite store that keeps owners and their places."""
+
+    _writer: SessionThread
+    _lookup: SessionThread
+
+    async def heartbeat(self, worker: WorkerInfo, *, ttl: float) -> Roster:
+        return await self._writer.run(heartbeat, worker, ttl)
+
+    async def acquire(
+        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = ()
+    ) -> list[Lease]:
+        return await self._writer.run(acquire, worker, wanted, ttl, dead)
+
+    async def renew(self, worker: UUID, leases: Mapping[Slice, int], *, ttl: float) -> set[Slice]:
+        return await self._writer.run(renew, worker, leases, ttl)
+
+    async def release(self, worker: UUID, released: Sequence[Released]) -> None:
+        await self._writer.run(release, worker, released)
+
+    async def mark_fast(self, worker: UUID, leases: Mapping[Slice, int]) -> None:
+        await self._writer.run(mark_fast, worker, leases)
+
+    async def leave(self, worker: UUID) -> None:
+        await self._writer.run(leave, worker)
+
+    async def cursors(self, slices: Collection[Slice]) -> dict[Slice, Cursor]:
+        return await self._lookup.run(cursors, slices)
+
+
+def heartbeat(session: Session, worker: WorkerInfo, ttl: float) -> Roster:
+    subscriptions = json_text(worker.subscriptions)
+    with session.write():
+        session.count(
+            "heartbeat",
+            {
+                "id": str(worker.id), "host": worker.host, "boot_id": worker.boot_id, "pid": worker.pid,
+                "pid_started": worker.pid_started, "version": worker.version, "subscriptions": subscriptions,
+                "draining": worker.draining, "now": session.now(),
+            },
+        )  # fmt: skip
+        workers = session.rows("live_workers", since=session.now(-ttl))
+        leases = session.rows(
+            "lease_states", subscriptions=subscriptions, now=session.now(), absurd=session.now(2 * ttl)
+        )
+    return Roster(
+        tuple(_worker(row) for row in workers),
+        tuple(
+            LeaseState(Slice(subscription, partition), None if owner is None else UUID(owner), bool(free))
+            for subscription, partition, owner, free in leases
+        ),
+    )
+
+
+def _worker(row: Sequence[Any]) -> WorkerInfo:
+    worker, host, boot_id, pid, pid_started, version, subscriptions, draining = row
+    running = tuple(msgspec.json.decode(subscriptions))
+    return WorkerInfo(UUID(worker), host, boot_id, pid, pid_started, version, running, bool(draining))
+
+
+def acquire(
+    session: Session, worker: UUID, wanted: Mapping[int, int], ttl: float, dead: Collection[UUID]
+) -> list[Lease]:
+    owner, gone = str(worker), json_text([str(one) for one in dead])
+    taken = []
+    with session.write():
+        for subscription, count in wanted.items():
+            free = session.rows(
+                "free_leases", subscription=subscription, count=count, dead=gone,
+                now=session.now(), absurd=session.now(2 * ttl),
+            )  # fmt: skip
+            taken += [_lease(row) for row in free]
+        until = session.now(ttl)
+        session.each(
+            "acquire",
+            [
+                {
+                    "worker": owner, "until": until, "epoch": lease.epoch, "crashes": lease.crashes,
+                    "subscription": lease.slice.subscription, "partition": lease.slice.partition,
+                }
+                for lease in taken
+            ],
+        )  # fmt: skip
+    return taken
+
+
+def _lease(row: Sequence[Any]) -> Lease:
+    """The lease as it will be once this worker has it."""
+    subscription, partition, epoch, clean, lost, crashes, *cursor = row
+    return Lease(Slice(subscription, partition), epoch + 1, cursor_of(*cursor), bool(clean), bool(lost), crashes + lost)
+
+
+def renew(session: Session, worker: UUID, leases: Mapping[Slice, int], ttl: float) -> set[Slice]:
+    with session.write():
+        rows = session.rows("renew", worker=str(worker), leases=leases_json(leases), until=session.now(ttl))
+    return {Slice(*row) for row in rows}
+
+
+def release(session: Session, worker: UUID, released: Sequence[Released]) -> None:
+    with session.write():
+        for slice_, epoch, cursor, exact in released:
+            place = {"subscription": slice_.subscription, "partition": slice_.partition}
+            ours = session.count("release", place | {"worker": str(worker), "epoch": epoch, "clean": exact})
+            if ours:
+                session.count("settle_advances", advance_parameters(slice_, cursor, session.now()))
+
+
+def mark_fast(session: Session, worker: UUID, leases: Mapping[Slice, int]) -> None:
+    with session.write():
+        session.count("mark_fast", {"worker": str(worker), "leases": leases_json(leases)})
+
+
+def leave(session: Session, worker: UUID) -> None:
+    with session.write():
+        session.count("leave", {"worker": str(worker)})
+
+
+def cursors(session: Session, slices: Collection[Slice]) -> dict[Slice, Cursor]:
+    rows = session.rows("cursors", slices=slices_json(slices))
+    return {Slice(subscription, partition): cursor_of(*cursor) for subscription, partition, *cursor in rows}
+
+
+def advance_parameters(slice_: Slice, cursor: Cursor, now: str) -> dict[str, Any]:
+    return {
+        "subscription": slice_.subscription,
+        "partition": slice_.partition,
+        "done": int(cursor.done),
+        "open": None if cursor.open is None else int(cursor.open),
+        "position": cursor.position,
+        "now": now,
+    }
+
+
+def held(session: Session, epochs: Mapping[Slice, int]) -> set[Slice]:
+    """The fence: those of the leases that still have the epoch. To be asked inside a write transaction."""
+    return {Slice(*row) for row in session.rows("fence", leases=leases_json(epochs))} if epochs else set()

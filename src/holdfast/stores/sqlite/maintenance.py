@@ -1,0 +1,78 @@
+"""Background duties: a snapshot a minute, retention, forgetting the dead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.stores.base import Maintenance
+from holdfast.stores.sqlite.reader import log_state
+from holdfast.stores.sqlite.rows import MAX_POSITION
+
+if TYPE_CHECKING:
+    from holdfast.stores.sqlite.session import Session
+    from holdfast.stores.sqlite.threads import SessionThread
+
+SNAPSHOTS_KEPT = 31 * 86_400.0
+WORKERS_KEPT = 600.0
+EVENTS_A_BATCH = 2_000
+_BATCHES = 200
+
+
+class Maintaining:
+    """The part of the SQLite store that tidies up."""
+
+    _writer: SessionThread
+    _lookup: SessionThread
+
+    async def maintain(self, *, retention: float | None) -> Maintenance:
+        await self._writer.run(tidy, SNAPSHOTS_KEPT if retention is None else max(retention, SNAPSHOTS_KEPT))
+        if retention is None:
+            return Maintenance(0, ())
+        generation, last, blocking = await self._lookup.run(droppable, retention)
+        dropped = 0
+        for _ in range(_BATCHES):  # each a transaction of its own, so that others get their turn in between
+            count = await self._writer.run(drop_batch, last, generation)
+            dropped += count
+            if count < EVENTS_A_BATCH:
+                break
+        return Maintenance(dropped, blocking)
+
+
+def tidy(session: Session, snapshots_kept: float) -> None:
+    with session.write():
+        now = session.now()
+        session.count("store_snapshot", {"now": now, "horizon": log_state(session)[0]})
+        session.count("forget_snapshots", {"now": now, "since": session.now(-snapshots_kept)})
+        session.count("forget", {"since": session.now(-WORKERS_KEPT)})
+
+
+def droppable(session: Session, retention: float) -> tuple[int, int, tuple[str, ...]]:
+    """
+    How far the log may be dropped: generation, last position, names of subscriptions that keep it from more.
+
+    Events go in the order of positions, up to the first one that a subscription still waits for.
+    """
+    with session.snapshot():
+        generation = log_state(session)[1]
+        row = session.row("old_horizon", since=session.now(-retention))
+        last = 0 if row is None or row[0] is None else int(row[0])
+        waiting = session.rows("waited_for", horizon=last, none=MAX_POSITION)
+    blocking = tuple(sorted(name for name, first in waiting if first <= last))
+    return generation, min([last, *(first - 1 for _, first in waiting)]), blocking
+
+
+def drop_batch(session: Session, last: int, generation: int) -> int:
+    """Drop the oldest events up to *last*, with all that belongs to them; returns how many."""
+    with session.write():
+        # Whoever registers, retries or replays makes old events wanted again.
+        if log_state(session)[1] != generation:
+            return 0
+        row = session.row("last_of_batch", horizon=last, limit=EVENTS_A_BATCH)
+        if row is None or row[0] is None:
+            return 0
+        upto = {"position": row[0]}
+        session.count("keep_dead_letters", upto)
+        session.count("drop_discarded", upto)
+        session.count("drop_attempts", upto)
+        session.count("drop_receipts", upto)
+        return session.count("drop_events", upto)

@@ -1,0 +1,43 @@
+"""Acting on the SQLite store: the shared actions, each in one write transaction of one thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.stores.inspector import Retention
+from holdfast.stores.operating import Operating, Result
+from holdfast.stores.sqlite.inspecting import adapted
+
+if TYPE_CHECKING:
+    from holdfast.stores.operating import Action
+    from holdfast.stores.sqlite.inspecting import SQLiteInspector
+    from holdfast.stores.sqlite.session import Session
+    from holdfast.stores.sqlite.store import SQLiteStore
+
+
+class SQLiteOperator(Operating):
+    """See `holdfast.stores.inspector.Operator`."""
+
+    def __init__(self, store: SQLiteStore, inspector: SQLiteInspector) -> None:
+        super().__init__(inspector)
+        self._store, self._looking = store, inspector
+
+    async def perform(self, action: Action[Result]) -> Result:
+        return await self._looking.writing.run(self._perform, action)
+
+    def _perform(self, session: Session, action: Action[Result]) -> Result:
+        self._looking.require_version(session)
+        with session.write():
+            try:
+                statement, parameters = next(action)
+                while True:
+                    rows = session.rows(statement, **adapted(session, parameters))
+                    statement, parameters = action.send(rows)
+            except StopIteration as finished:
+                outcome: Result = finished.value
+        return outcome
+
+    async def drop_old(self, seconds: float) -> Retention:
+        before = await self._looking.retention_preview(seconds)
+        done = await self._store.maintain(retention=seconds)
+        return Retention(done.dropped, max(0, before.droppable + before.kept - done.dropped), done.blocking)

@@ -1,0 +1,158 @@
+"""Appending events: in transactions of our own, and through the caller's connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from holdfast.errors import StoreUnavailable, WrongStore
+from holdfast.stores.base import Appended
+from holdfast.stores.sqlite.rows import json_text, time_text
+from holdfast.transactions import adapt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from holdfast.event import NewEvent
+    from holdfast.stores.sql import Statements
+    from holdfast.stores.sqlite.session import Session
+    from holdfast.stores.sqlite.threads import SessionThread
+    from holdfast.transactions import Caller
+
+
+class Publishing:
+    """The part of the SQLite store that takes events."""
+
+    _statements: Statements
+    _writer: SessionThread
+    _clock: Callable[[], datetime]
+    _where: str
+
+    @property
+    def identity(self) -> str:
+        raise NotImplementedError
+
+    async def append(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
+        return await self._writer.run(append, events, atomic=atomic)
+
+    async def notify(self) -> None:
+        """Nothing to do: a commit changes ``data_version``, which every listener watches."""
+
+    async def append_within(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
+        caller = adapt(transaction, "sqlite")
+        if not caller.is_async:
+            return self._append_through(caller, events)
+        caller.require_transaction()
+        stored = await caller.run(*self._insertion(events))
+        if len(stored) == len(events):
+            return [Appended.STORED] * len(events)
+        return self._compared(events, stored, await caller.run(*self._question(events)))
+
+    def append_within_sync(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
+        return self._append_through(adapt(transaction, "sqlite"), events)
+
+    def _append_through(self, caller: Caller, events: Sequence[NewEvent]) -> list[Appended]:
+        caller.require_transaction()
+        stored = caller.run_sync(*self._insertion(events))
+        if len(stored) == len(events):
+            return [Appended.STORED] * len(events)
+        return self._compared(events, stored, caller.run_sync(*self._question(events)))
+
+    def _insertion(self, events: Sequence[NewEvent]) -> tuple[str, dict[str, str]]:
+        now = time_text(self._clock())
+        rows = json_text([_columns(event, now) for event in events])
+        return self._statements["append_within"], {"events": rows, "store_id": self.identity}
+
+    def _question(self, events: Sequence[NewEvent]) -> tuple[str, dict[str, str]]:
+        ids = json_text([str(event.id) for event in events])
+        return self._statements["existing_within"], {"ids": ids, "store_id": self.identity}
+
+    def _compared(
+        self, events: Sequence[NewEvent], stored: Sequence[tuple[Any, ...]], existing: Sequence[tuple[Any, ...]]
+    ) -> list[Appended]:
+        if not existing:
+            raise WrongStore(
+                f"the connection given as tx= leads to another store than {self._where}: nothing was published; "
+                f"pass a connection to the bus's own database"
+            )
+        return compare(events, stored, existing)
+
+
+def compare(
+    events: Sequence[NewEvent], stored: Sequence[tuple[Any, ...]], existing: Sequence[tuple[Any, ...]]
+) -> list[Appended]:
+    """Tell the events that were *stored* just now from those that repeat or contradict *existing* rows.
+
+    A batch may repeat an id within itself; then the first one is the one that was stored.
+    """
+    fresh, known = {row[0] for row in stored}, {row[0]: row for row in existing}
+    results = []
+    for event in events:
+        event_id = str(event.id)
+        if event_id in fresh:
+            fresh.remove(event_id)
+            results.append(Appended.STORED)
+        else:
+            results.append(Appended.DUPLICATE if same(event, known[event_id]) else Appended.CONFLICT)
+    return results
+
+
+def same(event: NewEvent, row: Sequence[Any]) -> bool:
+    """Whether a stored (id, tenant, name, key, payload) says what *event* says, the payload compared as JSON."""
+    _, tenant_id, name, key, payload = row
+    if (event.tenant_id, event.name, event.key) != (tenant_id, name, key):
+        return False
+    return payload.encode() == event.payload or _normal(payload.encode()) == _normal(event.payload)
+
+
+def append(session: Session, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
+    """Store *events* in one transaction; with *atomic* none of them beside a conflict."""
+    outcomes: list[Appended] = []
+    try:
+        with session.write():
+            now = session.now()
+            for event in events:
+                outcomes.append(_append_one(session, event, now))  # noqa: PERF401 - the rollback below needs the list
+            if atomic and Appended.CONFLICT in outcomes:
+                raise _Conflict
+    except _Conflict:
+        pass
+    return outcomes
+
+
+class _Conflict(Exception):
+    """Ends the transaction with a rollback."""
+
+
+def _append_one(session: Session, event: NewEvent, now: str) -> Appended:
+    if session.count("append_one", append_parameters(event, now)) == 1:
+        return Appended.STORED
+    row = session.row("existing", id=str(event.id))
+    if row is None:
+        raise StoreUnavailable(f"event {event.id} was neither stored nor found: the file has changed underneath")
+    return Appended.DUPLICATE if same(event, row) else Appended.CONFLICT
+
+
+def append_parameters(event: NewEvent, now: str) -> dict[str, str | None]:
+    """Parameters of ``append_one``."""
+    return dict(zip(_COLUMNS, _columns(event, now), strict=True))
+
+
+_COLUMNS = ("id", "occurred_at", "tenant_id", "event_name", "event_key", "payload", "headers")
+
+
+def _columns(event: NewEvent, now: str) -> tuple[str | None, ...]:
+    return (
+        str(event.id), now if event.occurred_at is None else time_text(event.occurred_at), event.tenant_id,
+        event.name, event.key, event.payload.decode(), None if event.headers is None else event.headers.decode(),
+    )  # fmt: skip
+
+
+def _normal(payload: bytes) -> bytes:
+    # Encoded again, because Python takes 1, 1.0 and True for equal.
+    try:
+        return msgspec.json.encode(msgspec.json.decode(payload), order="sorted")
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return payload

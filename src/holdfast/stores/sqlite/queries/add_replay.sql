@@ -1,0 +1,3 @@
+insert into replays (subscription, filters, rate, total, actor, created_at)
+values (:subscription, :filters, :rate, :total, :actor, :now)
+returning id;

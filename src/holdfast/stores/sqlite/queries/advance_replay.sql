@@ -1,0 +1,1 @@
+update replays set done = done + :count where id = :replay;

@@ -1,0 +1,1 @@
+update meta set generation = generation + 1;

@@ -1,0 +1,1 @@
+delete from deliveries where position <= :position and state = 'discarded';

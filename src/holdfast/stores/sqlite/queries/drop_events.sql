@@ -1,0 +1,1 @@
+delete from event_log where position <= :position;

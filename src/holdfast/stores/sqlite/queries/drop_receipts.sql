@@ -1,0 +1,1 @@
+delete from receipts where event_id in (select id from event_log where position <= :position);

@@ -1,0 +1,1 @@
+update replays set state = :state, finished_at = :now where id = :replay;

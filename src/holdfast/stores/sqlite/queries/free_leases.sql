@@ -1,0 +1,8 @@
+-- Nobody's, expired, impossibly far ahead (the clock stepped back), or a dead process's.
+select l.subscription, l.partition, l.epoch, l.clean, l.owner is not null as lost, l.crashes, c.done, c.open, c.position
+from leases as l join cursors as c on c.subscription = l.subscription and c.partition = l.partition
+where l.subscription = :subscription
+    and (l.owner is null or l.lease_until <= :now or l.lease_until > :absurd
+        or l.owner in (select value from json_each(:dead)))
+order by l.partition
+limit :count;

@@ -1,0 +1,2 @@
+select id, host, boot_id, pid, pid_started, version, subscriptions, draining
+from workers where heartbeat_at > :since order by id;

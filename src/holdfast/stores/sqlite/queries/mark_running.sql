@@ -1,0 +1,1 @@
+update deliveries set state = 'running', updated_at = :now where id = :delivery;

@@ -1,0 +1,1 @@
+select min(position) from event_log where occurred_at >= :time;

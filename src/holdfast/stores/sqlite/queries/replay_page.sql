@@ -1,0 +1,19 @@
+-- The next events to deliver again: what the subscription's patterns match and its cursor, or a receipt, says it is
+-- through with. Later ones reach it anyway. Events before its start are among them, so "interests" would not do.
+select e.position, e.id
+from event_log as e
+join subscriptions as s on s.id = :subscription
+join cursors as c on c.subscription = s.id
+    and c.partition = holdfast_slot(e.tenant_id, e.event_key, e.id) % s.partitions
+where e.position > :after and e.position <= :until_position
+    and exists (select 1 from json_each(s.patterns) as pattern where holdfast_matches(pattern.value, e.event_name))
+    and (:event_id is null or e.id = :event_id)
+    and (:name is null or holdfast_matches(:name, e.event_name))
+    and (:tenant_id is null or e.tenant_id = :tenant_id)
+    and (:key is null or e.event_key = :key)
+    and (:since is null or e.occurred_at >= :since)
+    and (:until is null or e.occurred_at < :until)
+    and (e.position <= c.done
+        or (c.open is not null and e.position <= c.open and e.position < c.position)
+        or exists (select 1 from receipts as r where r.event_id = e.id and r.subscription = s.id))
+order by e.position limit :limit;

@@ -1,0 +1,3 @@
+select r.id, s.name, r.filters, r.rate, r.total, r.done, r.state, r.actor, r.created_at, r.finished_at
+from replays as r join subscriptions as s on s.id = r.subscription
+order by r.id desc limit :limit;

@@ -1,0 +1,1 @@
+update subscriptions set partitions = :partitions, updated_at = :now where id = :subscription;

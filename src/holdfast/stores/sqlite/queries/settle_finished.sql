@@ -1,0 +1,1 @@
+delete from deliveries where id = :delivery and subscription = :subscription;

@@ -1,0 +1,151 @@
+"""Threads of the SQLite store: its only use of them. SQLite's calls block, so they run beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+from holdfast.errors import StoreBusy, StoreUnavailable
+from holdfast.stores.sqlite.errors import is_broken, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from holdfast.stores.sqlite.session import Session
+
+__all__ = ["Future", "OneThread", "SessionThread", "Stop", "Turn"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Turn:
+    """Whose turn it is to write, among the threads of this process.
+
+    SQLite's own lock is waited for by sleeping and trying again, and knows no queue; this one wakes the next at once.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._lock, self._where = Lock(), where
+
+    def take(self, timeout: float) -> None:
+        """
+        Wait for the turn, at most *timeout* seconds; negative: for ever.
+
+        Raises:
+            StoreBusy: A transactional handler, or another writer of this process, keeps it longer.
+        """
+        if not self._lock.acquire(timeout=timeout):
+            raise StoreBusy(f"{self._where} is locked by another transaction of this process for {timeout:g} s")
+
+    def give(self) -> None:
+        """End the turn; from any thread."""
+        self._lock.release()
+
+    @contextmanager
+    def taken(self, timeout: float) -> Iterator[None]:
+        self.take(timeout)
+        try:
+            yield
+        finally:
+            self.give()
+
+
+class Stop(Event):
+    """Tells a thread that waits on it to end."""
+
+
+class OneThread:
+    """A thread that runs one call after the other, started when it is first needed."""
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    def submit(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """
+        Raises:
+            StoreUnavailable: `close` was called.
+        """
+        try:
+            return self._executor.submit(call, *args, **kwargs)
+        except RuntimeError as error:
+            raise StoreUnavailable("the store is closed") from error
+
+    async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run *call* in the thread. Cancelled before it began, it does not run; later it runs to its end."""
+        return await asyncio.wrap_future(self.submit(call, *args, **kwargs))
+
+    def close(self) -> None:
+        """Let what is queued run, then end the thread; does not wait for it."""
+        self._executor.shutdown(wait=False)
+
+
+class SessionThread:
+    """A session with a thread of its own, connected when it is first needed and again after it broke.
+
+    Args:
+        name: For the thread.
+        connect: Makes the session.
+        where: The store, for messages.
+        turn: Taken for each job, for sessions that write or that are shared.
+        timeout: Seconds to wait for the turn.
+        lasting: The connection is the store (in memory): it is never replaced.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Session],
+        *,
+        where: str,
+        turn: Turn | None,
+        timeout: float,
+        lasting: bool = False,
+    ) -> None:
+        self._thread, self._connect, self._where = OneThread(name), connect, where
+        self._turn, self._timeout, self._lasting = turn, timeout, lasting
+        self._session: Session | None = None
+
+    async def run(self, job: Callable[Concatenate[Session, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run a job on the session: one hop to the thread and back, whatever the job does there."""
+        return await self._thread.run(self._work, lambda session: job(session, *args, **kwargs))
+
+    def _work(self, job: Callable[[Session], _T]) -> _T:
+        turn = self._turn.taken(self._timeout) if self._turn else nullcontext()
+        with turn, translated(self._where), self.in_use() as session:
+            return job(session)
+
+    @contextmanager
+    def in_use(self) -> Iterator[Session]:
+        """The session, connected; dropped if it breaks meanwhile. Only for whoever has the turn."""
+        if self._session is None:
+            self._session = self._connect()
+        try:
+            yield self._session
+        except sqlite3.Error as error:
+            if is_broken(error) and not self._lasting:
+                self._drop()
+            raise
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.connection.close()
+
+    async def close(self) -> None:
+        """Close the connection, in its thread, and end the thread. Twice is once."""
+        try:
+            await self._thread.run(self._drop)
+        except StoreUnavailable:
+            return
+        self._thread.close()
+
+    def abandon(self) -> None:
+        """Close without waiting, where no loop can wait any more."""
+        with suppress(StoreUnavailable):
+            self._thread.submit(self._drop)
+        self._thread.close()

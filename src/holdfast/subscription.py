@@ -1,0 +1,273 @@
+"""What a subscription is to the program that declares it: patterns, handler, policies. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from uuid import UUID
+
+from holdfast.errors import InvalidSubscription
+from holdfast.names import check_event_id, check_subscription_name
+from holdfast.patterns import check_patterns
+from holdfast.stores.base import Declaration
+
+if TYPE_CHECKING:
+    from holdfast.event import Event
+
+Handler = Callable[..., Any]
+"""``handler(event)`` or ``handler(event, delivery)``, async or sync; with ``batch`` the first is a list."""
+
+Start = Literal["now", "beginning"] | datetime | UUID | str
+
+
+def _refuse(field_name: str, problem: str, rule: str) -> NoReturn:
+    raise InvalidSubscription(field_name, problem, rule)
+
+
+def _number(name: str, value: Any, low: float, high: float, *, whole: bool = False, unit: str = "") -> None:
+    kinds = (int,) if whole else (int, float)
+    fine = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
+    if not fine:
+        _refuse(name, f"is {value!r}", f"use {'a whole number' if whole else 'a number'} from {low:g} to {high:g}{unit}")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a failed attempt is repeated, and when a delivery ends dead.
+
+    After failure number *n* the next attempt waits ``base ** n`` seconds, at most ``max_delay``, plus up to 10 %.
+
+    Args:
+        max_attempts: Attempts in all, 1 to 1,000; after the last failure the delivery is dead.
+        base: 1 to 3,600.
+        max_delay: Seconds, 0 to 31,536,000.
+        retry_on: Only these errors are retried, others are dead at once; None: every error.
+        give_up_on: These errors are dead at once.
+
+    Raises:
+        InvalidSubscription: A value is out of its range.
+    """
+
+    max_attempts: int = 5
+    base: float = 2.0
+    max_delay: float = 3600.0
+    retry_on: tuple[type[BaseException], ...] | None = None
+    give_up_on: tuple[type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        _number("retry.max_attempts", self.max_attempts, 1, 1000, whole=True)
+        _number("retry.base", self.base, 0, 3600)
+        _number("retry.max_delay", self.max_delay, 0, 31_536_000, unit=" seconds")
+        for name, kinds in (("retry.retry_on", self.retry_on or ()), ("retry.give_up_on", self.give_up_on)):
+            if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+                _refuse(name, "holds something that is not an exception class", "give a tuple of exception classes")
+
+    def delay(self, failures: int, jitter: float) -> float:
+        """Seconds to wait after that many failures; *jitter* is from 0 to 1."""
+        try:
+            wait = min(float(self.base) ** failures, float(self.max_delay))
+        except OverflowError:
+            wait = float(self.max_delay)
+        return wait * (1.0 + 0.1 * jitter)
+
+    def retries(self, error: BaseException) -> bool:
+        """Whether this kind of error is worth another attempt."""
+        if isinstance(error, self.give_up_on):
+            return False
+        return self.retry_on is None or isinstance(error, self.retry_on)
+
+
+@dataclass(slots=True)
+class Consumer:
+    """A declared subscription with its handler: what `subscribe` made of its arguments."""
+
+    name: str
+    handler: Handler
+    patterns: tuple[str, ...]
+    ordering: Literal["key", "none"] = "key"
+    partitions: int = 8
+    concurrency: int = 64
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout: float = 300.0
+    transactional: bool = False
+    batch: int | None = None
+    start: Literal["now", "beginning"] | datetime | UUID = "now"
+    on_dead: Literal["continue", "hold"] = "continue"
+    replayable: bool = True
+    breaker: int | None = 20
+    is_async: bool = True
+    wants_delivery: bool = False
+
+    @property
+    def declaration(self) -> Declaration:
+        return Declaration(
+            self.name, self.patterns, self.partitions, self.ordering, self.on_dead, self.replayable, self.start
+        )
+
+
+def make_consumer(
+    patterns: str | list[str] | tuple[str, ...], handler: Handler, *, name: str | None, **options: Any
+) -> Consumer:
+    """
+    Check the arguments of `subscribe`.
+
+    Raises:
+        InvalidSubscription: Names the argument and the rule.
+    """
+    if not callable(handler):
+        _refuse("handler", f"is a {type(handler).__name__}", "give a function or another callable")
+    checked = check_patterns(patterns)
+    is_async = _is_coroutine_function(handler)
+    positional = _positional_parameters(handler)
+    consumer = Consumer(
+        name=check_subscription_name(name) if name is not None else default_name(handler),
+        handler=handler,
+        patterns=checked,
+        is_async=is_async,
+        wants_delivery=positional >= 2,
+    )
+    _apply(consumer, options)
+    return consumer
+
+
+def _apply(consumer: Consumer, options: dict[str, Any]) -> None:
+    concurrency = options.pop("concurrency", None)
+    for option, value in options.items():
+        setattr(consumer, option, value)
+    consumer.concurrency = concurrency if concurrency is not None else 64 if consumer.is_async else 16
+    _number("partitions", consumer.partitions, 1, 1024, whole=True)
+    _number("concurrency", consumer.concurrency, 1, 10_000 if consumer.is_async else 1000, whole=True)
+    _number("timeout", consumer.timeout, 0.001, 604_800, unit=" seconds")
+    if consumer.batch is not None:
+        _number("batch", consumer.batch, 1, 10_000, whole=True)
+        if consumer.transactional:
+            _refuse("batch", "is given with transactional=True", "one event has one transaction: give only one of the two")
+    if consumer.breaker is not None:
+        _number("breaker", consumer.breaker, 1, 1_000_000, whole=True)
+    _one_of("ordering", consumer.ordering, ("key", "none"))
+    _one_of("on_dead", consumer.on_dead, ("continue", "hold"))
+    for flag in ("transactional", "replayable"):
+        if not isinstance(getattr(consumer, flag), bool):
+            _refuse(flag, f"is {getattr(consumer, flag)!r}", "use True or False")
+    if not isinstance(consumer.retry, RetryPolicy):
+        _refuse("retry", f"is a {type(consumer.retry).__name__}", "give a RetryPolicy(...)")
+    consumer.start = _check_start(consumer.start)
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        _refuse(name, f"is {value!r}", "use " + " or ".join(repr(one) for one in allowed))
+
+
+def _check_start(start: Any) -> Literal["now", "beginning"] | datetime | UUID:
+    if isinstance(start, datetime):
+        if start.tzinfo is None:
+            _refuse("start", "is a datetime without a time zone", "give an aware one, such as datetime.now(UTC)")
+        return start
+    if start in ("now", "beginning"):
+        return start  # type: ignore[no-any-return]
+    if isinstance(start, UUID | str):
+        try:
+            return check_event_id(start)
+        except ValueError:
+            pass
+    _refuse("start", f"is {start!r}", 'use "now", "beginning", an aware datetime or the id of an event')
+
+
+def _is_coroutine_function(handler: Handler) -> bool:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    if inspect.iscoroutinefunction(handler):
+        return True
+    call = getattr(handler, "__call__", None)  # noqa: B004 - the method is wanted, not whether it can be called
+    return inspect.iscoroutinefunction(call) or asyncio.iscoroutinefunction(handler)
+
+
+def _positional_parameters(handler: Handler) -> int:
+    """How many positional arguments the handler takes; those with defaults do not count beyond the first."""
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    positional = [
+        one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    required = [one for one in positional if one.default is one.empty]
+    if not positional and not any(one.kind is one.VAR_POSITIONAL for one in parameters):
+        _refuse("handler", "takes no argument", "it is called with the event, and with the delivery if it takes two")
+    if len(required) > 2:
+        _refuse("handler", f"requires {len(required)} arguments", "it is called with (event) or (event, delivery)")
+    return len(required) if required else 1
+
+
+def default_name(handler: Handler) -> str:
+    """``"<module>.<function>"``; the module is the importable one, also when it runs as ``__main__``.
+
+    Raises:
+        InvalidSubscription: A lambda, closure, partial or instance: its name would change or clash.
+    """
+    qualified = getattr(handler, "__qualname__", None)
+    module = getattr(handler, "__module__", None)
+    if qualified is None or module is None or "<" in qualified:
+        _refuse(
+            "name",
+            f"cannot be taken from {qualified or type(handler).__name__}",
+            "lambdas, nested functions, partials and objects need name=, which is kept for ever",
+        )
+    if module == "__main__":
+        module = _main_module_name()
+    return check_subscription_name(f"{module}.{qualified}")
+
+
+def _main_module_name() -> str:
+    """The name by which another program would import the script that runs as ``__main__``."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name:
+        name: str = spec.name
+        return name.removesuffix(".__main__")
+    path = getattr(main, "__file__", None)
+    return Path(path).stem if path else "__main__"
+
+
+def describe(handler: Handler) -> str:
+    """A handler as messages call it."""
+    return f"{getattr(handler, '__module__', '?')}.{getattr(handler, '__qualname__', type(handler).__name__)}"
+
+
+class Delivery:
+    """One event on its way to one subscription, as a handler with a second argument sees it.
+
+    Attributes:
+        event: The event.
+        attempt: 1 at the first try.
+        subscription: The subscription's durable name.
+        is_replay: Somebody asked for this event again.
+        epoch: Grows with each change of the partition's owner: a fencing token for other systems.
+        connection: Transactional handlers: the connection on which writes and receipt commit together; else None.
+    """
+
+    __slots__ = ("attempt", "bus", "connection", "epoch", "event", "is_replay", "subscription")
+
+    def __init__(
+        self, event: Event, subscription: str, attempt: int, *, epoch: int, is_replay: bool, connection: Any = None,
+        bus: Any = None,
+    ) -> None:  # fmt: skip
+        self.event, self.subscription, self.attempt = event, subscription, attempt
+        self.epoch, self.is_replay, self.connection, self.bus = epoch, is_replay, connection, bus
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this event and subscription, different for all others."""
+        return f"{self.event.id}:{self.subscription}"
+
+    def __repr__(self) -> str:
+        return f"<Delivery of {self.event.id} to {self.subscription!r}, attempt {self.attempt}>"

@@ -1,0 +1,18 @@
+"""The worker: leases partitions, reads the log, runs handlers, settles. One role a file.
+
+::
+
+    keeper     leases, heartbeat, fair share          ─ who owns what
+    feeder     windows → pages → deliveries in hand   ─ reads ahead, within bounds
+    takeover   what a vanished worker had in hand     ─ carefully, before going fast
+    retries    due delivery rows → deliveries in hand
+    runner     lanes and handlers of one subscription ─ order per key, bounds, timeouts
+    settler    outcomes → one transaction at a time
+    chores     retention, snapshots, partitions ahead
+
+    decisions, plans, breaker: pure functions of rows, time and configuration.
+"""
+
+from holdfast.worker.worker import Worker, WorkerOptions
+
+__all__ = ["Worker", "WorkerOptions"]

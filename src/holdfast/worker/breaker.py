@@ -1,0 +1,66 @@
+"""A breaker for one subscription: after many different events failed in a row, stop and probe. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+_FIRST_WAIT, _LONGEST_WAIT = 5.0, 60.0
+
+
+class Breaker:
+    """
+    Trips after *threshold* different events failed with no success between; then lets single probes through.
+
+    A probe that fails burns no attempt; one that succeeds closes the breaker. Waits grow from 5 to 60 seconds.
+
+    Args:
+        threshold: Events; None never trips.
+    """
+
+    class State(Enum):
+        CLOSED = "closed"
+        OPEN = "open"
+        PROBING = "probing"
+
+    def __init__(self, threshold: int | None) -> None:
+        self._threshold = threshold
+        self._failed: set[bytes] = set()
+        self._wait = _FIRST_WAIT
+        self.state = Breaker.State.CLOSED
+        self.until = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        return self.state is Breaker.State.CLOSED
+
+    def succeeded(self) -> bool:
+        """Note a success; True if that closed the breaker."""
+        if self._failed:
+            self._failed.clear()
+        if self.state is Breaker.State.CLOSED:
+            return False
+        self.state, self._wait = Breaker.State.CLOSED, _FIRST_WAIT
+        return True
+
+    def failed(self, event_id: bytes, now: float) -> bool:
+        """Note a failed attempt; True if that tripped the breaker."""
+        if self._threshold is None or self.state is not Breaker.State.CLOSED:
+            return False
+        self._failed.add(event_id)
+        if len(self._failed) < self._threshold:
+            return False
+        self.state, self.until = Breaker.State.OPEN, now + self._wait
+        self._failed.clear()
+        return True
+
+    def may_probe(self, now: float) -> bool:
+        """Whether one event may be tried now; if so, it is the probe."""
+        if self.state is not Breaker.State.OPEN or now < self.until:
+            return False
+        self.state = Breaker.State.PROBING
+        return True
+
+    def probe_failed(self, now: float) -> None:
+        """The probe failed: wait twice as long."""
+        self._wait = min(self._wait * 2, _LONGEST_WAIT)
+        self.state, self.until = Breaker.State.OPEN, now + self._wait

@@ -1,0 +1,203 @@
+"""Reading ahead: windows of the log become deliveries in hand, for all partitions at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from holdfast.errors import HoldfastError, StoreUnavailable
+from holdfast.worker.hand import InHand, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from holdfast.event import Row
+    from holdfast.stores.base import Cursor, Page, Reader, Store
+    from holdfast.worker.hand import Mark, Partition
+    from holdfast.worker.runner import Runner
+
+logger = logging.getLogger("holdfast.worker")
+
+PAGE_EVENTS = 1000
+PAGE_BYTES = 8 * 2**20
+_SHORTEST_PAUSE = 0.002
+_NAMES_REMEMBERED = 10_000
+
+
+class Router:
+    """Tells which subscriptions an event concerns, by its name.
+
+    Names are remembered: a name costs its patterns once.
+    """
+
+    def __init__(self, runners: Sequence[Runner]) -> None:
+        self._runners = runners
+        self._known: dict[str, tuple[Runner, ...]] = {}
+
+    def __call__(self, name: str) -> tuple[Runner, ...]:
+        try:
+            return self._known[name]
+        except KeyError:
+            if len(self._known) >= _NAMES_REMEMBERED:
+                self._known.clear()
+            found = tuple(runner for runner in self._runners if runner.matches(name))
+            self._known[name] = found
+            return found
+
+
+class Feeder:
+    """Reads the log for every readable partition and offers what it finds to the runners.
+
+    Partitions with the same cursor are read together. One whose subscription has no room stays where it is, and is
+    read on its own later; when it has caught up, a common horizon brings it back to the others.
+
+    Args:
+        store: Gives reading sessions.
+        runners: By subscription id; the worker's own mapping, which changes.
+        partitions: The partitions that the worker holds; the worker's own list of them.
+        check: Takes over a page of a partition that must be checked before it is handed out.
+        reload: Called when the session was lost: every cursor must start from its persisted place.
+        changed: Called when somebody registered, paused, replayed or retried.
+        poll_interval: Longest pause between two reads, seconds.
+    """
+
+    def __init__(
+        self, store: Store, runners: Mapping[int, Runner], partitions: Callable[[], Sequence[Partition]], *,
+        check: Callable[[Partition, Page], Awaitable[None]], reload: Callable[[], Awaitable[None]],
+        changed: Callable[[], None], poll_interval: float,
+    ) -> None:  # fmt: skip
+        self._store, self._runners, self._partitions = store, runners, partitions
+        self._check, self._reload, self._changed = check, reload, changed
+        self._poll_interval = poll_interval
+        self._reader: Reader | None = None
+        self._generation: int | None = None
+        self._wake = asyncio.Event()
+        self._pause = _SHORTEST_PAUSE
+        self.router = Router([])
+        self.is_quiet = False
+        """The last round read to the end of the log and found nothing."""
+
+    def wake(self) -> None:
+        """Somebody may have stored an event, or there is room again."""
+        self._wake.set()
+
+    def reroute(self) -> None:
+        """Patterns or subscriptions have changed."""
+        self.router = Router(list(self._runners.values()))
+
+    async def horizon(self) -> str:
+        """What can be seen now, by the reading session."""
+        return await (await self._session()).horizon()
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        try:
+            while True:
+                try:
+                    found = await self._round()
+                except StoreUnavailable as error:
+                    logger.warning("reading is interrupted, starting again from the stored cursors: %s", error)
+                    await self._start_again()
+                except HoldfastError:
+                    logger.exception("reading is refused")
+                    await self._start_again()
+                else:
+                    await self._wait(found=found)
+        finally:
+            if self._reader is not None:
+                await self._reader.close()
+
+    async def _wait(self, *, found: bool) -> None:
+        if found:
+            self._pause = _SHORTEST_PAUSE
+            await asyncio.sleep(0)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pause):
+                await self._wake.wait()
+        if self._wake.is_set():
+            self._wake.clear()
+            self._pause = _SHORTEST_PAUSE
+        else:
+            self._pause = min(self._pause * 2, self._poll_interval)
+
+    async def _start_again(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            with suppress(HoldfastError):
+                await reader.close()
+        while True:
+            await asyncio.sleep(min(self._poll_interval * 5, 1.0))
+            with suppress(StoreUnavailable):
+                await self._reload()
+                return
+
+    async def _session(self) -> Reader:
+        if self._reader is None:
+            self._reader = await self._store.reader()
+        return self._reader
+
+    async def _round(self) -> bool:
+        """Read one page for each group of partitions with the same place; returns whether anything was found."""
+        cohorts = self._cohorts()
+        if not cohorts:
+            self.is_quiet = True
+            return False
+        reader = await self._session()
+        common: str | None = None
+        found = False
+        for (cursor, until), members in cohorts.items():
+            page = await reader.read(
+                cursor, horizon=until or common, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES
+            )
+            if until is None and cursor.open is None and page.cursor.open is None:
+                common = common or page.horizon
+            found |= bool(page.rows) or page.cursor.open is not None
+            if page.generation != self._generation:
+                self._generation = page.generation
+                self._changed()
+            await self._deliver(page, cursor, members)
+        self.is_quiet = not found
+        return found
+
+    def _cohorts(self) -> dict[tuple[Cursor, str | None], list[Partition]]:
+        cohorts: dict[tuple[Cursor, str | None], list[Partition]] = {}
+        for partition in self._partitions():
+            runner = self._runners.get(partition.slice.subscription)
+            if partition.is_readable and runner is not None and runner.has_room:
+                cohorts.setdefault((partition.cursor, partition.horizon), []).append(partition)
+        return cohorts
+
+    async def _deliver(self, page: Page, before: Cursor, members: list[Partition]) -> None:
+        fast: list[Partition] = []
+        for partition in members:
+            if partition.cursor != before or not partition.is_readable:
+                continue  # lost, or given back, while the page was read
+            if partition.phase is Phase.CHECKING:
+                await self._check(partition, page)
+            else:
+                fast.append(partition)
+        if fast:
+            self._hand_out(page.rows, {partition: partition.add_page(page.cursor) for partition in fast})
+
+    def _hand_out(self, rows: Sequence[Row], marks: dict[Partition, Mark]) -> None:
+        by_runner: dict[int, dict[int, tuple[Partition, Mark]]] = {}
+        for partition, mark in marks.items():
+            by_runner.setdefault(partition.slice.subscription, {})[partition.slice.partition] = (partition, mark)
+        route = self.router
+        touched: set[Runner] = set()
+        for row in rows:
+            for runner in route(row.name):
+                places = by_runner.get(runner.record.id)
+                if places is None:
+                    continue
+                place = places.get(row.slot % runner.record.partitions)
+                if place is not None:
+                    runner.offer(InHand(row, place[0], runner.key_of(row.tenant_id, row.key), mark=place[1]))
+                    touched.add(runner)
+        for runner in touched:
+            runner.start()
+        for partition in marks:
+            partition.advance()

@@ -1,0 +1,138 @@
+"""Deliveries in a worker's hands, and the partitions that they belong to. Plain state, no I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.event import Row
+    from holdfast.stores.base import Cursor, Due, Lease, Slice
+
+Key = tuple[str, str]
+
+
+class Mark:
+    """How many deliveries of one page are not settled yet, and where the cursor stands once none is."""
+
+    __slots__ = ("after", "open")
+
+    def __init__(self, after: Cursor) -> None:
+        self.after, self.open = after, 0
+
+
+class Phase(Enum):
+    """Where a partition stands between being acquired and being read at full speed."""
+
+    STARTING = "starting"  # delivery rows are being loaded, suspects run
+    CHECKING = "checking"  # events up to the take-over's horizon are looked up before they are handed out
+    FAST = "fast"
+    ENDING = "ending"  # given back: nothing new is handed out
+    LOST = "lost"
+
+
+class Partition:
+    """One leased partition: its epoch, its place in the log, and the keys that wait."""
+
+    __slots__ = (
+        "blocked", "crashes", "cursor", "dirty", "epoch", "exact", "horizon", "in_hand", "lost", "marks", "phase",
+        "recovering", "settled", "skipped", "slice", "written",
+    )  # fmt: skip
+
+    def __init__(self, lease: Lease) -> None:
+        self.slice: Slice = lease.slice
+        self.epoch = lease.epoch
+        self.phase = Phase.STARTING
+        self.exact = lease.clean  # nothing beyond the cursor was ever handled
+        self.lost, self.crashes = lease.lost, lease.crashes
+        self.cursor = lease.cursor  # where reading goes on
+        self.settled = lease.cursor  # everything before it is settled
+        self.written = lease.cursor  # what the store has
+        self.horizon: str | None = None  # up to here events are checked before they run
+        self.marks: deque[Mark] = deque()
+        self.blocked: dict[Key, int] = {}  # keys with unsettled delivery rows, and how many
+        self.in_hand = 0
+        self.dirty = False  # something was handed out since the cursor was written
+        self.skipped = False  # something that was read was dropped: the cursor is not exact
+        self.recovering = False  # a chunk of recovery is under way: no page is read
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether outcomes may still be written under this epoch."""
+        return self.phase is not Phase.LOST
+
+    @property
+    def may_run(self) -> bool:
+        return self.phase in _RUNNING
+
+    @property
+    def is_readable(self) -> bool:
+        return self.phase in _READABLE and not self.recovering
+
+    @property
+    def ends_exactly(self) -> bool:
+        """Given back now, the cursor says it all: everything read is settled, and nothing beyond it was touched."""
+        return (
+            self.in_hand == 0 and not self.marks and not self.skipped and not self.recovering and self.horizon is None
+        )
+
+    def add_page(self, after: Cursor) -> Mark:
+        """A page was read up to *after*; its deliveries count on the mark."""
+        mark = Mark(after)
+        self.marks.append(mark)
+        self.cursor = after
+        return mark
+
+    def advance(self) -> None:
+        """Move the settled cursor over all pages at the front that have nothing open."""
+        marks = self.marks
+        while marks and marks[0].open == 0:
+            self.settled = marks.popleft().after
+
+    def block(self, key: Key) -> None:
+        self.blocked[key] = self.blocked.get(key, 0) + 1
+
+    def unblock(self, key: Key) -> None:
+        left = self.blocked.get(key, 0) - 1
+        if left > 0:
+            self.blocked[key] = left
+        else:
+            self.blocked.pop(key, None)
+
+    def restart(self, cursor: Cursor) -> None:
+        """Read again from the persisted place: what was taken by the lost session is void."""
+        self.cursor = self.settled = self.written = cursor
+        self.marks.clear()
+        self.exact = False
+
+
+_RUNNING = frozenset({Phase.STARTING, Phase.CHECKING, Phase.FAST})
+_READABLE = frozenset({Phase.CHECKING, Phase.FAST})
+
+
+class InHand:
+    """One event for one subscription, read and not settled yet."""
+
+    __slots__ = ("attempt", "due", "key", "mark", "on_done", "partition", "put_offs", "row")
+
+    def __init__(
+        self, row: Row, partition: Partition, key: Key | None, *, mark: Mark | None = None, due: Due | None = None,
+        on_done: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.row, self.partition, self.key = row, partition, key
+        self.mark = mark
+        self.due = due  # the delivery row, when it is off the fast path
+        self.attempt = 1 if due is None else due.attempts + 1
+        self.put_offs = 0 if due is None else due.put_offs
+        self.on_done = on_done
+
+    def close(self) -> None:
+        """It is settled, handed back or dropped: nothing waits for it any more."""
+        self.partition.in_hand -= 1
+        if (mark := self.mark) is not None:
+            mark.open -= 1
+        if self.on_done is not None:
+            self.on_done()

@@ -1,0 +1,97 @@
+"""Leases: heartbeat, renewal, fair share, and the guard that is checked before every hand-out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from holdfast.errors import HoldfastError
+from holdfast.worker.plans import dead_neighbours, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from holdfast.ports import Ports
+    from holdfast.stores.base import Lease, Slice, Store, WorkerInfo
+
+logger = logging.getLogger("holdfast.worker")
+
+_TICK_MAX = 1.0
+
+
+class Holder(Protocol):
+    """What the keeper needs of the worker."""
+
+    @property
+    def info(self) -> WorkerInfo: ...
+    @property
+    def partition_counts(self) -> Mapping[int, int]: ...
+    @property
+    def epochs(self) -> Mapping[Slice, int]: ...
+    def acquired(self, leases: Iterable[Lease]) -> None: ...
+    def lose(self, slices: Iterable[Slice]) -> None: ...
+    def give_back(self, slices: Iterable[Slice]) -> None: ...
+    def renewed(self) -> None: ...
+
+
+class Keeper:
+    """Keeps this worker's leases alive and its share fair.
+
+    Args:
+        store: Where leases are.
+        holder: The worker.
+        ports: Clock and process table.
+        ttl: Seconds that a lease lasts without renewal.
+    """
+
+    def __init__(self, store: Store, holder: Holder, ports: Ports, *, ttl: float) -> None:
+        self._store, self._holder, self._ports, self._ttl = store, holder, ports, ttl
+        self._valid_until = 0.0
+        self._soon = asyncio.Event()
+
+    def lease_valid(self) -> bool:
+        """Whether the leases last by a clock counted from before the last renewal was sent."""
+        return self._ports.elapsed() < self._valid_until
+
+    def hurry(self) -> None:
+        """Look again at once."""
+        self._soon.set()
+
+    async def run(self) -> None:
+        """Tick until cancelled: several times within a lease, at least once a second."""
+        pause = min(self._ttl / 4, _TICK_MAX)
+        while True:
+            try:
+                await self.tick()
+            except HoldfastError as error:
+                logger.warning("leases cannot be kept now, trying again: %s", error)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._soon.wait()
+            except TimeoutError:
+                pass
+            self._soon.clear()
+
+    async def tick(self) -> None:
+        """One round: renew, tell the others, take or give back."""
+        holder, sent = self._holder, self._ports.elapsed()
+        epochs = dict(holder.epochs)
+        if epochs:
+            kept = await self._store.renew(holder.info.id, epochs, ttl=self._ttl)
+            if gone := epochs.keys() - kept:
+                holder.lose(gone)
+        self._valid_until = sent + self._ttl
+        holder.renewed()
+        roster = await self._store.heartbeat(holder.info, ttl=max(self._ttl, 3 * _TICK_MAX))
+        dead = dead_neighbours(holder.info, roster.workers, self._ports.process_started)
+        held: dict[int, tuple[Slice, ...]] = {}
+        for one in holder.epochs:
+            held[one.subscription] = (*held.get(one.subscription, ()), one)
+        wish = plan(holder.info.id, roster, held, holder.partition_counts, dead)
+        if wish.give_back:
+            holder.give_back(wish.give_back)
+        if wish.acquire and not holder.info.draining:
+            leases = await self._store.acquire(holder.info.id, wish.acquire, ttl=self._ttl, dead=wish.dead)
+            if leases:
+                holder.acquired(leases)

@@ -1,0 +1,107 @@
+"""Delivery rows that fall due come back into hand: retries, replays, what was held behind a key."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from holdfast.errors import HoldfastError
+from holdfast.worker.hand import InHand, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from holdfast.stores.base import Due, Slice, Store
+    from holdfast.worker.hand import Partition
+    from holdfast.worker.runner import Runner
+
+logger = logging.getLogger("holdfast.worker")
+
+_CLAIM = 256
+_LONGEST_WAIT, _AFTER_ERROR = 5.0, 0.5
+
+
+class Retries:
+    """Claims what is due, when it is due.
+
+    It looks when a retry falls due, when a delivery row was settled (its key's next one may be free), when somebody
+    acted on the store, and every few seconds in case it missed something.
+    """
+
+    def __init__(
+        self, store: Store, runners: Mapping[int, Runner], partitions: Callable[[], Sequence[Partition]]
+    ) -> None:
+        self._store, self._runners, self._partitions = store, runners, partitions
+        self._wake = asyncio.Event()
+        self._wanted_at: float | None = None
+        self._unsure = False
+        self.claiming = asyncio.Lock()
+        """Held during a claim: whoever ends a partition waits for it, or a claimed row would be forgotten."""
+
+    def due_in(self, seconds: float) -> None:
+        """A delivery row falls due in so many seconds."""
+        at = asyncio.get_running_loop().time() + seconds
+        if self._wanted_at is None or at < self._wanted_at:
+            self._wanted_at = at
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Claim until cancelled."""
+        while True:
+            await self._wait()
+            self._wanted_at = None
+            try:
+                async with self.claiming:
+                    await self._claim()
+            except HoldfastError as error:
+                self._unsure = True  # the answer may have been lost, after the rows were taken
+                logger.warning("due deliveries cannot be claimed now: %s", error)
+                self.due_in(_AFTER_ERROR)
+
+    async def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            left = _LONGEST_WAIT if self._wanted_at is None else self._wanted_at - loop.time()
+            if left <= 0:
+                return
+            self._wake.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+                continue
+            return
+
+    async def _claim(self) -> None:
+        leases: dict[Slice, int] = {}
+        owners: dict[Slice, Partition] = {}
+        for partition in self._partitions():
+            runner = self._runners.get(partition.slice.subscription)
+            if partition.phase in (Phase.FAST, Phase.CHECKING) and runner is not None and runner.has_room:
+                leases[partition.slice], owners[partition.slice] = partition.epoch, partition
+        if not leases:
+            return
+        if self._unsure:
+            await self._find_forgotten(owners)
+        claim = await self._store.claim(leases, limit=_CLAIM)
+        for due in claim.due:
+            self._offer(owners[due.slice], due)
+        for runner in self._runners.values():
+            runner.start()
+        if len(claim.due) == _CLAIM:
+            self.due_in(0.0)
+        elif claim.next_in is not None:
+            # What is due and was not taken stands behind something; it is looked at again when that is settled.
+            self.due_in(claim.next_in if claim.next_in > 0 else _AFTER_ERROR)
+
+    async def _find_forgotten(self, owners: Mapping[Slice, Partition]) -> None:
+        readable = {one: partition for one, partition in owners.items() if not partition.recovering}
+        for due in await self._store.suspects(list(readable)):
+            if due.row.id not in self._runners[due.slice.subscription].in_hand:
+                self._offer(owners[due.slice], due)
+        self._unsure = False
+
+    def _offer(self, partition: Partition, due: Due) -> None:
+        runner = self._runners[due.slice.subscription]
+        runner.offer(InHand(due.row, partition, runner.key_of(due.row.tenant_id, due.row.key), due=due))

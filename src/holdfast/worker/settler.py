@@ -1,0 +1,186 @@
+"""Outcomes go to the store together: one transaction at a time, while the next outcomes gather."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from holdfast.errors import HoldfastError, StoreUnavailable
+from holdfast.stores.base import Advance, Attempt, Finished, Parked, Receipt, Revised, Settlement, State
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from holdfast.event import NewEvent
+    from holdfast.stores.base import Slice, Store
+    from holdfast.worker.decisions import Verdict
+    from holdfast.worker.hand import InHand, Partition
+
+logger = logging.getLogger("holdfast.worker")
+
+_GATHER_SECONDS = 0.003
+_FLUSH_SIZE = 1000
+_LONGEST_PAUSE = 2.0
+
+Committed = tuple["InHand", "Callable[[InHand], None]"]
+
+
+class Settler:
+    """Gathers outcomes and writes them.
+
+    Whoever adds an outcome says what to do once it is committed. Nothing is forgotten while the store is away: a
+    batch is repeated until it is written, or until its lease is lost.
+
+    Args:
+        store: Where to write.
+        lost: Called with the slices whose lease turned out to be another worker's.
+    """
+
+    def __init__(self, store: Store, lost: Callable[[Iterable[Slice]], None]) -> None:
+        self._store, self._lost = store, lost
+        self._next = Settlement()
+        self._handled: list[InHand] = []
+        self._committed: list[Committed] = []
+        self._blocking: list[InHand] = []
+        self._wake = asyncio.Event()
+        self._full = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self.available = True
+
+    # Adding: plain calls, nothing waits
+
+    def handled(self, item: InHand, then: Callable[[InHand], None], *, has_receipt: bool) -> None:
+        """The handler returned. ``has_receipt``: its transaction wrote it already."""
+        if not has_receipt:
+            self._handled.append(item)
+        if item.due is not None:
+            self._fence(item.partition)
+            self._next.finished.append(Finished(item.partition.slice, item.due.delivery))
+        self._add(item, then)
+
+    def failed(
+        self, item: InHand, verdict: Verdict, attempt: Attempt, then: Callable[[InHand], None], *,
+        events: Iterable[NewEvent] = (), blocks: bool,
+    ) -> None:  # fmt: skip
+        """An attempt failed; *events* are published if and when that is written. ``blocks``: its key waits."""
+        partition = item.partition
+        self._fence(partition)
+        where, (state, reason) = partition.slice, (verdict.state, verdict.reason)
+        if item.due is None:
+            self._next.parked.append(
+                Parked(where, item.row, state, verdict.attempts, verdict.put_offs, verdict.due_in, reason)
+            )
+            if blocks:
+                self._blocking.append(item)
+        else:
+            self._next.revised.append(
+                Revised(where, item.due.delivery, state, verdict.attempts, verdict.put_offs, verdict.due_in, reason)
+            )
+        self._next.attempts.append(attempt)
+        self._next.events += [(where, event) for event in events]
+        self._add(item, then)
+
+    def held(self, item: InHand, then: Callable[[InHand], None]) -> None:
+        """The event waits behind its key, as a delivery row; the log goes on."""
+        self._fence(item.partition)
+        self._next.parked.append(Parked(item.partition.slice, item.row, State.PENDING))
+        self._blocking.append(item)
+        self._add(item, then)
+
+    def handed_back(self, item: InHand, attempts: int, then: Callable[[InHand], None]) -> None:
+        """A delivery row was not run after all."""
+        assert item.due is not None
+        self._fence(item.partition)
+        revised = Revised(item.partition.slice, item.due.delivery, State.PENDING, attempts, item.due.put_offs)
+        self._next.revised.append(revised)
+        self._add(item, then)
+
+    def lost_attempt(self, item: InHand, attempt: Attempt) -> None:
+        """An attempt in which a worker vanished is put on record."""
+        self._fence(item.partition)
+        self._next.attempts.append(attempt)
+        self._wake.set()
+
+    def advance(self, partition: Partition) -> None:
+        """The cursor is due to be written."""
+        self._fence(partition)
+        self._next.advances.append(Advance(partition.slice, partition.settled))
+        partition.written = partition.settled
+        self._wake.set()
+
+    def _fence(self, partition: Partition) -> None:
+        self._next.epochs[partition.slice] = partition.epoch
+
+    def _add(self, item: InHand, then: Callable[[InHand], None]) -> None:
+        self._committed.append((item, then))
+        self._wake.set()
+        if len(self._committed) >= _FLUSH_SIZE:
+            self._full.set()
+
+    # Writing
+
+    async def run(self) -> None:
+        """Write what gathers, until cancelled."""
+        while True:
+            await self._wake.wait()
+            if not self._full.is_set():
+                await self._gather()
+            self._wake.clear()
+            self._full.clear()
+            await self.flush()
+
+    async def _gather(self) -> None:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(_GATHER_SECONDS, self._full.set)
+        await self._full.wait()
+        timer.cancel()
+
+    async def flush(self) -> None:
+        """Write everything that was added so far; returns when it is committed."""
+        async with self._writing:
+            await self._write()
+
+    async def exclusively(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Write everything, then do *work* before anything else is written."""
+        async with self._writing:
+            await self._write()
+            await work()
+
+    def blocking(self) -> list[InHand]:
+        """Deliveries that keys will wait behind, whose rows are not written yet."""
+        return [item for item in self._blocking if item.key is not None]
+
+    async def _write(self) -> None:
+        settlement, handled, committed = self._next, self._handled, self._committed
+        if not committed and not settlement.epochs:
+            return
+        self._next, self._handled, self._committed, self._blocking = Settlement(), [], [], []
+        for item in handled:
+            replaces = item.due is not None and item.due.is_replay
+            settlement.receipts.append(
+                Receipt(item.partition.slice, item.row.id, item.row.day, item.attempt, replaces)
+            )
+        lost = await self._persist(settlement)
+        if lost:
+            self._lost(lost)
+        for item, then in committed:
+            then(item)
+
+    async def _persist(self, settlement: Settlement) -> set[Slice]:
+        pause = 0.05
+        while True:
+            try:
+                lost = await self._store.settle(settlement)
+            except StoreUnavailable as error:
+                if self.available:
+                    logger.warning("outcomes cannot be written now, and wait: %s", error)
+                self.available = False
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            except HoldfastError:
+                logger.exception("the store refuses outcomes; these deliveries will run again")
+                return set(settlement.epochs) | {receipt.slice for receipt in settlement.receipts}
+            else:
+                self.available = True
+                return lost

@@ -1,0 +1,246 @@
+"""Taking a partition over: what the owner before may have had in hand comes first, carefully.
+
+1. Delivery rows found ``running`` are suspects: they run one at a time, one attempt counted before each run.
+2. Every event that the horizon taken now shows and the cursor does not settle is looked up: what has a receipt or a
+   delivery row is passed over. If the owner vanished, the rest runs in recovery mode: small chunks that are written
+   as ``running`` before they start. If it said goodbye, the rest is handed out at once.
+3. Beyond the horizon nothing can have been in hand: full speed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+from holdfast.errors import HoldfastError, LeaseLost, StoreUnavailable
+from holdfast.stores.base import Attempt
+from holdfast.worker.decisions import WorkerLost
+from holdfast.worker.hand import InHand, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+
+    from holdfast.event import Row
+    from holdfast.stores.base import Due, Page, Store
+    from holdfast.worker.hand import Partition
+    from holdfast.worker.runner import Runner
+    from holdfast.worker.settler import Settler
+
+logger = logging.getLogger("holdfast.worker")
+
+T = TypeVar("T")
+CHUNK = 64
+_PAUSE = 0.5
+
+
+def chunk_size(crashes: int) -> int:
+    """Events that run together in recovery: 64, halved after each further crash."""
+    return max(1, CHUNK >> max(crashes - 1, 0))
+
+
+class TakeOver:
+    """Brings acquired partitions to full speed.
+
+    Args:
+        store: Where rows and receipts are.
+        settler: Writes lost attempts.
+        runners: By subscription id.
+        mark_fast: Tells the store that nothing of the owner before is left.
+        spawn: Runs a coroutine in the background.
+        ready: A partition can be read now.
+    """
+
+    def __init__(
+        self, store: Store, settler: Settler, runners: Mapping[int, Runner], *,
+        mark_fast: Callable[[Partition], Coroutine[None, None, None]], spawn: Callable[[Coroutine[None, None, None]], None],
+        ready: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._store, self._settler, self._runners = store, settler, runners
+        self._mark_fast, self._spawn, self._ready = mark_fast, spawn, ready
+        self._one_suspect = asyncio.Lock()
+
+    async def begin(self, partitions: Sequence[Partition], horizon: Callable[[], Coroutine[None, None, str]]) -> None:
+        """Load what the store knows of these partitions, and decide how each one starts."""
+        while partitions := [partition for partition in partitions if partition.phase is Phase.STARTING]:
+            try:
+                await self._begin(partitions, horizon)
+            except StoreUnavailable as error:
+                logger.warning("a take-over waits for the store: %s", error)
+                await asyncio.sleep(_PAUSE)
+
+    async def _begin(
+        self, partitions: Sequence[Partition], horizon: Callable[[], Coroutine[None, None, str]]
+    ) -> None:
+        slices = [partition.slice for partition in partitions]
+        blocked = await self._store.blocked_keys(slices)
+        # Also after a goodbye: a claim whose answer was lost leaves rows that nobody has in hand.
+        suspects = await self._store.suspects(slices)
+        until = await horizon() if any(not partition.exact for partition in partitions) else None
+        for partition in partitions:
+            if partition.phase is not Phase.STARTING:
+                continue
+            partition.blocked = blocked.get(partition.slice, {})
+            own = [due for due in suspects if due.slice == partition.slice]
+            if partition.lost:
+                logger.warning(
+                    "subscription %d, partition %d: its worker vanished; %d deliveries may have been in its hands",
+                    *partition.slice, len(own),
+                )  # fmt: skip
+            if partition.exact:
+                partition.phase = Phase.FAST
+            else:
+                partition.horizon = until
+                partition.phase = Phase.CHECKING
+            if own:
+                partition.recovering = True
+                self._spawn(self._run_suspects(partition, own))
+        self._ready()
+
+    async def check(self, partition: Partition, page: Page) -> None:
+        """Pass over what is known of a page, and hand out or recover the rest."""
+        runner = self._runners[partition.slice.subscription]
+        rows = [row for row in page.rows if self._concerns(runner, partition, row)]
+        in_hand = {row.id: runner.in_hand[row.id] for row in rows if row.id in runner.in_hand}
+        known = await self._store.known(partition.slice.subscription, [(row.id, row.day) for row in rows])
+        if not partition.is_readable:
+            return
+        mark = partition.add_page(page.cursor)
+        fresh = []
+        for row in rows:
+            if (item := in_hand.get(row.id)) is not None and runner.in_hand.get(row.id) is item:
+                if item.due is None:
+                    item.mark = mark  # it was read by the session that is lost: its page is this one now
+                    mark.open += 1
+            elif row.id not in known and row.id not in in_hand:
+                fresh.append(row)
+        if page.cursor.open is None:
+            partition.horizon = None
+        if partition.lost and fresh:
+            partition.recovering = True
+            mark.open += 1  # the cursor stays before this page until all of it is recovered
+            self._spawn(self._recover(partition, fresh, lambda: self._recovered(partition, mark)))
+            return
+        for row in fresh:
+            runner.offer(InHand(row, partition, runner.key_of(row.tenant_id, row.key), mark=mark))
+        runner.start()
+        self._page_done(partition)
+
+    def _concerns(self, runner: Runner, partition: Partition, row: Row) -> bool:
+        return (
+            row.slot % runner.record.partitions == partition.slice.partition and runner.matches(row.name)
+        )
+
+    def _recovered(self, partition: Partition, mark: object) -> None:
+        mark.open -= 1  # type: ignore[attr-defined]
+        partition.recovering = False
+        self._page_done(partition)
+
+    def _page_done(self, partition: Partition) -> None:
+        partition.advance()
+        if partition.horizon is None and partition.phase is Phase.CHECKING:
+            partition.phase = Phase.FAST
+            if partition.lost:
+                partition.lost = False
+                self._spawn(self._mark_fast(partition))
+        self._ready()
+
+    # Recovery mode
+
+    async def _recover(self, partition: Partition, rows: list[Row], done: Callable[[], None]) -> None:
+        """Run *rows* in chunks; a chunk is on record before it starts and settled before the next."""
+        runner = self._runners[partition.slice.subscription]
+        waiting = deque(rows)
+        while waiting and partition.may_run:
+            chunk = [waiting.popleft() for _ in range(min(len(waiting), chunk_size(partition.crashes)))]
+            due = await self._repeat(
+                partition, lambda chunk=chunk: self._store.take_in(partition.slice, partition.epoch, chunk)
+            )
+            if due is None:
+                return
+            await self._run_and_wait(runner, partition, due)
+        if partition.may_run:
+            done()
+
+    async def _run_suspects(self, partition: Partition, suspects: Iterable[Due]) -> None:
+        runner = self._runners[partition.slice.subscription]
+        for due in suspects:
+            while runner.record.paused and partition.may_run:
+                await asyncio.sleep(_PAUSE)  # a paused subscription must not keep the others' suspects waiting
+            async with self._one_suspect:
+                if not partition.may_run:
+                    return
+                await self._run_suspect(runner, partition, due)
+        partition.recovering = False
+        self._page_done(partition)
+
+    async def _run_suspect(self, runner: Runner, partition: Partition, due: Due) -> None:
+        if due.handled:
+            await self._run_and_wait(runner, partition, [due], counted=True)
+            return
+        if due.attempts >= runner.consumer.retry.max_attempts:
+            await self._bury(runner, partition, due)
+            return
+        if due.lost:
+            self._settler.lost_attempt(self._item(runner, partition, due), lost_attempt(due))
+        attempts = await self._repeat(
+            partition, lambda: self._store.begin_attempt(partition.slice, partition.epoch, due.delivery)
+        )
+        if attempts:
+            await self._run_and_wait(runner, partition, [due._replace(attempts=attempts - 1)], counted=True)
+
+    async def _run_and_wait(
+        self, runner: Runner, partition: Partition, due: Sequence[Due], *, counted: bool = False
+    ) -> None:
+        """Offer delivery rows that are ``running`` and wait until each is settled."""
+        left, all_done = len(due), asyncio.Event()
+
+        def one_done() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                all_done.set()
+
+        for one in due:
+            item = self._item(runner, partition, one)
+            item.on_done = one_done
+            if item.key is not None and not counted:
+                partition.block(item.key)  # a new row; suspects are in the loaded counts
+            runner.offer(item)
+        runner.start()
+        if left:
+            await all_done.wait()
+
+    async def _bury(self, runner: Runner, partition: Partition, due: Due) -> None:
+        buried = asyncio.Event()
+        item = self._item(runner, partition, due)
+        item.on_done = buried.set
+        item.attempt = due.attempts
+        runner.bury(item, WorkerLost(f"the worker vanished in each of {due.attempts} attempts"))
+        await buried.wait()
+
+    def _item(self, runner: Runner, partition: Partition, due: Due) -> InHand:
+        return InHand(due.row, partition, runner.key_of(due.row.tenant_id, due.row.key), due=due)
+
+    async def _repeat(self, partition: Partition, call: Callable[[], Coroutine[None, None, T]]) -> T | None:
+        while partition.may_run:
+            try:
+                return await call()
+            except LeaseLost:
+                return None
+            except StoreUnavailable as error:
+                logger.warning("recovery waits for the store: %s", error)
+                await asyncio.sleep(_PAUSE)
+            except HoldfastError:
+                logger.exception("recovery of partition %d of subscription %d is refused", *reversed(partition.slice))
+                await asyncio.sleep(_PAUSE)
+        return None
+
+
+def lost_attempt(due: Due) -> Attempt:
+    """The record of an attempt in which the worker vanished."""
+    return Attempt(
+        due.slice, due.row.id, due.row.day, due.attempts, "worker lost", WorkerLost.__name__,
+        "the worker vanished while it handled this event", None, 0.0,
+    )  # fmt: skip

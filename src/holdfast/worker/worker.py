@@ -1,0 +1,375 @@
+"""The worker as a whole: what it holds, what runs, how it starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from holdfast import __version__
+from holdfast.errors import HoldfastError, StoreUnavailable
+from holdfast.ports import SYSTEM, DaemonThreads, Ports, process_identity
+from holdfast.stores.base import Released, WorkerInfo
+from holdfast.worker.feeder import Feeder
+from holdfast.worker.hand import Partition, Phase
+from holdfast.worker.keeper import Keeper
+from holdfast.worker.retries import Retries
+from holdfast.worker.runner import Runner, Shared
+from holdfast.worker.settler import Settler
+from holdfast.worker.takeover import TakeOver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from holdfast.stores.base import Lease, Slice, Store, Subscription
+    from holdfast.subscription import Consumer
+
+logger = logging.getLogger("holdfast.worker")
+
+_CURSOR_SECONDS, _IDLE_CURSOR_SECONDS, _CHORE_SECONDS = 1.0, 60.0, 60.0
+_ABORT_SECONDS, _GOODBYE_SECONDS = 2.0, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Settings of a worker, in seconds; None keeps events for ever."""
+
+    lease_ttl: float = 30.0
+    poll_interval: float = 0.04
+    retention: float | None = 30 * 86400.0
+
+
+class Worker:
+    """Handles the events of some subscriptions, together with all other workers that run them.
+
+    Args:
+        store: Opened.
+        options: Settings.
+        bus: What handlers' own publishes are recognised by.
+        ports: The world outside.
+    """
+
+    def __init__(self, store: Store, options: WorkerOptions, *, bus: Any, ports: Ports = SYSTEM) -> None:
+        self._store, self._options, self._ports = store, options, ports
+        self._me = process_identity()
+        self._id = ports.new_worker_id()
+        self._partitions: dict[Slice, Partition] = {}
+        self._zombies: dict[Slice, Partition] = {}
+        self._runners: dict[int, Runner] = {}
+        self._threads: list[DaemonThreads] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._services: list[asyncio.Task[None]] = []
+        self._draining = False
+        self.stop_requested = asyncio.Event()
+        self.cause: BaseException | None = None
+        """What a handler raised to end the process: SystemExit or KeyboardInterrupt."""
+        self._settler = Settler(store, self.lose)
+        self._keeper = Keeper(store, self, ports, ttl=options.lease_ttl)
+        self._feeder = Feeder(
+            store, self._runners, self._held, check=self._check, reload=self._reload, changed=self._changed,
+            poll_interval=options.poll_interval,
+        )  # fmt: skip
+        self._retries = Retries(store, self._runners, self._held)
+        self._takeover = TakeOver(
+            store, self._settler, self._runners, mark_fast=self._mark_fast, spawn=self._spawn,
+            ready=self._feeder.wake,
+        )  # fmt: skip
+        self._shared = Shared(
+            store, self._settler, ports, bus, self._keeper.lease_valid, self._feeder.wake, self._retries.due_in,
+            self._stop_with,
+        )  # fmt: skip
+
+    # What the keeper asks and tells
+
+    @property
+    def info(self) -> WorkerInfo:
+        me = self._me
+        return WorkerInfo(
+            self._id, me.host, me.boot_id, me.pid, me.pid_started, __version__, tuple(self._runners), self._draining
+        )
+
+    @property
+    def partition_counts(self) -> dict[int, int]:
+        return {known: runner.record.partitions for known, runner in self._runners.items()}
+
+    @property
+    def epochs(self) -> dict[Slice, int]:
+        return {partition.slice: partition.epoch for partition in self._partitions.values()}
+
+    def acquired(self, leases: Iterable[Lease]) -> None:
+        partitions = [Partition(lease) for lease in leases]
+        for partition in partitions:
+            self._partitions[partition.slice] = partition
+        self._spawn(self._begin(partitions))
+
+    def lose(self, slices: Iterable[Slice]) -> None:
+        """These leases are another worker's now: what waits is dropped, what runs may write receipts only."""
+        gone = [self._partitions.pop(one) for one in set(slices) if one in self._partitions]
+        for partition in gone:
+            logger.warning(
+                "lease lost: subscription %d, partition %d, epoch %d", *partition.slice, partition.epoch
+            )
+            partition.phase = Phase.LOST
+            if partition.in_hand:
+                self._zombies[partition.slice] = partition
+        self._drop([partition.slice for partition in gone])
+
+    def give_back(self, slices: Iterable[Slice]) -> None:
+        """Another worker should have these: end them and release them."""
+        ending = [self._partitions[one] for one in slices if self._partitions[one].phase is not Phase.ENDING]
+        for partition in ending:
+            partition.phase = Phase.ENDING
+        if ending:
+            self._spawn(self._end(ending))
+
+    def renewed(self) -> None:
+        for runner in self._runners.values():
+            runner.start()
+
+    # Life
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is in hand, and the log was read to its end."""
+        return (
+            self._feeder.is_quiet
+            and all(runner.held_now == 0 for runner in self._runners.values())
+            and all(partition.phase is Phase.FAST for partition in self._partitions.values())
+        )
+
+    @property
+    def is_healthy(self) -> bool:
+        """Every service of the worker runs, and the store takes outcomes."""
+        return bool(self._services) and not any(task.done() for task in self._services) and self._settler.available
+
+    def add(self, consumer: Consumer, record: Subscription) -> None:
+        """Run one more subscription; those already running only get the new record."""
+        if record.id in self._runners:
+            self._runners[record.id].change(record)
+        else:
+            threads = DaemonThreads(f"holdfast-{consumer.name}", consumer.concurrency)
+            self._threads.append(threads)
+            self._runners[record.id] = Runner(consumer, record, self._shared, threads)
+        self._feeder.reroute()
+        self._keeper.hurry()
+
+    def start(self) -> None:
+        """Begin to work, in the running loop."""
+        services = (
+            self._keeper.run(), self._feeder.run(), self._settler.run(), self._retries.run(), self._watch(),
+            self._write_cursors(), self._chores(), self._store.listen(self._feeder.wake),
+        )  # fmt: skip
+        self._services = [asyncio.get_running_loop().create_task(self._guard(service)) for service in services]
+
+    def wake(self) -> None:
+        """An event was stored by this process."""
+        self._feeder.wake()
+
+    async def flush(self) -> None:
+        """Write all outcomes so far."""
+        await self._settler.flush()
+
+    async def stop(self, grace: float) -> None:
+        """
+        End: hand out nothing more, let running handlers finish within *grace* seconds, give everything back.
+
+        What has not finished by then is cancelled and runs again elsewhere; no attempt is counted.
+        """
+        self._draining = True
+        _, feeder, _, retries, *_ = self._services
+        for runner in self._runners.values():
+            runner.stop()
+        async with self._retries.claiming:
+            retries.cancel()
+        feeder.cancel()
+        await asyncio.wait({feeder, retries})
+        partitions = list(self._partitions.values())
+        for partition in partitions:
+            partition.phase = Phase.ENDING
+        self._drop(None)
+        if not await self._idle(grace):
+            logger.warning("handlers still run after %.3g s of grace: they are cancelled and run again later", grace)
+            for runner in self._runners.values():
+                runner.abort()
+            await self._idle(_ABORT_SECONDS)
+        try:
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                await self._settler.flush()
+                await self._release(partitions)
+                await self._store.leave(self._id)
+        except (HoldfastError, TimeoutError) as error:
+            logger.warning("no goodbye: the leases run out by themselves: %s", error)
+        await self.abort()
+
+    async def abort(self) -> None:
+        """End at once: nothing is written, leases run out, whoever comes next takes over carefully."""
+        for runner in self._runners.values():
+            runner.stop()
+            runner.abort()
+        tasks = [*self._services, *self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for threads in self._threads:
+            threads.close()
+        self._services = []
+
+    async def _idle(self, seconds: float) -> bool:
+        """Wait until no handler runs; False if some still does after so many seconds."""
+        running = {task for runner in self._runners.values() for task in runner.running}
+        if not running:
+            return True
+        _, pending = await asyncio.wait(running, timeout=seconds)
+        return not pending
+
+    def _stop_with(self, error: BaseException) -> None:
+        self.cause = error
+        self.stop_requested.set()
+
+    # Parts of the work
+
+    def _held(self) -> list[Partition]:
+        return list(self._partitions.values())
+
+    def _drop(self, slices: list[Slice] | None) -> None:
+        for runner in self._runners.values():
+            runner.drop_waiting(slices)
+
+    async def _begin(self, partitions: list[Partition]) -> None:
+        for partition in partitions:
+            # Handlers that still run under the epoch before would be run again beside themselves.
+            while (zombie := self._zombies.get(partition.slice)) is not None and zombie.in_hand:
+                await asyncio.sleep(_CURSOR_SECONDS / 20)
+            self._zombies.pop(partition.slice, None)
+        await self._takeover.begin(partitions, self._feeder.horizon)
+        self._retries.due_in(0.0)
+
+    async def _check(self, partition: Partition, page: Any) -> None:
+        await self._takeover.check(partition, page)
+
+    async def _mark_fast(self, partition: Partition) -> None:
+        with suppress(StoreUnavailable):  # the count of crashes only makes the next recovery more careful
+            await self._store.mark_fast(self._id, {partition.slice: partition.epoch})
+
+    async def _end(self, partitions: list[Partition]) -> None:
+        async with self._retries.claiming:
+            pass
+        self._drop([partition.slice for partition in partitions])
+        while any(partition.in_hand for partition in partitions if partition.is_alive):
+            await asyncio.sleep(_CURSOR_SECONDS / 20)
+        try:
+            await self._settler.flush()
+            await self._release([partition for partition in partitions if partition.is_alive])
+        except StoreUnavailable as error:
+            logger.warning("partitions are not given back, their leases run out: %s", error)
+        for partition in partitions:
+            if self._partitions.get(partition.slice) is partition:
+                del self._partitions[partition.slice]
+
+    async def _release(self, partitions: list[Partition]) -> None:
+        for partition in partitions:
+            partition.advance()
+        released = [
+            Released(partition.slice, partition.epoch, partition.settled, partition.ends_exactly)
+            for partition in partitions
+        ]
+        if released:
+            await self._store.release(self._id, released)
+
+    async def _reload(self) -> None:
+        """The reading session is gone, and with it every snapshot in memory: back to what is persisted."""
+        partitions = [one for one in self._partitions.values() if one.phase in (Phase.CHECKING, Phase.FAST)]
+        if not partitions:
+            return
+        cursors = await self._store.cursors([partition.slice for partition in partitions])
+        horizon = await self._feeder.horizon()
+        for partition in partitions:
+            if partition.is_alive and partition.slice in cursors:
+                partition.restart(cursors[partition.slice])
+                partition.horizon = horizon
+                if partition.phase is Phase.FAST:
+                    partition.phase = Phase.CHECKING
+        self._retries.due_in(0.0)
+
+    def _changed(self) -> None:
+        self._spawn(self._reread())
+
+    async def _reread(self) -> None:
+        """Somebody registered, paused, replayed, retried or discarded: look at everything again."""
+        try:
+            records = {record.id: record for record in await self._store.subscriptions()}
+            for known, runner in self._runners.items():
+                if (record := records.get(known)) is not None:
+                    runner.change(record)
+            self._feeder.reroute()
+            await self._settler.exclusively(self._recount_blocked)
+        except StoreUnavailable as error:
+            logger.warning("changed subscriptions cannot be read now: %s", error)
+            await asyncio.sleep(1.0)
+            self._changed()
+        self._retries.due_in(0.0)
+        self._feeder.wake()
+
+    async def _recount_blocked(self) -> None:
+        """Count the delivery rows that keys wait behind, while nothing is being written about them."""
+        partitions = [one for one in self._partitions.values() if one.phase in (Phase.CHECKING, Phase.FAST)]
+        if not partitions:
+            return
+        blocked = await self._store.blocked_keys([partition.slice for partition in partitions])
+        for partition in partitions:
+            partition.blocked = blocked.get(partition.slice, {})
+        for item in self._settler.blocking():
+            if item.key is not None:
+                item.partition.block(item.key)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        """A part of the worker that fails by a defect ends the worker, loudly: half a worker is worse than none."""
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            logger.critical("the worker fails and stops", exc_info=True)
+            self._stop_with(error)
+
+    async def _watch(self) -> None:
+        while True:
+            shortest = min((runner.consumer.timeout for runner in self._runners.values()), default=1.0)
+            await asyncio.sleep(min(max(shortest / 4, 0.01), 0.5))
+            now = self._ports.elapsed()
+            for runner in self._runners.values():
+                runner.expire(now)
+
+    async def _write_cursors(self) -> None:
+        rounds = 0
+        while True:
+            await asyncio.sleep(_CURSOR_SECONDS)
+            rounds += 1
+            idle_too = rounds % int(_IDLE_CURSOR_SECONDS / _CURSOR_SECONDS) == 0
+            for partition in self._partitions.values():
+                partition.advance()
+                if partition.settled != partition.written and (partition.dirty or idle_too):
+                    self._settler.advance(partition)
+                    partition.dirty = partition.in_hand > 0
+
+    async def _chores(self) -> None:
+        while True:
+            try:
+                done = await self._store.maintain(retention=self._options.retention)
+            except HoldfastError as error:
+                logger.warning("chores wait for the store: %s", error)
+            else:
+                if done.dropped:
+                    logger.info("retention dropped %d events", done.dropped)
+                if done.blocking:
+                    logger.warning("retention waits for the subscriptions %s", ", ".join(done.blocking))
+            if any(partition.blocked for partition in self._partitions.values()):
+                await self._settler.exclusively(self._recount_blocked)
+            await asyncio.sleep(_CHORE_SECONDS)

@@ -1,0 +1,557 @@
+"""Looking and acting, the same on both stores: what a person sees after the engine's own verbs, and what actions do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+
+from holdfast.errors import (
+    BusStateError,
+    DuplicateSubscription,
+    InvalidInput,
+    InvalidSubscription,
+    NotFound,
+    SchemaMismatch,
+)
+from holdfast.event import NewEvent
+from holdfast.health import Health
+from holdfast.ids import new_id
+from holdfast.stores import make_store
+from holdfast.stores.base import (
+    Advance,
+    Attempt,
+    Cursor,
+    Declaration,
+    Parked,
+    Receipt,
+    Released,
+    Settlement,
+    Slice,
+    State,
+    WorkerInfo,
+)
+from holdfast.stores.inspector import DeadFilter, EventFilter, ReplayFilter, make_inspector
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from holdfast.event import Row
+    from holdfast.stores.base import Lease, Store, Subscription
+    from holdfast.stores.inspector import Inspector, Operator
+
+
+class Scene(NamedTuple):
+    """An open store with its inspector and operator, and short ways to do what the engine does."""
+
+    store: Store
+    inspector: Inspector
+    operator: Operator
+    worker: UUID
+
+    async def publish(self, name: str = "order.placed", *, n: int = 1, **fields: Any) -> list[UUID]:
+        events = [
+            NewEvent(new_id(), fields.get("tenant", "acme"), name, fields.get("key"), b'{"n":%d}' % i, None, fields.get("at"))
+            for i in range(n)
+        ]
+        await self.store.append(events, atomic=True)
+        return [event.id for event in events]
+
+    async def subscribe(self, name: str = "billing", **options: Any) -> Subscription:
+        (found,) = await self.store.register([Declaration(name, ("order.*",), **{"partitions": 1} | options)])
+        return found
+
+    async def lease(self, subscription: Subscription) -> list[Lease]:
+        info = WorkerInfo(self.worker, "host", "boot", 1, "then", "0.1.0", (subscription.id,))
+        await self.store.heartbeat(info, ttl=30)
+        return await self.store.acquire(self.worker, {subscription.id: subscription.partitions}, ttl=30)
+
+    async def read(self, lease: Lease) -> tuple[list[Row], Cursor]:
+        reader = await self.store.reader()
+        try:
+            page = await reader.read(lease.cursor, limit=1000, max_bytes=2**20)
+        finally:
+            await reader.close()
+        return list(page.rows), page.cursor
+
+    async def handle(self, lease: Lease, *, failing: frozenset[UUID] = frozenset()) -> None:
+        """Handle all there is; the failing ones end dead after one attempt. Then give the lease back."""
+        rows, cursor = await self.read(lease)
+        settlement = Settlement({lease.slice: lease.epoch})
+        for row in rows:
+            if UUID(bytes=row.id) in failing:
+                settlement.parked.append(Parked(lease.slice, row, State.DEAD, attempts=1, reason="it broke"))
+                settlement.attempts.append(
+                    Attempt(lease.slice, row.id, row.day, 1, "failed", "ValueError", "Bad Thing", "Traceback ...", 0.25)
+                )
+            else:
+                settlement.receipts.append(Receipt(lease.slice, row.id, row.day))
+        settlement.advances.append(Advance(lease.slice, cursor))
+        assert await self.store.settle(settlement) == set()
+        await self.store.release(self.worker, [Released(lease.slice, lease.epoch, cursor, exact=True)])
+
+    async def died(self, **fields: Any) -> tuple[Subscription, UUID]:
+        """A subscription with one dead letter."""
+        subscription = await self.subscribe(**fields)
+        (event_id,) = await self.publish(key="k")
+        (lease,) = await self.lease(subscription)
+        await self.handle(lease, failing=frozenset([event_id]))
+        return subscription, event_id
+
+
+@pytest.fixture(params=["sqlite", "memory", "postgres"])
+def dsn(request, tmp_path) -> str:
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres_dsn")
+    return "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path / 'events.db'}"
+
+
+@pytest.fixture
+async def scene(dsn: str) -> AsyncIterator[Scene]:
+    store = make_store(dsn)
+    await store.migrate()
+    await store.open()
+    inspector, operator = make_inspector(store)
+    yield Scene(store, inspector, operator, uuid4())
+    await inspector.close()
+    await store.close()
+
+
+class TestStatus:
+    async def test_an_empty_store_is_ok(self, scene):
+        status = await scene.inspector.status()
+        assert status.verdict.health is Health.OK
+        assert status.subscriptions == ()
+        assert status.workers == 0
+
+    async def test_the_backlog_is_counted_up_to_a_bound(self, scene):
+        await scene.subscribe()
+        await scene.publish(n=7)
+        await scene.publish("other.thing", n=2)
+        (exact,) = (await scene.inspector.status()).subscriptions
+        (bounded,) = (await scene.inspector.status(backlog_max=5)).subscriptions
+        assert (exact.lag, exact.backlog_at_least) == (7, False)
+        assert (bounded.lag, bounded.backlog_at_least) == (5, True)
+        assert 0 <= exact.lag_seconds < 60
+
+    async def test_what_is_settled_is_no_lag_though_the_cursor_stands(self, scene):
+        subscription = await scene.subscribe()
+        await scene.publish(n=3)
+        (lease,) = await scene.lease(subscription)
+        rows, _ = await scene.read(lease)
+        receipts = [Receipt(lease.slice, row.id, row.day) for row in rows[:2]]
+        await scene.store.settle(Settlement(receipts=receipts))
+        (one,) = (await scene.inspector.status()).subscriptions
+        assert (one.lag, one.owned, one.free, one.workers) == (1, 1, 0, 1)
+        assert one.idle_seconds < 60
+
+    async def test_events_of_any_partition_are_counted_once(self, scene):
+        await scene.subscribe(partitions=5)
+        for key in "abcdefgh":
+            await scene.publish(key=key)
+        (one,) = (await scene.inspector.status()).subscriptions
+        assert (one.lag, one.free) == (8, 5)
+
+    async def test_old_events_of_a_start_in_the_middle_are_no_lag(self, scene):
+        ids = await scene.publish(n=5)
+        await scene.subscribe(start=ids[3])
+        (one,) = (await scene.inspector.status()).subscriptions
+        assert one.lag == 2
+
+    async def test_dead_letters_degrade(self, scene):
+        await scene.died()
+        status = await scene.inspector.status()
+        assert status.verdict.health is Health.DEGRADED
+        assert status.subscriptions[0].dead == 1
+        assert status.subscriptions[0].lag == 0
+
+    async def test_without_a_worker_old_events_stall(self, scene):
+        await scene.subscribe()
+        await scene.publish(at=datetime.now(UTC) - timedelta(hours=1))
+        status = await scene.inspector.status()
+        assert status.verdict.health is Health.STALLED
+        assert "no live worker" in status.verdict.reasons[0]
+
+
+class TestEvents:
+    async def test_pages_go_from_the_newest_to_the_oldest(self, scene):
+        ids = await scene.publish(n=5)
+        first = await scene.inspector.events(EventFilter(), limit=3)
+        second = await scene.inspector.events(EventFilter(), limit=3, before=first.next_before)
+        assert [event.id for event in (*first.events, *second.events)] == ids[::-1]
+        assert second.next_before is None
+
+    @pytest.mark.parametrize(
+        ("filter", "names"),
+        [
+            ({"name": "order.*"}, ["order.placed"]),
+            ({"name": "*.placed.**"}, ["cart.placed.twice"]),
+            ({"name": "**"}, ["cart.placed.twice", "order.placed"]),
+            ({"tenant_id": "other"}, ["cart.placed.twice"]),
+            ({"key": "k"}, ["order.placed"]),
+            ({"since": datetime(2021, 1, 1, tzinfo=UTC)}, ["cart.placed.twice"]),
+            ({"until": datetime(2021, 1, 1, tzinfo=UTC)}, ["order.placed"]),
+        ],
+    )
+    async def test_filters(self, scene, filter, names):
+        await scene.publish("order.placed", key="k", at=datetime(2020, 1, 1, tzinfo=UTC))
+        await scene.publish("cart.placed.twice", tenant="other", at=datetime(2022, 1, 1, tzinfo=UTC))
+        page = await scene.inspector.events(EventFilter(**filter))
+        assert [event.name for event in page.events] == names
+
+    async def test_by_status(self, scene):
+        _, dead = await scene.died()
+        (pending,) = await scene.publish()
+        assert [one.id for one in (await scene.inspector.events(EventFilter(), status="dead")).events] == [dead]
+        assert [one.id for one in (await scene.inspector.events(EventFilter(), status="pending")).events] == [pending]
+
+    def test_a_bad_pattern_is_refused(self):
+        with pytest.raises(InvalidInput):
+            EventFilter(name="a..b")
+
+    async def test_one_event_with_its_deliveries_and_their_attempts(self, scene):
+        subscription, event_id = await scene.died()
+        await scene.subscribe("other")
+        detail = await scene.inspector.event(event_id)
+        assert (detail.name, detail.payload, detail.in_log) == ("order.placed", {"n": 0}, True)
+        (delivery,) = detail.deliveries
+        assert (delivery.subscription, delivery.state, delivery.reason) == (subscription.name, "dead", "it broke")
+        (attempt,) = delivery.history
+        assert (attempt.outcome, attempt.error, attempt.traceback) == ("failed", "ValueError", "Traceback ...")
+
+    async def test_states_of_an_event_without_trouble(self, scene):
+        subscription = await scene.subscribe()
+        (event_id,) = await scene.publish()
+        assert [one.state for one in (await scene.inspector.event(event_id)).deliveries] == ["pending"]
+        (lease,) = await scene.lease(subscription)
+        await scene.handle(lease)
+        (delivery,) = (await scene.inspector.event(event_id)).deliveries
+        assert delivery.state == "processed"
+        assert delivery.processed_at is not None
+
+    async def test_an_unknown_event(self, scene):
+        with pytest.raises(NotFound):
+            await scene.inspector.event(uuid4())
+
+
+class TestDeadLetters:
+    @pytest.mark.parametrize(
+        ("filter", "found"),
+        [
+            ({}, 1),
+            ({"subscription": "billing"}, 1),
+            ({"subscription": "nobody"}, 0),
+            ({"name": "order.*"}, 1),
+            ({"name": "cart.*"}, 0),
+            ({"key": "k"}, 1),
+            ({"error": "valueERROR"}, 1),
+            ({"error": "bad thing"}, 1),
+            ({"error": "broke"}, 1),
+            ({"error": "%"}, 0),
+            ({"since": datetime(2020, 1, 1, tzinfo=UTC)}, 1),
+            ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, 0),
+        ],
+    )
+    async def test_filters(self, scene, filter, found):
+        await scene.died()
+        assert len(await scene.inspector.dead(DeadFilter(**filter))) == found
+        assert await scene.operator.matching(DeadFilter(**filter)) == found
+
+    async def test_it_shows_what_happened(self, scene):
+        _, event_id = await scene.died()
+        (letter,) = await scene.inspector.dead(DeadFilter())
+        assert (letter.event_id, letter.error, letter.message, letter.payload) == (
+            event_id, "ValueError", "Bad Thing", {"n": 0},
+        )  # fmt: skip
+        assert await scene.inspector.dead(DeadFilter(), before=letter.delivery) == []
+
+    async def test_retry_gives_fresh_attempts_and_keeps_the_history(self, scene):
+        subscription, event_id = await scene.died()
+        seen: list[int] = []
+        assert await scene.operator.retry_dead(DeadFilter(), actor="me", progress=seen.append) == 1
+        assert seen == [1]
+        (lease,) = await scene.lease(subscription)
+        claim = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
+        assert [(UUID(bytes=due.row.id), due.attempts) for due in claim.due] == [(event_id, 0)]
+        assert len((await scene.inspector.event(event_id)).deliveries[0].history) == 1
+        assert await scene.operator.retry_dead(DeadFilter(), actor="me") == 0
+
+    async def test_discard_settles_and_keeps_a_record(self, scene):
+        _, event_id = await scene.died()
+        assert await scene.operator.discard(DeadFilter(subscription="billing"), actor="me") == 1
+        (delivery,) = (await scene.inspector.event(event_id)).deliveries
+        assert delivery.state == "discarded"
+        (one,) = (await scene.inspector.status()).subscriptions
+        assert (one.dead, one.discarded) == (0, 1)
+
+    async def test_what_is_held_behind_a_dead_one(self, scene):
+        subscription, event_id = await scene.died(on_dead="hold")
+        await scene.publish(key="k", n=2)
+        await scene.publish(key="free")
+        (lease,) = await scene.lease(subscription)
+        rows, _ = await scene.read(lease)
+        held = [Parked(lease.slice, row, State.PENDING) for row in rows if row.key == "k"]
+        await scene.store.settle(Settlement({lease.slice: lease.epoch}, parked=held))
+        (blocked,) = await scene.inspector.blocked(DeadFilter())
+        assert (blocked.event_id, blocked.state, blocked.key, blocked.held) == (event_id, "dead", "k", 2)
+        assert await scene.inspector.blocked(DeadFilter(key="free")) == []
+        assert await scene.operator.matching(DeadFilter(), held=True) == 3
+        assert await scene.operator.discard(DeadFilter(), held=True, actor="me") == 3
+        assert await scene.inspector.blocked(DeadFilter()) == []
+
+
+class TestActions:
+    async def test_pause_and_resume(self, scene):
+        await scene.subscribe()
+        assert await scene.operator.pause("billing", actor="ann")
+        assert not await scene.operator.pause("billing", actor="ann")
+        (record,) = await scene.inspector.subscriptions()
+        assert record.paused_by == "ann"
+        assert (await scene.store.subscriptions())[0].paused
+        assert await scene.operator.resume("billing", actor="ann")
+        assert not (await scene.store.subscriptions())[0].paused
+
+    async def test_every_action_reaches_running_workers(self, scene):
+        subscription, _ = await scene.died()
+        (lease,) = await scene.lease(subscription)
+
+        async def generation() -> int:
+            reader = await scene.store.reader()
+            try:
+                return (await reader.read(lease.cursor, limit=10, max_bytes=2**20)).generation
+            finally:
+                await reader.close()
+
+        before = await generation()
+        await scene.operator.pause("billing", actor="me")
+        assert await generation() > before
+        before = await generation()
+        await scene.operator.retry_dead(DeadFilter(), actor="me")
+        assert await generation() > before
+
+    async def test_every_action_is_audited(self, scene):
+        await scene.died()
+        await scene.operator.pause("billing", actor="ann")
+        await scene.operator.retry_dead(DeadFilter(name="order.*"), actor="bob")
+        retried, paused = await scene.inspector.audit()
+        assert (paused.actor, paused.action, paused.target, paused.count) == ("ann", "pause", "billing", 1)
+        assert (retried.actor, retried.action, retried.count) == ("bob", "dead retry", 1)
+        assert retried.detail == {"name": "order.*", "held": False}
+        assert (await scene.inspector.audit(before=retried.id)) == [paused]
+
+    async def test_an_unknown_name_gets_a_hint(self, scene):
+        await scene.subscribe("billing")
+        with pytest.raises(NotFound, match="did you mean billing"):
+            await scene.operator.pause("biling", actor="me")
+
+    async def test_rename(self, scene):
+        await scene.subscribe("billing")
+        await scene.subscribe("mail")
+        with pytest.raises(DuplicateSubscription):
+            await scene.operator.rename("billing", "mail", actor="me")
+        await scene.operator.rename("billing", "invoices", actor="me")
+        assert [one.name for one in await scene.inspector.subscriptions()] == ["invoices", "mail"]
+        assert [row.allowed for row in await scene.inspector.audit()] == [True, False]
+
+    async def test_remove_is_refused_while_a_worker_runs_it(self, scene):
+        subscription, _ = await scene.died()
+        await scene.lease(subscription)
+        with pytest.raises(BusStateError):
+            await scene.operator.remove("billing", actor="me")
+        assert len(await scene.inspector.subscriptions()) == 1
+        assert not (await scene.inspector.audit(limit=1))[0].allowed
+        assert await scene.operator.remove("billing", actor="me", force=True) == 1
+        assert await scene.inspector.subscriptions() == []
+
+    async def test_workers_and_leases_are_shown(self, scene):
+        subscription = await scene.subscribe(partitions=2)
+        await scene.lease(subscription)
+        (worker,) = await scene.inspector.workers()
+        assert (worker.id, worker.live, worker.leases, worker.subscriptions) == (scene.worker, True, 2, ("billing",))
+        leases = await scene.inspector.leases()
+        assert [(one.partition, one.owner, one.live, one.epoch) for one in leases] == [
+            (0, scene.worker, True, 1), (1, scene.worker, True, 1),
+        ]  # fmt: skip
+
+
+class TestRepartition:
+    async def test_refused_while_a_worker_holds_a_lease(self, scene):
+        await scene.lease(await scene.subscribe())
+        with pytest.raises(BusStateError):
+            await scene.operator.repartition("billing", 4, actor="me")
+
+    async def test_all_cursors_start_from_the_oldest_not_clean(self, scene):
+        subscription = await scene.subscribe(partitions=2)
+        for key in "abcdefgh":
+            await scene.publish(key=key)
+        first, _second = await scene.lease(subscription)
+        await scene.handle(first)
+        await scene.store.release(scene.worker, [Released(_second.slice, _second.epoch, _second.cursor, exact=True)])
+        await scene.operator.repartition("billing", 3, actor="me")
+        leases = await scene.inspector.leases()
+        assert [(one.owner, one.clean, one.epoch) for one in leases] == [(None, False, 2)] * 3
+        assert {(one.done, one.open, one.position) for one in leases} == {_second.cursor}
+        assert (await scene.store.subscriptions())[0].partitions == 3
+
+    async def test_a_start_in_the_middle_stays_there(self, scene):
+        ids = await scene.publish(n=5)
+        await scene.subscribe(partitions=2, start=ids[3])
+        await scene.operator.repartition("billing", 3, actor="me")
+        (one,) = (await scene.inspector.status()).subscriptions
+        assert one.lag == 2
+
+    async def test_delivery_rows_move_with_their_keys(self, scene):
+        subscription, event_id = await scene.died()
+        await scene.operator.retry_dead(DeadFilter(), actor="me")
+        await scene.operator.repartition("billing", 7, actor="me")
+        (found,) = await scene.store.subscriptions()
+        leases = await scene.lease(found)
+        claim = await scene.store.claim({lease.slice: lease.epoch for lease in leases}, limit=10)
+        (due,) = claim.due
+        assert UUID(bytes=due.row.id) == event_id
+        assert due.slice == Slice(subscription.id, due.row.slot % 7)
+
+    @pytest.mark.parametrize("number", [0, 1025])
+    async def test_a_number_out_of_range_is_refused(self, scene, number):
+        with pytest.raises(InvalidSubscription):
+            await scene.operator.repartition("billing", number, actor="me")
+
+
+class TestReplay:
+    async def handled(self, scene: Scene, **options: Any) -> tuple[Subscription, list[UUID]]:
+        subscription = await scene.subscribe(**options)
+        ids = await scene.publish(n=5, key="k") + await scene.publish("cart.opened")
+        (lease,) = await scene.lease(subscription)
+        rows, cursor = await scene.read(lease)
+        settlement = Settlement({lease.slice: lease.epoch})
+        settlement.receipts += [Receipt(lease.slice, row.id, row.day) for row in rows if row.name == "order.placed"]
+        settlement.advances.append(Advance(lease.slice, cursor))
+        await scene.store.settle(settlement)
+        await scene.store.release(scene.worker, [Released(lease.slice, lease.epoch, cursor, exact=True)])
+        return subscription, ids
+
+    async def claimed(self, scene: Scene, subscription: Subscription) -> list[UUID]:
+        (lease,) = await scene.lease(subscription)
+        claim = await scene.store.claim({lease.slice: lease.epoch}, limit=100)
+        assert all(due.is_replay for due in claim.due)
+        return [UUID(bytes=due.row.id) for due in claim.due]
+
+    async def test_what_was_handled_comes_again_in_order(self, scene):
+        subscription, ids = await self.handled(scene)
+        assert await scene.operator.replay_count("billing", ReplayFilter()) == 5
+        assert await scene.operator.replay("billing", ReplayFilter(), actor="me") == 5
+        assert await self.claimed(scene, subscription) == ids[:5]
+        (replay,) = await scene.inspector.replays()
+        assert (replay.total, replay.done, replay.state) == (5, 5, "finished")
+        (audited,) = await scene.inspector.audit()
+        assert (audited.action, audited.count, audited.detail) == ("replay", 5, {"rate": 1000.0})
+
+    async def test_a_range_of_ids(self, scene):
+        subscription, ids = await self.handled(scene)
+        chosen = ReplayFilter(first_id=ids[1], last_id=ids[3])
+        assert await scene.operator.replay("billing", chosen, actor="me", rate=50_000) == 3
+        assert await self.claimed(scene, subscription) == ids[1:4]
+
+    async def test_history_from_before_the_subscription(self, scene):
+        ids = await scene.publish(n=3)
+        subscription = await scene.subscribe()
+        assert await scene.operator.replay("billing", ReplayFilter(), actor="me") == 3
+        assert await self.claimed(scene, subscription) == ids
+
+    async def test_what_is_still_to_come_anyway_is_left_alone(self, scene):
+        await self.handled(scene)
+        await scene.publish(n=4)
+        assert await scene.operator.replay_count("billing", ReplayFilter()) == 5
+
+    async def test_a_dead_one_is_revived_and_an_unsettled_one_left_alone(self, scene):
+        subscription, dead = await scene.died()
+        assert await scene.operator.replay("billing", ReplayFilter(), actor="me") == 1
+        assert await scene.operator.replay("billing", ReplayFilter(), actor="me") == 0
+        assert await self.claimed(scene, subscription) == [dead]
+
+    async def test_a_slow_rate_goes_chunk_by_chunk(self, scene):
+        await self.handled(scene)
+        seen: list[int] = []
+        await scene.operator.replay("billing", ReplayFilter(), actor="me", rate=2, total=5, progress=seen.append)
+        assert seen == [2, 4, 5]
+
+    async def test_not_replayable(self, scene):
+        await self.handled(scene, replayable=False)
+        with pytest.raises(InvalidSubscription):
+            await scene.operator.replay_count("billing", ReplayFilter())
+        with pytest.raises(InvalidSubscription):
+            await scene.operator.replay("billing", ReplayFilter(), actor="me")
+        assert [row.allowed for row in await scene.inspector.audit()] == [False]
+
+    async def test_unknown_ends(self, scene):
+        await scene.subscribe()
+        with pytest.raises(NotFound):
+            await scene.operator.replay_count("billing", ReplayFilter(first_id=uuid4()))
+
+    @pytest.mark.parametrize("rate", [0, -1, float("nan"), 1e9])
+    async def test_a_rate_out_of_range_is_refused(self, scene, rate):
+        with pytest.raises(InvalidInput):
+            await scene.operator.replay("billing", ReplayFilter(), actor="me", rate=rate)
+
+
+class TestRetention:
+    async def test_nothing_is_old(self, scene):
+        await scene.publish()
+        preview = await scene.inspector.retention_preview(86_400)
+        assert (preview.droppable, preview.kept, preview.blocking) == (0, 0, ())
+        done = await scene.operator.retention_run(86_400, actor="me")
+        assert done.droppable == 0
+        assert [row.action for row in await scene.inspector.audit()] == ["retention"]
+
+
+class TestFacts:
+    async def test_a_good_store_has_no_problem(self, scene):
+        facts = await scene.inspector.facts()
+        assert [fact for fact in facts if fact.level == "problem"] == []
+
+    async def test_results_become_json(self, scene):
+        _, event_id = await scene.died()
+        for result in (
+            await scene.inspector.status(),
+            await scene.inspector.event(event_id),
+            await scene.inspector.dead(DeadFilter()),
+            await scene.inspector.events(EventFilter()),
+            await scene.inspector.leases(),
+            await scene.inspector.facts(),
+        ):
+            assert msgspec.json.decode(msgspec.json.encode(result))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_an_empty_database_is_named_and_stays_empty(kind, request, tmp_path):
+    if kind == "postgres":
+        dsn = request.getfixturevalue("postgres_dsn")
+    else:
+        (tmp_path / "empty.db").touch()
+        dsn = f"sqlite:///{tmp_path / 'empty.db'}"
+    store = make_store(dsn)
+    inspector, operator = make_inspector(store)
+    try:
+        with pytest.raises(SchemaMismatch, match="holdfast migrate"):
+            await inspector.status()
+        with pytest.raises(SchemaMismatch):
+            await operator.pause("x", actor="me")
+        assert "problem" in {fact.level for fact in await inspector.facts()}
+    finally:
+        await inspector.close()
+        await store.close()
+    if kind == "sqlite":
+        assert (tmp_path / "empty.db").stat().st_size == 0
+
+
+async def test_a_missing_file_is_named_and_not_made(tmp_path):
+    store = make_store(f"sqlite:///{tmp_path / 'none.db'}")
+    inspector, _ = make_inspector(store)
+    facts = await inspector.facts()
+    assert any("does not exist" in fact.value for fact in facts)
+    await inspector.close()
+    await store.close()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,164 @@
+"""The rules of the house that no linter knows. A lesson learned becomes a rule here."""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "holdfast"
+CORE = sorted([SOURCE / "bus.py", *SOURCE.glob("worker/**/*.py"), *SOURCE.glob("stores/**/*.py")])
+
+LINES_MAX = 450
+IMPORT_SECONDS_MAX = 0.120
+DRIVERS = ("psycopg", "psycopg_pool", "sqlite3", "_sqlite3", "asyncpg", "aiosqlite", "sqlalchemy")
+
+# Statements that one store alone needs, with the reason.
+SQL_OF_ONE_STORE: dict[str, str] = {}
+
+# What the core may not reach for by itself, so that a simulation can stand in for it: it comes in through ports.py.
+BANNED_IN_CORE = {
+    "time.time": "wall clock",
+    "time.time_ns": "wall clock",
+    "time.sleep": "waiting",
+    "time.monotonic": "clock",
+    "time.perf_counter": "clock",
+    "datetime.now": "wall clock",
+    "datetime.utcnow": "wall clock",
+    "random": "randomness",
+    "secrets": "randomness",
+    "os.urandom": "randomness",
+    "uuid1": "ids",
+    "uuid4": "ids",
+    "threading": "threads",
+    "concurrent.futures": "threads",
+    "multiprocessing": "spawning",
+    "subprocess": "spawning",
+    "os.fork": "spawning",
+    "os.getpid": "process identity",
+}
+# (file below src/holdfast, what it may use) with the reason. `ports.py` may use everything: it is where they come in.
+ALLOWED_IN_CORE: dict[tuple[str, str], str] = {}
+
+# "me" is nobody: an example.
+MACHINE_PATH = re.compile(r"(?<![\w.~/-])/(?:work|root|home/(?!me/)\w+|Users/(?!me/)\w+|opt/pypi)/")
+GENERATED = {"requirements.lock"}
+
+
+def sql_names(store: str) -> set[str]:
+    return {path.stem for path in (SOURCE / "stores" / store / "queries").glob("*.sql")}
+
+
+def tree_files() -> list[Path]:
+    """Every text file of ours: what git keeps or would keep; without git, all but hidden folders."""
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listing.returncode == 0:
+        paths = [ROOT / name for name in listing.stdout.split("\0") if name]
+    else:
+        paths = [path for path in ROOT.rglob("*") if not any(part.startswith(".") for part in path.parts)]
+    return [path for path in paths if path.is_file()]
+
+
+def uses(tree: ast.Module) -> set[tuple[str, int]]:
+    """(dotted name, line) of everything that is imported or reached through a dot."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {(alias.name, node.lineno) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {(f"{node.module}.{alias.name}", node.lineno) for alias in node.names}
+        elif isinstance(node, ast.Attribute):
+            found.add((ast.unparse(node), node.lineno))
+        elif isinstance(node, ast.Global):
+            found |= {(f"global {name}", node.lineno) for name in node.names}
+    return found
+
+
+def offence(name: str) -> str | None:
+    """The banned thing that a dotted name stands for: the thing itself, something inside it, or the end of a path."""
+    if name.startswith("global "):
+        return "global"
+    dotted = f".{name}."
+    return next((banned for banned in BANNED_IN_CORE if f".{banned}." in dotted), None)
+
+
+def test_both_stores_have_the_same_statements() -> None:
+    assert sql_names("postgres") ^ sql_names("sqlite") == set(SQL_OF_ONE_STORE)
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in SOURCE.rglob("*")
+        if path.suffix in {".py", ".sql"}
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > LINES_MAX} == {}
+
+
+def test_the_core_takes_clock_chance_ids_and_threads_from_ports() -> None:
+    offences = []
+    for path in CORE:
+        if path.name == "ports.py" or not path.exists():
+            continue
+        relative = path.relative_to(SOURCE).as_posix()
+        for name, line in sorted(uses(ast.parse(path.read_text(encoding="utf-8"))), key=lambda use: use[1]):
+            banned = offence(name)
+            if banned and (relative, banned) not in ALLOWED_IN_CORE:
+                offences.append(f"{relative}:{line} uses {name} ({BANNED_IN_CORE.get(banned, 'module state')})")
+    assert offences == []
+
+
+@pytest.mark.parametrize(
+    ("code", "banned"),
+    [
+        ("import time\ntime.time()", "time.time"),
+        ("from time import monotonic", "time.monotonic"),
+        ("from datetime import datetime\ndatetime.now()", "datetime.now"),
+        ("import datetime\ndatetime.datetime.now()", "datetime.now"),
+        ("from random import uniform", "random"),
+        ("import uuid\nuuid.uuid4()", "uuid4"),
+        ("from concurrent.futures import ThreadPoolExecutor", "concurrent.futures"),
+        ("def f():\n    global state\n    state = 1", "global"),
+        ("clock.time()\nself.random_delay()\nports.clock.now()", None),
+    ],
+)
+def test_the_rule_sees_what_it_should(code: str, banned: str | None) -> None:
+    assert {offence(name) for name, _ in uses(ast.parse(code))} - {None} == ({banned} if banned else set())
+
+
+def test_no_path_of_somebodys_machine_is_in_the_tree() -> None:
+    offences = []
+    for path in tree_files():
+        if path.name in GENERATED:
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        offences += [f"{path.relative_to(ROOT)}: {found.group()}" for found in MACHINE_PATH.finditer(text)]
+    assert offences == []
+
+
+def test_the_import_loads_no_driver() -> None:
+    script = f"import sys, holdfast; print(*sorted(set({DRIVERS!r}) & set(sys.modules)))"
+    assert run_python(script).split() == []
+
+
+def test_the_import_is_quick() -> None:
+    # Processor time, so that a busy machine does not count; the first run, which may compile, is left out.
+    script = "import time; begun = time.process_time(); import holdfast; print(time.process_time() - begun)"
+    seconds = [float(run_python(script)) for _ in range(6)][1:]
+    assert statistics.median(seconds) < IMPORT_SECONDS_MAX
+
+
+def run_python(script: str) -> str:
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
