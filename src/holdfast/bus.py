@@ -254,9 +254,12 @@ class EventBus:
         return await self._at_home(lambda live: _store(live, events, atomic=atomic))
 
     async def _publish_within(self, events: Sequence[NewEvent], tx: Any) -> list[Published]:
-        # The caller's connection belongs to the caller's loop: only the preparation goes elsewhere.
-        live = await self._at_home(lambda live: _prepare_within(live, events))
+        live = await self._prepare_within(events)
         return published_within(events, await live.store.append_within(tx, events))
+
+    async def _prepare_within(self, events: Sequence[NewEvent]) -> Live:
+        # The caller's connection belongs to the caller's loop or thread: only the preparation goes elsewhere.
+        return await self._at_home(lambda live: _prepare_within(live, events))
 
     # Working
 

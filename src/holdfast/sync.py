@@ -1,0 +1,142 @@
+"""`SyncEventBus`: the same bus for threaded code. An event loop in a background thread does the work."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from holdfast.bus import EventBus, published_within
+from holdfast.composing import compose, compose_item
+from holdfast.errors import BusStateError
+from holdfast.ports import BackgroundLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Self
+    from uuid import UUID
+
+    from holdfast.event import NewEvent, Published
+    from holdfast.subscription import Consumer, Handler
+
+H = TypeVar("H", bound="Handler")
+T = TypeVar("T")
+
+
+class SyncEventBus:
+    """
+    A durable event bus for threads: Django, Flask, scripts.
+
+    It takes the same options, keeps the same subscriptions and means the same as `EventBus`; methods wait instead of
+    being awaited, and may be called from any thread. Handlers are usually synchronous; async ones run too.
+
+    Args:
+        dsn: As for `EventBus`, and so are all options.
+    """
+
+    def __init__(self, dsn: str | None = None, **options: Any) -> None:
+        self._bus = EventBus(dsn, **options)
+        self._background = BackgroundLoop("holdfast")
+
+    @property
+    def dsn(self) -> str:
+        """The DSN, with its password if it has one: not for logs."""
+        return self._bus.dsn
+
+    @property
+    def schema(self) -> str:
+        return self._bus.schema
+
+    @property
+    def consumers(self) -> tuple[Consumer, ...]:
+        """The subscriptions that this program has declared."""
+        return self._bus.consumers
+
+    @overload
+    def subscribe(self, patterns: str | list[str], handler: H, **options: Any) -> H: ...
+    @overload
+    def subscribe(self, patterns: str | list[str], handler: None = None, **options: Any) -> Callable[[H], H]: ...
+
+    def subscribe(self, patterns: str | list[str], handler: Handler | None = None, **options: Any) -> Any:
+        """Declare a durable subscription; see `EventBus.subscribe`."""
+        return self._bus.subscribe(patterns, handler, **options)  # type: ignore[call-overload]
+
+    def publish(
+        self, name: str, payload: Any = None, *, tenant_id: str | None = None, key: str | None = None,
+        event_id: UUID | str | None = None, headers: Mapping[str, str] | None = None,
+        occurred_at: datetime | None = None, tx: Any = None,
+    ) -> Published:  # fmt: skip
+        """Store an event; see `EventBus.publish`. ``tx=`` takes synchronous connections and sessions."""
+        cause = self._bus._cause()  # noqa: SLF001 - this class is the other face of the same bus
+        event = compose(
+            name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers, occurred_at=occurred_at,
+            cause=cause, limit=self._bus._options.max_payload,  # noqa: SLF001 - as above
+        )  # fmt: skip
+        (published,) = self._publish([event], tx, atomic=False)
+        return published
+
+    def publish_many(self, items: Iterable[Any], *, tx: Any = None) -> list[Published]:
+        """Store several events in one transaction, all or none; see `EventBus.publish_many`."""
+        cause, limit = self._bus._cause(), self._bus._options.max_payload  # noqa: SLF001 - as above
+        events = [compose_item(item, index, cause=cause, limit=limit) for index, item in enumerate(items)]
+        return self._publish(events, tx, atomic=True) if events else []
+
+    def _publish(self, events: Sequence[NewEvent], tx: Any, *, atomic: bool) -> list[Published]:
+        transaction = self._bus._transaction(tx)  # noqa: SLF001 - as above
+        if transaction is None:
+            return self._wait(self._bus._publish(events, None, atomic=atomic))  # noqa: SLF001 - as above
+        # The connection belongs to the calling thread: only the preparation happens in the background.
+        live = self._wait(self._bus._prepare_within(events))  # noqa: SLF001 - as above
+        return published_within(events, live.store.append_within_sync(transaction, events))
+
+    def start(self) -> None:
+        """Start the worker in the background; returns when it runs."""
+        self._wait(self._start())
+
+    async def _start(self) -> None:
+        await self._bus.__aenter__()
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Wait until everything stored so far is settled; see `EventBus.drain`."""
+        self._wait(self._bus.drain(timeout))
+
+    def run(self) -> None:
+        """
+        Work until SIGTERM or SIGINT, in the main thread; see `EventBus.run`.
+
+        The bus must not have been used in the background before.
+        """
+        if self._background.is_running:
+            self._wait(self._bus.close())
+            self._background.close()
+        asyncio.run(self._bus.run())
+
+    def close(self) -> None:
+        """Stop the worker gracefully and close every connection; the bus can be used again."""
+        if self._background.is_running:
+            self._wait(self._bus.close())
+            self._background.close()
+
+    def __enter__(self) -> Self:
+        """Start the worker in the background."""
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._background.is_this_thread:
+            work.close()
+            raise BusStateError(
+                "an async handler called the synchronous bus, which would wait for itself: "
+                "make the handler a plain function, or use EventBus"
+            )
+        return self._background.run(work)
