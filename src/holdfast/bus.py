@@ -7,7 +7,7 @@ import logging
 import signal
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from holdfast.composing import compose, compose_item
 from holdfast.context import CURRENT
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from holdfast.event import NewEvent
     from holdfast.options import RequireTx
+    from holdfast.subscription import SubscribeOptions
 
 logger = logging.getLogger("holdfast")
 
@@ -70,9 +71,8 @@ class EventBus:
         retention: timedelta | None = _NOT_GIVEN, require_tx: RequireTx = "allow",
     ) -> None:  # fmt: skip
         given: dict[str, Any] = from_environment()
-        for name, value in (("dsn", dsn), ("auto_migrate", auto_migrate), ("spool", spool)):
-            if value is not None:
-                given[name] = value
+        chosen = {"dsn": dsn, "auto_migrate": auto_migrate, "spool": spool}
+        given |= {name: value for name, value in chosen.items() if value is not None}
         if retention is not _NOT_GIVEN:
             given["retention"] = retention
         self._options = BusOptions(
@@ -100,9 +100,11 @@ class EventBus:
     # Subscribing
 
     @overload
-    def subscribe(self, patterns: str | list[str], handler: H, **options: Any) -> H: ...
+    def subscribe(self, patterns: str | list[str], handler: H, **options: Unpack[SubscribeOptions]) -> H: ...
     @overload
-    def subscribe(self, patterns: str | list[str], handler: None = None, **options: Any) -> Callable[[H], H]: ...
+    def subscribe(
+        self, patterns: str | list[str], handler: None = None, **options: Unpack[SubscribeOptions]
+    ) -> Callable[[H], H]: ...
 
     def subscribe(
         self, patterns: str | list[str], handler: Handler | None = None, *, name: str | None = None,
@@ -415,7 +417,7 @@ async def _close_all(buses: Sequence[EventBus], lives: Sequence[Live]) -> BaseEx
 
 async def _worker_stopped(live: Live) -> None:
     """Return when the live bus's worker asks to stop."""
-    while live.worker is None:
+    while live.worker is None:  # noqa: ASYNC110 - only while the store is away at the start
         await asyncio.sleep(0.1)
     await live.worker.stop_requested.wait()
 

@@ -79,7 +79,9 @@ class SchemaMismatch(ConfigurationError):
                 f"if they exist there, the role lacks USAGE on the schema"
             )
         if self.found < self.wanted:
-            return f"{self.where} has schema version {self.found}, this release needs {self.wanted}: run  holdfast migrate"
+            return (
+                f"{self.where} has schema version {self.found}, this release needs {self.wanted}: run  holdfast migrate"
+            )
         return (
             f"{self.where} has schema version {self.found}, this release knows only {self.wanted}: "
             f"upgrade the package here, or undo the migration"

@@ -43,9 +43,8 @@ class BusOptions:
         _within("stop_timeout", self.stop_timeout, 0, 86_400)
         _within("max_payload", self.max_payload, 1, 2**30, unit="bytes")
         _within("spool_limit", self.spool_limit, 4096, 2**50, unit="bytes")
-        if self.retention is not None and (
-            not isinstance(self.retention, timedelta) or self.retention < timedelta(minutes=1)
-        ):
+        retention: Any = self.retention  # callers without a type checker give other things
+        if retention is not None and (not isinstance(retention, timedelta) or retention < timedelta(minutes=1)):
             raise ConfigurationError(
                 f"retention is {self.retention!r}: give a timedelta of at least a minute, or None to keep events for ever"
             )

@@ -85,6 +85,7 @@ class Publisher:
         self._drained = asyncio.Event()
         self._drained.set()
         self._notifier: asyncio.Task[None] | None = None
+        self._untold = False  # something was stored since the last hint to other processes
 
     @property
     def spool_depth(self) -> int:
@@ -244,12 +245,15 @@ class Publisher:
 
     def _tell(self) -> None:
         self._stored()
+        self._untold = True
         if self._notifier is None or self._notifier.done():
             self._notifier = asyncio.get_running_loop().create_task(self._notify())
 
     async def _notify(self) -> None:
-        with suppress(HoldfastError):  # a hint: workers poll as well
-            await self._store.notify()
+        while self._untold:
+            self._untold = False
+            with suppress(HoldfastError):  # a hint: workers poll as well
+                await self._store.notify()
 
     # Spooling
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
 from uuid import UUID
 
 from holdfast.errors import InvalidSubscription
@@ -25,7 +25,25 @@ if TYPE_CHECKING:
 Handler = Callable[..., Any]
 """``handler(event)`` or ``handler(event, delivery)``, async or sync; with ``batch`` the first is a list."""
 
-Start = Literal["now", "beginning"] | datetime | UUID | str
+Start = datetime | UUID | str
+"""``"now"``, ``"beginning"``, an aware datetime, or the id of an event."""
+
+
+class SubscribeOptions(TypedDict, total=False):
+    """The options of ``subscribe``, for type checkers."""
+
+    name: str | None
+    ordering: Literal["key", "none"]
+    partitions: int
+    concurrency: int | None
+    retry: RetryPolicy | None
+    timeout: float
+    transactional: bool
+    batch: int | None
+    start: Start
+    on_dead: Literal["continue", "hold"]
+    replayable: bool
+    breaker: int | None
 
 
 def _refuse(field_name: str, problem: str, rule: str) -> NoReturn:
@@ -36,7 +54,9 @@ def _number(name: str, value: Any, low: float, high: float, *, whole: bool = Fal
     kinds = (int,) if whole else (int, float)
     fine = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
     if not fine:
-        _refuse(name, f"is {value!r}", f"use {'a whole number' if whole else 'a number'} from {low:g} to {high:g}{unit}")
+        _refuse(
+            name, f"is {value!r}", f"use {'a whole number' if whole else 'a number'} from {low:g} to {high:g}{unit}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +67,7 @@ class RetryPolicy:
 
     Args:
         max_attempts: Attempts in all, 1 to 1,000; after the last failure the delivery is dead.
-        base: 1 to 3,600.
+        base: 0 to 3,600.
         max_delay: Seconds, 0 to 31,536,000.
         retry_on: Only these errors are retried, others are dead at once; None: every error.
         give_up_on: These errors are dead at once.
@@ -67,7 +87,8 @@ class RetryPolicy:
         _number("retry.base", self.base, 0, 3600)
         _number("retry.max_delay", self.max_delay, 0, 31_536_000, unit=" seconds")
         for name, kinds in (("retry.retry_on", self.retry_on or ()), ("retry.give_up_on", self.give_up_on)):
-            if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+            given: tuple[Any, ...] = kinds  # callers without a type checker give other things
+            if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in given):
                 _refuse(name, "holds something that is not an exception class", "give a tuple of exception classes")
 
     def delay(self, failures: int, jitter: float) -> float:
@@ -149,7 +170,9 @@ def _apply(consumer: Consumer, options: dict[str, Any]) -> None:
     if consumer.batch is not None:
         _number("batch", consumer.batch, 1, 10_000, whole=True)
         if consumer.transactional:
-            _refuse("batch", "is given with transactional=True", "one event has one transaction: give only one of the two")
+            _refuse(
+                "batch", "is given with transactional=True", "one event has one transaction: give only one of the two"
+            )
     if consumer.breaker is not None:
         _number("breaker", consumer.breaker, 1, 1_000_000, whole=True)
     _one_of("ordering", consumer.ordering, ("key", "none"))
@@ -197,9 +220,7 @@ def _positional_parameters(handler: Handler) -> int:
         parameters = inspect.signature(handler).parameters.values()
     except (TypeError, ValueError):
         return 1
-    positional = [
-        one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
-    ]
+    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     required = [one for one in positional if one.default is one.empty]
     if not positional and not any(one.kind is one.VAR_POSITIONAL for one in parameters):
         _refuse("handler", "takes no argument", "it is called with the event, and with the delivery if it takes two")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from holdfast.bus import EventBus, published_within
 from holdfast.composing import compose, compose_item
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.event import NewEvent, Published
-    from holdfast.subscription import Consumer, Handler
+    from holdfast.subscription import Consumer, Handler, SubscribeOptions
 
 H = TypeVar("H", bound="Handler")
 T = TypeVar("T")
@@ -54,13 +54,16 @@ class SyncEventBus:
         return self._bus.consumers
 
     @overload
-    def subscribe(self, patterns: str | list[str], handler: H, **options: Any) -> H: ...
+    def subscribe(self, patterns: str | list[str], handler: H, **options: Unpack[SubscribeOptions]) -> H: ...
     @overload
-    def subscribe(self, patterns: str | list[str], handler: None = None, **options: Any) -> Callable[[H], H]: ...
+    def subscribe(
+        self, patterns: str | list[str], handler: None = None, **options: Unpack[SubscribeOptions]
+    ) -> Callable[[H], H]: ...
 
     def subscribe(self, patterns: str | list[str], handler: Handler | None = None, **options: Any) -> Any:
         """Declare a durable subscription; see `EventBus.subscribe`."""
-        return self._bus.subscribe(patterns, handler, **options)  # type: ignore[call-overload]
+        subscribe: Any = self._bus.subscribe
+        return subscribe(patterns, handler, **options)
 
     def publish(
         self, name: str, payload: Any = None, *, tenant_id: str | None = None, key: str | None = None,

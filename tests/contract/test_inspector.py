@@ -54,7 +54,9 @@ class Scene(NamedTuple):
 
     async def publish(self, name: str = "order.placed", *, n: int = 1, **fields: Any) -> list[UUID]:
         events = [
-            NewEvent(new_id(), fields.get("tenant", "acme"), name, fields.get("key"), b'{"n":%d}' % i, None, fields.get("at"))
+            NewEvent(
+                new_id(), fields.get("tenant", "acme"), name, fields.get("key"), b'{"n":%d}' % i, None, fields.get("at")
+            )
             for i in range(n)
         ]
         await self.store.append(events, atomic=True)

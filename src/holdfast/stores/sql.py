@@ -11,7 +11,7 @@ from holdfast.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SCHEMA_TOKEN = ':"schema".'
+SCHEMA_TOKEN = ':"schema".'  # noqa: S105 - no password, in spite of its name
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _MIGRATION_NAME = re.compile(r"(\d{4})_(pre|post)_(\w+)\.sql")
 

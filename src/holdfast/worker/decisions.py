@@ -38,9 +38,7 @@ class Verdict:
     reason: str
 
 
-def verdict_on(
-    error: BaseException, *, attempts: int, put_offs: int, policy: RetryPolicy, jitter: float
-) -> Verdict:
+def verdict_on(error: BaseException, *, attempts: int, put_offs: int, policy: RetryPolicy, jitter: float) -> Verdict:
     """
     Decide after a failed attempt.
 

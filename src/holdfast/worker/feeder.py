@@ -149,9 +149,7 @@ class Feeder:
         common: str | None = None
         found = False
         for (cursor, until), members in cohorts.items():
-            page = await reader.read(
-                cursor, horizon=until or common, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES
-            )
+            page = await reader.read(cursor, horizon=until or common, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES)
             if until is None and cursor.open is None and page.cursor.open is None:
                 common = common or page.horizon
             found |= bool(page.rows) or page.cursor.open is not None

@@ -59,9 +59,7 @@ def plan(
 
 
 def _available(leases: tuple[LeaseState, ...], subscription: int, dead: frozenset[UUID]) -> bool:
-    return any(
-        lease.slice.subscription == subscription and (lease.free or lease.owner in dead) for lease in leases
-    )
+    return any(lease.slice.subscription == subscription and (lease.free or lease.owner in dead) for lease in leases)
 
 
 def dead_neighbours(

@@ -158,9 +158,7 @@ class Settler:
         self._next, self._handled, self._committed, self._blocking = Settlement(), [], [], []
         for item in handled:
             replaces = item.due is not None and item.due.is_replay
-            settlement.receipts.append(
-                Receipt(item.partition.slice, item.row.id, item.row.day, item.attempt, replaces)
-            )
+            settlement.receipts.append(Receipt(item.partition.slice, item.row.id, item.row.day, item.attempt, replaces))
         lost = await self._persist(settlement)
         if lost:
             self._lost(lost)

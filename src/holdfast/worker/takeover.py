@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.errors import HoldfastError, LeaseLost, StoreUnavailable
@@ -70,9 +71,7 @@ class TakeOver:
                 logger.warning("a take-over waits for the store: %s", error)
                 await asyncio.sleep(_PAUSE)
 
-    async def _begin(
-        self, partitions: Sequence[Partition], horizon: Callable[[], Coroutine[None, None, str]]
-    ) -> None:
+    async def _begin(self, partitions: Sequence[Partition], horizon: Callable[[], Coroutine[None, None, str]]) -> None:
         slices = [partition.slice for partition in partitions]
         blocked = await self._store.blocked_keys(slices)
         # Also after a goodbye: a claim whose answer was lost leaves rows that nobody has in hand.
@@ -115,8 +114,8 @@ class TakeOver:
                     mark.open += 1
             elif row.id not in known and row.id not in in_hand:
                 fresh.append(row)
-        if page.cursor.open is None:
-            partition.horizon = None
+        if page.cursor.open is None and page.horizon == partition.horizon:
+            partition.horizon = None  # not when only the window that the owner before had open is exhausted
         if partition.lost and fresh:
             partition.recovering = True
             mark.open += 1  # the cursor stays before this page until all of it is recovered
@@ -128,9 +127,7 @@ class TakeOver:
         self._page_done(partition)
 
     def _concerns(self, runner: Runner, partition: Partition, row: Row) -> bool:
-        return (
-            row.slot % runner.record.partitions == partition.slice.partition and runner.matches(row.name)
-        )
+        return row.slot % runner.record.partitions == partition.slice.partition and runner.matches(row.name)
 
     def _recovered(self, partition: Partition, mark: object) -> None:
         mark.open -= 1  # type: ignore[attr-defined]
@@ -154,9 +151,7 @@ class TakeOver:
         waiting = deque(rows)
         while waiting and partition.may_run:
             chunk = [waiting.popleft() for _ in range(min(len(waiting), chunk_size(partition.crashes)))]
-            due = await self._repeat(
-                partition, lambda chunk=chunk: self._store.take_in(partition.slice, partition.epoch, chunk)
-            )
+            due = await self._repeat(partition, partial(self._store.take_in, partition.slice, partition.epoch, chunk))
             if due is None:
                 return
             await self._run_and_wait(runner, partition, due)
@@ -166,7 +161,7 @@ class TakeOver:
     async def _run_suspects(self, partition: Partition, suspects: Iterable[Due]) -> None:
         runner = self._runners[partition.slice.subscription]
         for due in suspects:
-            while runner.record.paused and partition.may_run:
+            while runner.record.paused and partition.may_run:  # noqa: ASYNC110 - somebody else's decision, rarely taken
                 await asyncio.sleep(_PAUSE)  # a paused subscription must not keep the others' suspects waiting
             async with self._one_suspect:
                 if not partition.may_run:

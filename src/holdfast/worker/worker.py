@@ -21,7 +21,7 @@ from holdfast.worker.settler import Settler
 from holdfast.worker.takeover import TakeOver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable
 
     from holdfast.stores.base import Lease, Slice, Store, Subscription
     from holdfast.subscription import Consumer
@@ -108,9 +108,7 @@ class Worker:
         """These leases are another worker's now: what waits is dropped, what runs may write receipts only."""
         gone = [self._partitions.pop(one) for one in set(slices) if one in self._partitions]
         for partition in gone:
-            logger.warning(
-                "lease lost: subscription %d, partition %d, epoch %d", *partition.slice, partition.epoch
-            )
+            logger.warning("lease lost: subscription %d, partition %d, epoch %d", *partition.slice, partition.epoch)
             partition.phase = Phase.LOST
             if partition.in_hand:
                 self._zombies[partition.slice] = partition
@@ -240,7 +238,7 @@ class Worker:
     async def _begin(self, partitions: list[Partition]) -> None:
         for partition in partitions:
             # Handlers that still run under the epoch before would be run again beside themselves.
-            while (zombie := self._zombies.get(partition.slice)) is not None and zombie.in_hand:
+            while (zombie := self._zombies.get(partition.slice)) is not None and zombie.in_hand:  # noqa: ASYNC110
                 await asyncio.sleep(_CURSOR_SECONDS / 20)
             self._zombies.pop(partition.slice, None)
         await self._takeover.begin(partitions, self._feeder.horizon)
@@ -257,7 +255,7 @@ class Worker:
         async with self._retries.claiming:
             pass
         self._drop([partition.slice for partition in partitions])
-        while any(partition.in_hand for partition in partitions if partition.is_alive):
+        while any(partition.in_hand for partition in partitions if partition.is_alive):  # noqa: ASYNC110 - rare
             await asyncio.sleep(_CURSOR_SECONDS / 20)
         try:
             await self._settler.flush()

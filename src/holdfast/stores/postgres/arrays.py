@@ -7,7 +7,7 @@ third of the whole cost. Format: manual, "array_recv" in src/backend/utils/adt/a
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -75,14 +75,14 @@ class BinaryArrayDumper(Dumper):
     def dump(self, obj: BinaryArray) -> bytes:
         return obj.data
 
-    def upgrade(self, obj: BinaryArray, format: object) -> Dumper:  # noqa: A002 - the driver's own name
+    def upgrade(self, obj: BinaryArray, format: object) -> Dumper:  # noqa: ARG002 - the driver's own signature
         upgraded = _dumpers.get(obj.oid)
         if upgraded is None:
             upgraded = _dumpers[obj.oid] = type(self)(self.cls)
             upgraded.oid = obj.oid
         return upgraded
 
-    def get_key(self, obj: BinaryArray, format: object) -> tuple[type, int]:  # noqa: A002 - the driver's own name
+    def get_key(self, obj: BinaryArray, format: object) -> Any:  # noqa: ARG002 - the driver's own signature
         return (self.cls, obj.oid)
 
 

@@ -81,7 +81,8 @@ class Deliveries:
 
     async def unsettled(self, subscriptions: Collection[int], horizon: str) -> dict[int, int]:
         parameters = {"subscriptions": list(subscriptions), "horizon": horizon}
-        return dict(await self._work.run(self._statements["unsettled"], parameters))  # type: ignore[arg-type]
+        rows = await self._work.run(self._statements["unsettled"], parameters)
+        return {subscription: int(count) for subscription, count in rows}
 
     async def caused_since(self, horizon: str) -> bool:
         ((caused,),) = await self._work.run(self._statements["caused_since"], {"horizon": horizon})
@@ -90,7 +91,7 @@ class Deliveries:
 
 def as_due(row: Sequence[Any]) -> Due:
     delivery, subscription, partition, attempts, put_offs, is_replay, handled, lost, *event = row
-    content = Row._make(event)
-    if content.payload is None:
-        content = content._replace(payload=b"")  # the log lost it: decoding will say so, and the delivery end dead
+    *rest, payload, headers = event
+    # A log that lost the payload: decoding will say so, and the delivery end dead.
+    content = Row._make((*rest, b"" if payload is None else payload, headers))
     return Due(delivery, Slice(subscription, partition), content, attempts, put_offs, is_replay, handled, lost)

@@ -39,7 +39,10 @@ class Leasing:
             ]
         )  # fmt: skip
         return Roster(
-            tuple(WorkerInfo(UUID(bytes=row[0]), *row[1:6], tuple(row[6]), row[7]) for row in workers),
+            tuple(
+                WorkerInfo(UUID(bytes=known), host, boot_id, pid, started, version, tuple(subscriptions), draining)
+                for known, host, boot_id, pid, started, version, subscriptions, draining in workers
+            ),
             tuple(
                 LeaseState(Slice(subscription, partition), None if owner is None else UUID(bytes=owner), free)
                 for subscription, partition, owner, free in leases
@@ -85,7 +88,7 @@ class Leasing:
             )
 
     async def mark_fast(self, worker: UUID, leases: Mapping[Slice, int]) -> None:
-        await self._lease.run(self._statements["mark_fast"], fence_parameters(leases))
+        await self._lease.run(self._statements["mark_fast"], {"worker": worker} | fence_parameters(leases))
 
     async def leave(self, worker: UUID) -> None:
         await self._lease.run(self._statements["leave"], {"worker": worker})

@@ -21,11 +21,13 @@ def scripts(schema: str, statements: Statements) -> Iterator[tuple[Migration | N
     """Every script of the schema in order; the first one, which is no migration, makes the schema itself."""
     yield (
         None,
-        f'create schema if not exists "{schema}";\n'
-        f'create table if not exists "{schema}".schema_migrations (\n'
-        f"    version integer primary key, name text not null, phase text not null,\n"
-        f"    applied_at timestamptz not null default clock_timestamp()\n"
-        f");\n",
+        (
+            f'create schema if not exists "{schema}";\n'
+            f'create table if not exists "{schema}".schema_migrations (\n'
+            f"    version integer primary key, name text not null, phase text not null,\n"
+            f"    applied_at timestamptz not null default clock_timestamp()\n"
+            f");\n"
+        ),
     )
     for migration in statements.migrations():
         record = (
@@ -48,16 +50,16 @@ async def migrate(conninfo: str, schema: str, statements: Statements, where: str
                 async with connection.transaction():
                     await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
                     if migration is None:
-                        await connection.execute(sql.SQL(text))  # type: ignore[arg-type]
+                        await connection.execute(sql.SQL(text))
                     elif not await _is_applied(connection, schema, migration.version):
-                        await connection.execute(sql.SQL(text))  # type: ignore[arg-type]
+                        await connection.execute(sql.SQL(text))
                         applied.append(f"{migration.version:04d} {migration.name}")
     return applied
 
 
 async def _is_applied(connection: psycopg.AsyncConnection, schema: str, version: int) -> bool:
     cursor = await connection.execute(
-        f'select from "{schema}".schema_migrations where version = %s',  # type: ignore[arg-type]  # noqa: S608
+        f'select from "{schema}".schema_migrations where version = %s',
         [version],
     )
     return await cursor.fetchone() is not None

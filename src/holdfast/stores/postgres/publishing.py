@@ -32,6 +32,7 @@ class Publishing:
 
     _statements: Statements
     _publish: Session
+    _lease: Session
     _where: str
     _channel: str
     identity: str
@@ -76,7 +77,8 @@ class Publishing:
         return await cursor.fetchall()
 
     async def notify(self) -> None:
-        await self._publish.run(self._statements["notify"], {"channel": self._channel})
+        # Not on the publishing session: the next publish would wait for the hint about the last one.
+        await self._lease.run(self._statements["notify"], {"channel": self._channel})
 
     async def append_within(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
         caller = adapt(transaction, "postgresql")

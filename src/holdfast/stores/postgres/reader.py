@@ -110,4 +110,3 @@ class PostgresReader:
             self._floor = _BEGINNING if days is None else str((EPOCH + timedelta(days=days)).date())
             self._floor_xmin, self._floor_until = xmin, now + _FLOOR_SECONDS
         return self._floor
-

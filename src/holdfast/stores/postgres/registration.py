@@ -27,6 +27,10 @@ class Registration:
 
     async def register(self, declarations: Sequence[Declaration]) -> list[Subscription]:
         names = [declaration.name for declaration in declarations]
+        stored = {one.name: one for one in await self.subscriptions()}
+        for declaration in declarations:
+            if declaration.name in stored:
+                check_compatible(stored[declaration.name], declaration)
         # A new name is committed on its own: its "now" is its commit, and rivals registering it wait no longer.
         for declaration in declarations:
             await self._register_one(declaration)

@@ -106,8 +106,10 @@ class Session:
             try:
                 with translated(self._where):
                     yield connection
-            except BaseException:
-                if connection.closed or connection.broken:
+            except BaseException as error:
+                if not isinstance(error, Exception):  # cancelled in mid-call: nobody knows what comes next on it
+                    connection.pgconn.finish()
+                if connection.closed:
                     self._connection = None
                 raise
             finally:
@@ -168,5 +170,3 @@ def slice_parameters(slices: Any) -> dict[str, list[int]]:
     """The two arrays by which statements name slices, in key order."""
     ordered = sorted(slices)
     return {"subscriptions": [one.subscription for one in ordered], "partitions": [one.partition for one in ordered]}
-
-

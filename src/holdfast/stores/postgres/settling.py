@@ -27,10 +27,9 @@ class Settling:
 
     async def settle(self, settlement: Settlement) -> set[Slice]:
         receipts = list(self._receipts(settlement.receipts, replaces=False))
-        if not settlement.epochs:
-            if len(receipts) == 1:
-                await self._settle.run(*receipts[0])
-                return set()
+        if not settlement.epochs and len(receipts) == 1:
+            await self._settle.run(*receipts[0])
+            return set()
         async with self._settle.transaction() as connection:
             lost: set[Slice] = set()
             if settlement.epochs:

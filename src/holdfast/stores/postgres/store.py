@@ -137,7 +137,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
                 await asyncio.sleep(1.0)
                 continue
             try:
-                await connection.execute(f'listen "{self._channel}"')  # type: ignore[arg-type]
+                await connection.execute(f'listen "{self._channel}"')
                 while True:
                     async for _ in connection.notifies(timeout=_HEARTBEAT_SECONDS, stop_after=1):
                         wake()

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
@@ -15,6 +14,8 @@ from holdfast.stores.postgres.errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    import psycopg
 
     from holdfast.stores.base import Receipt
     from holdfast.stores.sql import Statements

@@ -1,0 +1,147 @@
+"""Dead letters: listed, retried, discarded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.cli.commands import WrongUsage
+from holdfast.cli.desk import at_desk, look
+from holdfast.cli.options import (
+    actor_option,
+    before_option,
+    event_filter_options,
+    json_option,
+    limit_option,
+    store_options,
+    yes_option,
+)
+from holdfast.cli.options import event_id as as_event_id
+from holdfast.cli.output import confirm, progress, show_json, show_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.cli.desk import Desk
+    from holdfast.cli.options import Target
+    from holdfast.stores.inspector import DeadFilter
+
+
+def dead_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which deliveries are meant."""
+    command = event_filter_options(command)
+    for option in (
+        click.option("--error", metavar="TEXT", help="Only where the last error contains this."),
+        click.option("--event", "event_id", type=as_event_id, help="Only this event."),
+        click.option("--subscription", metavar="NAME", help="Only of this subscription."),
+    ):
+        command = option(command)
+    return command
+
+
+def dead_filter(filters: dict[str, Any]) -> DeadFilter:
+    from holdfast.stores.inspector import DeadFilter
+
+    return DeadFilter(**filters)
+
+
+@click.group("dead")
+def dead_command() -> None:
+    """Dead letters: deliveries that failed for good. --since and --until mean the time of death."""
+
+
+@dead_command.command("list")
+@store_options
+@dead_filter_options
+@click.option("--blocked", is_flag=True, help="Show which keys wait, and behind what.")
+@limit_option
+@before_option
+@json_option
+def list_(target: Target, blocked: bool, limit: int, before: int | None, as_json: bool, **filters: Any) -> None:
+    """List dead letters, the latest first."""
+    chosen = dead_filter(filters)
+    if blocked:
+        list_blocked(target, chosen, limit, as_json=as_json)
+        return
+    found = look(target, lambda inspector: inspector.dead(chosen, limit=limit, before=before))
+    if as_json:
+        show_json(found)
+        return
+    headings = ("event", "subscription", "name", "tenant", "key", "attempts", "died", "reason")
+    rows = [
+        (
+            one.event_id, one.subscription, one.name, one.tenant_id, one.key, one.attempts, one.died_at,
+            one.reason or one.error,
+        )
+        for one in found
+    ]  # fmt: skip
+    show_table(headings, rows, empty="No dead letters.")
+    if len(found) == limit:
+        click.echo(f"There may be older ones: --before {found[-1].delivery}", err=True)
+
+
+def list_blocked(target: Target, chosen: DeadFilter, limit: int, *, as_json: bool) -> None:
+    found = look(target, lambda inspector: inspector.blocked(chosen, limit=limit))
+    if as_json:
+        show_json(found)
+        return
+    headings = ("subscription", "tenant", "key", "held", "behind", "name", "state", "next try", "reason")
+    rows = [
+        (
+            one.subscription, one.tenant_id, one.key, one.held, one.event_id, one.name, one.state,
+            one.next_try_at if one.state != "dead" else None, one.reason,
+        )
+        for one in found
+    ]  # fmt: skip
+    show_table(headings, rows, empty="Nothing is held.")
+
+
+@dead_command.command("retry")
+@store_options
+@dead_filter_options
+@click.option("--all", "everything", is_flag=True, help="Whatever is dead; needed where no filter is given.")
+@actor_option
+@yes_option
+def retry(target: Target, everything: bool, actor: str, yes: bool, **filters: Any) -> None:
+    """Give dead letters fresh attempts, now. Their history is kept."""
+    chosen = chosen_filter(filters, everything=everything)
+
+    async def work(opened: Desk) -> int:
+        count = await opened.operator.matching(chosen)
+        if count == 0:
+            return 0
+        confirm(f"Retry {count} dead letters?", yes=yes)
+        with progress("Retrying", count) as advance:
+            return await opened.operator.retry_dead(chosen, actor=actor, progress=advance)
+
+    click.echo(f"{at_desk(target, work)} will be tried again.")
+
+
+@dead_command.command("discard")
+@store_options
+@dead_filter_options
+@click.option("--all", "everything", is_flag=True, help="Whatever is dead; needed where no filter is given.")
+@click.option("--held", is_flag=True, help="Pending and retrying deliveries too.")
+@actor_option
+@yes_option
+def discard(target: Target, everything: bool, held: bool, actor: str, yes: bool, **filters: Any) -> None:
+    """Settle dead letters without handling them. A record of each is kept."""
+    chosen = chosen_filter(filters, everything=everything)
+
+    async def work(opened: Desk) -> int:
+        count = await opened.operator.matching(chosen, held=held)
+        if count == 0:
+            return 0
+        confirm(f"Discard {count} deliveries for good?", yes=yes)
+        with progress("Discarding", count) as advance:
+            return await opened.operator.discard(chosen, held=held, actor=actor, progress=advance)
+
+    click.echo(f"{at_desk(target, work)} are discarded.")
+
+
+def chosen_filter(filters: dict[str, Any], *, everything: bool) -> DeadFilter:
+    """The filter of an action, which must not be everything by oversight."""
+    if not everything and not any(value is not None for value in filters.values()):
+        raise WrongUsage("say which: a filter such as --subscription or --event, or --all")
+    return dead_filter(filters)

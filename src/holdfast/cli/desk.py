@@ -1,0 +1,85 @@
+"""The store that a command looks at or acts on, opened for as long as the command runs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import unquote
+
+from holdfast.cli.commands import Failure, WrongUsage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from holdfast.cli.options import Target
+    from holdfast.stores.base import Store
+    from holdfast.stores.inspector import Inspector, Operator
+
+T = TypeVar("T")
+
+
+class Desk(NamedTuple):
+    """A store with its inspector and operator. The store is not opened: that would make or change an SQLite file."""
+
+    store: Store
+    inspector: Inspector
+    operator: Operator
+
+    @property
+    def spooled(self) -> int:
+        """Bytes of events that processes of this machine and user have spooled for this store."""
+        from holdfast.errors import ConfigurationError
+        from holdfast.spool import default_directory
+
+        try:
+            directory = default_directory(self.store.address)
+            return sum(path.stat().st_size for path in directory.glob("*.spool"))
+        except (ConfigurationError, OSError):  # no home folder, or a file that has just been drained
+            return 0
+
+
+@asynccontextmanager
+async def desk(target: Target, *, must_exist: bool = True) -> AsyncIterator[Desk]:
+    """The desk of a store. Raises Failure where the SQLite file is missing and *must_exist*."""
+    from holdfast.stores import make_store
+    from holdfast.stores.inspector import make_inspector
+
+    if must_exist:
+        require_file(target.dsn)
+    store = make_store(target.dsn, schema=target.schema, timeout=10.0)
+    inspector, operator = make_inspector(store)
+    try:
+        yield Desk(store, inspector, operator)
+    finally:
+        await inspector.close()
+        await store.close()
+
+
+def require_file(dsn: str) -> None:
+    """Raise Failure where *dsn* names an SQLite file that is not there, or a memory store, which nobody can share."""
+    if not dsn.startswith("sqlite:"):
+        return
+    path = unquote(dsn.removeprefix("sqlite://").removeprefix("/"))
+    if path in {"", ":memory:"}:
+        raise WrongUsage("a store in memory belongs to one process and cannot be looked at from outside: give --dsn")
+    if not Path(path).exists():
+        raise Failure(
+            f"there is no store {path} yet: publish something or start a worker, or give --dsn or HOLDFAST_DSN"
+        )
+
+
+def look(target: Target, work: Callable[[Inspector], Coroutine[Any, Any, T]]) -> T:
+    """Run *work* on the inspector of a store."""
+    return at_desk(target, lambda opened: work(opened.inspector))
+
+
+def at_desk(target: Target, work: Callable[[Desk], Coroutine[Any, Any, T]], *, must_exist: bool = True) -> T:
+    """Run *work* on the desk of a store."""
+
+    async def run() -> T:
+        async with desk(target, must_exist=must_exist) as opened:
+            return await work(opened)
+
+    return asyncio.run(run())

@@ -1,0 +1,136 @@
+"""The small HTTP server that tells an orchestrator whether a worker lives and is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from holdfast.cli.commands import Failure, without_password
+from holdfast.cli.desk import Desk
+from holdfast.errors import HoldfastError
+from holdfast.health import Health, verdict
+from holdfast.stores import make_store
+from holdfast.stores.inspector import make_inspector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from holdfast import EventBus
+
+_REQUEST_SECONDS = 5.0
+_ANSWER_SECONDS = 5.0
+_FRESH_SECONDS = 5.0
+_BACKLOG_MAX = 1_000
+_PHRASES = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+
+
+class HealthServer:
+    """
+    ``GET /livez``: 200 while the event loop runs. ``GET /readyz``: 200, or 503 while a store cannot be reached or a
+    subscription of these buses is STALLED; the body is JSON. The store is asked at most once in 5 seconds.
+
+    Args:
+        buses: The buses that the worker runs.
+        host: Address to listen on.
+        port: Port; 0 takes a free one.
+    """
+
+    def __init__(self, buses: Sequence[EventBus], host: str, port: int) -> None:
+        self._buses, self._host, self.port = buses, host, port
+        self._desks: list[Desk] = []
+        self._server: asyncio.Server | None = None
+        self._asking = asyncio.Lock()
+        self._answer: tuple[int, dict[str, Any]] = (503, {})
+        self._fresh_until = 0.0
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._server = await asyncio.start_server(self._serve, self._host, self.port, limit=8192)
+        except OSError as error:
+            raise Failure(f"cannot listen on {self._host}:{self.port}: {error.strerror}") from error
+        self.port = self._server.sockets[0].getsockname()[1]
+        for bus in self._buses:
+            store = make_store(bus.dsn, schema=bus.schema)
+            self._desks.append(Desk(store, *make_inspector(store)))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for desk in self._desks:
+            await desk.inspector.close()
+            await desk.store.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                method, path = request_line(await reader.readline())
+                while (await reader.readline()).strip():
+                    pass
+            code, body = await self.answer(method, path)
+            writer.write(response(code, body, with_body=method != "HEAD"))
+            await writer.drain()
+        writer.close()
+
+    async def answer(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
+        """Status code and body for a request."""
+        if method not in {"GET", "HEAD"}:
+            return 405, {"error": "only GET"}
+        match path.partition("?")[0]:
+            case "/livez":
+                return 200, {"status": "alive"}
+            case "/readyz":
+                return await self._readiness()
+            case _:
+                return 404, {"error": "there are /livez and /readyz"}
+
+    async def _readiness(self) -> tuple[int, dict[str, Any]]:
+        now = asyncio.get_running_loop().time
+        async with self._asking:
+            if now() >= self._fresh_until:
+                self._answer = await self._ask()
+                self._fresh_until = now() + _FRESH_SECONDS
+            return self._answer
+
+    async def _ask(self) -> tuple[int, dict[str, Any]]:
+        names = {consumer.name for bus in self._buses for consumer in bus.consumers}
+        subscriptions = []
+        spooled = 0
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                for desk in self._desks:
+                    status = await desk.inspector.status(backlog_max=_BACKLOG_MAX, retention=None)
+                    subscriptions += [one for one in status.subscriptions if one.name in names]
+                    spooled += desk.spooled
+        except TimeoutError:
+            return 503, {"status": "UNREACHABLE", "reasons": [f"the store did not answer within {_ANSWER_SECONDS:g} s"]}
+        except HoldfastError as error:
+            return 503, {"status": "UNREACHABLE", "reasons": [without_password(str(error))]}
+        found = verdict(subscriptions, spooled=spooled)
+        lag = {one.name: one.lag for one in subscriptions}
+        body = {"status": found.health, "reasons": found.reasons, "lag": lag, "lag_counted_to": _BACKLOG_MAX}
+        return (503 if found.health is Health.STALLED else 200), body
+
+
+def request_line(line: bytes) -> tuple[str, str]:
+    """Method and path. Raises ValueError where there is no HTTP request."""
+    method, path, version = line.decode("ascii").split()
+    if not version.startswith("HTTP/1."):
+        raise ValueError(f"not HTTP/1: {version}")
+    return method, path
+
+
+def response(code: int, body: dict[str, Any], *, with_body: bool) -> bytes:
+    """The whole answer, after which the connection closes."""
+    content = msgspec.json.encode(body)
+    head = (
+        f"HTTP/1.1 {code} {_PHRASES[code]}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+        f"Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + (content if with_body else b"")

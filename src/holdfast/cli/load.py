@@ -1,0 +1,63 @@
+"""Finding the bus that ``MODULE:BUS`` names, from the current folder."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.cli.commands import Failure, WrongUsage
+
+if TYPE_CHECKING:
+    from holdfast import EventBus
+
+
+def load_bus(place: str) -> EventBus:
+    """
+    Import ``package.module:bus`` (``bus`` where nothing follows the colon) and return the bus.
+
+    Raises:
+        Failure: No such module or attribute, it is no EventBus, or the module fails while it is imported.
+    """
+    from holdfast import EventBus
+
+    module_name, _, attribute = place.partition(":")
+    if not module_name or module_name.endswith(".py"):
+        raise WrongUsage(
+            f"{place!r} names no bus: write MODULE:BUS, such as shop.events:bus (no .py, dots for folders)"
+        )
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
+    module = _imported(module_name)
+    try:
+        found = reduce(getattr, (attribute or "bus").split("."), module)
+    except AttributeError as error:
+        raise WrongUsage(
+            f"the module {module_name} has no {attribute or 'bus'!r}: write MODULE:NAME of your EventBus"
+        ) from error
+    if not isinstance(found, EventBus):
+        raise WrongUsage(f"{place} is a {type(found).__name__}, not an EventBus")
+    return found
+
+
+def _imported(name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise WrongUsage(f"there is no module {name!r} in {Path.cwd()} or on the Python path") from error
+        raise _broken(name, error) from error
+    except Exception as error:
+        if os.environ.get("HOLDFAST_DEBUG"):
+            raise
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: Exception) -> Failure:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return Failure(f"importing {name} failed with {type(error).__name__}: {error}{place}")

@@ -1,0 +1,113 @@
+"""Options that many commands share, and what they are made into."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import platform
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_DSN = "sqlite:///holdfast.db"
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+
+
+class Target(NamedTuple):
+    """The store that a command works on."""
+
+    dsn: str
+    schema: str
+
+
+def duration(text: str) -> float:
+    """Seconds, from texts such as 90s, 15m, 2h, 30d, 1w."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no duration: write 90s, 15m, 2h, 30d or 1w")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def moment(text: str) -> datetime:
+    """An aware datetime: ISO 8601 (UTC where no offset is given), or how long ago, as a duration."""
+    try:
+        if _DURATION.fullmatch(text.strip()):
+            return datetime.now(UTC) - timedelta(seconds=duration(text))
+        found = datetime.fromisoformat(text.strip())
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        rule = "write 2030-01-31T12:00:00Z, 2030-01-31, or 2h for two hours ago"
+        raise click.BadParameter(f"{text!r} is no time: {rule}") from error
+
+
+def event_id(text: str) -> UUID:
+    """The UUID of an event."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no UUID") from error
+
+
+_dsn = click.option(
+    "--dsn", envvar="HOLDFAST_DSN", default=DEFAULT_DSN, metavar="URL",
+    help=f"The store: postgresql://host/database or sqlite:///file.db. [env HOLDFAST_DSN; default {DEFAULT_DSN}]",
+)  # fmt: skip
+_schema = click.option("--schema", default="holdfast", show_default=True, help="Schema of the tables in PostgreSQL.")
+
+
+def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--dsn`` and ``--schema``, given to the command as ``target``."""
+
+    @_dsn
+    @_schema
+    @functools.wraps(command)
+    def wrapped(*args: Any, dsn: str, schema: str, **kwargs: Any) -> Any:
+        return command(*args, target=Target(dsn, schema), **kwargs)
+
+    return wrapped
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+limit_option = click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Show at most so many."
+)
+before_option = click.option(
+    "--before", type=int, metavar="N", help="Go on with what is older: the number that the page before ended with."
+)
+
+
+def actor_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--actor``: who acts, for the audit."""
+    return click.option(
+        "--actor", default=default_actor, metavar="NAME", help="Who acts, for the audit. [default: you@this-host]"
+    )(command)
+
+
+def default_actor() -> str:
+    """User and host of this process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # no such user in the system's records
+        user = "unknown"
+    return f"{user}@{platform.node()}"
+
+
+def event_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which events are meant; given as in `holdfast.stores.inspector.EventFilter`."""
+    for option in (
+        click.option("--until", type=moment, help="Only before this time."),
+        click.option("--since", type=moment, help="Only from this time on, such as 2030-01-31T12:00:00Z or 2h (ago)."),
+        click.option("--key", help="Only this key."),
+        click.option("--tenant", "tenant_id", metavar="TENANT", help="Only this tenant."),
+        click.option("--name", metavar="PATTERN", help="Only events of this name, such as order.placed or order.*."),
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,174 @@
+"""Publishing from the shell: one event, or a file of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from holdfast.cli.commands import Failure, WrongUsage
+from holdfast.cli.options import event_id as as_event_id
+from holdfast.cli.options import store_options
+from holdfast.cli.output import progress
+from holdfast.errors import HoldfastError, IdConflict, InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from uuid import UUID
+
+    from holdfast import EventBus
+    from holdfast.cli.options import Target
+
+LINES_A_TRANSACTION = 1_000
+
+
+class Line(NamedTuple):
+    """One event of a file. `end`: bytes of the file up to its end."""
+
+    number: int
+    item: dict[str, Any]
+    end: int
+
+
+@click.command("publish")
+@store_options
+@click.argument("name", required=False)
+@click.argument("payload", metavar="[JSON]", required=False)
+@click.option("--tenant", "tenant_id", help="Tenant of the event.")
+@click.option("--key", help="Events of one key are handled in order.")
+@click.option("--id", "event_id", type=as_event_id, help="Id of the event, so that a repeat is the same event.")
+@click.option("--jsonl", metavar="FILE", help="Publish a file, one event a line ('-': standard input).")
+def publish_command(
+    target: Target, name: str | None, payload: str | None, tenant_id: str | None, key: str | None, event_id: UUID | None,
+    jsonl: str | None,
+) -> None:  # fmt: skip
+    """Publish an event NAME with a JSON payload (default null), or a file of events.
+
+    A line of a file is a JSON object with name, payload and optionally tenant_id, key, id, headers, occurred_at. They
+    are stored in transactions of 1,000 lines; the first bad line stops, and says how many are stored. Where lines
+    carry ids, a repeat is safe.
+    """
+    if (name is None) == (jsonl is None):
+        raise WrongUsage("give either NAME and JSON, or --jsonl FILE")
+    if jsonl is not None:
+        if any(value is not None for value in (tenant_id, key, event_id)):
+            raise WrongUsage("with --jsonl, tenant, key and id stand in the lines")
+        publish_file(target, jsonl)
+        return
+    item = {"name": name, "payload": decoded(payload), "tenant_id": tenant_id, "key": key, "event_id": event_id}
+
+    async def work(bus: EventBus) -> None:
+        published = (await bus.publish_many([item]))[0]
+        note = " (was stored before)" if published.deduplicated else ""
+        if published.where == "spool":
+            note = " (the store is away: it waits in the spool)"
+        click.echo(f"{published.event_id}{note}")
+
+    asyncio.run(with_bus(target, None, work))
+
+
+def decoded(payload: str | None) -> Any:
+    import msgspec
+
+    if payload is None:
+        return None
+    try:
+        return msgspec.json.decode(payload)
+    except msgspec.DecodeError as error:
+        raise WrongUsage(f"the payload is no JSON: {error}") from error
+
+
+async def with_bus(target: Target, spool: str | None, work: Callable[[EventBus], Any]) -> Any:
+    """Run *work* on a bus of the target, and close the bus."""
+    from holdfast import EventBus
+
+    bus = EventBus(target.dsn, schema=target.schema, spool=spool)
+    try:
+        return await work(bus)
+    finally:
+        await bus.close()
+
+
+def publish_file(target: Target, path: str) -> None:
+    """Publish the lines of a file, or of standard input."""
+    try:
+        source = nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb")  # noqa: SIM115 - closed by "with"
+    except OSError as error:
+        raise WrongUsage(f"{path} cannot be read: {error.strerror}") from error
+    with source as stream:
+        size = os.fstat(stream.fileno()).st_size if path != "-" else 0
+        with progress("Publishing", size) as advance:
+            stored, known = asyncio.run(with_bus(target, "off", lambda bus: publish_lines(bus, stream, advance)))
+    click.echo(f"{stored} events stored" + (f", {known} of them were stored before" if known else ""))
+
+
+async def publish_lines(bus: EventBus, stream: IO[bytes], advance: Callable[[int], None]) -> tuple[int, int]:
+    """Publish chunk by chunk; returns how many are stored, and how many of them were before.
+
+    Raises:
+        Failure: With the number of the first bad line and the count stored.
+    """
+    lines, stored, known = read_lines(stream), 0, 0
+    while True:
+        chunk, bad = next_chunk(lines)
+        try:
+            published = await bus.publish_many([line.item for line in chunk])
+        except (InvalidInput, IdConflict) as error:
+            place = getattr(error, "index", None)
+            if place is None:
+                raise _stopped(str(error), stored, error) from error
+            error.index = None  # the message names the line instead
+            stored += len(await bus.publish_many([line.item for line in chunk[:place]]))
+            raise _stopped(f"line {chunk[place].number}: {error}", stored, error) from error
+        except HoldfastError as error:
+            raise _stopped(str(error), stored, error) from error
+        stored += len(chunk)
+        known += sum(one.deduplicated for one in published)
+        if bad is not None:
+            raise _stopped(str(bad), stored, bad)
+        if not chunk:
+            return stored, known
+        advance(chunk[-1].end)
+
+
+def _stopped(message: str, stored: int, error: Exception) -> Failure:
+    kind = WrongUsage if isinstance(error, ValueError) else Failure
+    return kind(f"{message}; {stored} events are stored")
+
+
+def next_chunk(lines: Iterator[Line]) -> tuple[list[Line], ValueError | None]:
+    """The next lines, up to a transaction's worth or up to a bad one, which comes as its error."""
+    chunk: list[Line] = []
+    try:
+        for line in islice(lines, LINES_A_TRANSACTION):
+            chunk.append(line)  # noqa: PERF402 - what came before a bad line counts
+    except ValueError as error:
+        return chunk, error
+    return chunk, None
+
+
+def read_lines(stream: IO[bytes]) -> Iterator[Line]:
+    """The events of a file; blank lines are passed over.
+
+    Raises:
+        ValueError: With the number of the line that is no JSON object.
+    """
+    import msgspec
+
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    end = 0
+    for number, raw in enumerate(stream, 1):
+        end += len(raw)
+        if not raw.strip():
+            continue
+        try:
+            item = decode(raw)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ValueError(f"line {number} is no JSON object: {error}") from error
+        yield Line(number, item, end)

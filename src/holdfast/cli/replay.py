@@ -1,0 +1,113 @@
+"""Replay, pause, resume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.cli.commands import WrongUsage
+from holdfast.cli.desk import at_desk, look
+from holdfast.cli.options import (
+    actor_option,
+    event_filter_options,
+    json_option,
+    limit_option,
+    store_options,
+    yes_option,
+)
+from holdfast.cli.options import event_id as as_event_id
+from holdfast.cli.output import clean, confirm, progress, show_json, show_table
+
+if TYPE_CHECKING:
+    from holdfast.cli.desk import Desk
+    from holdfast.cli.options import Target
+
+
+@click.command("replay")
+@store_options
+@click.argument("subscription", required=False)
+@event_filter_options
+@click.option("--from", "first_id", type=as_event_id, help="From this event on, it included.")
+@click.option("--to", "last_id", type=as_event_id, help="Up to this event, it included.")
+@click.option(
+    "--rate",
+    default=1000.0,
+    show_default=True,
+    type=click.FloatRange(0, 100_000, min_open=True),
+    help="Events per second at most.",
+)
+@click.option("--dry-run", is_flag=True, help="Only count.")
+@click.option("--list", "listing", is_flag=True, help="List the replays there were.")
+@limit_option
+@json_option
+@actor_option
+@yes_option
+def replay_command(
+    target: Target, subscription: str | None, rate: float, dry_run: bool, listing: bool, limit: int, as_json: bool,
+    actor: str, yes: bool, **filters: Any,
+) -> None:  # fmt: skip
+    """Deliver stored events again to SUBSCRIPTION, in the order of the log. Handlers see delivery.is_replay."""
+    from holdfast.stores.inspector import ReplayFilter
+
+    if listing:
+        list_replays(target, limit, as_json=as_json)
+        return
+    if subscription is None:
+        raise WrongUsage("say which subscription shall get the events again, or --list")
+    chosen = ReplayFilter(**filters)
+
+    async def work(opened: Desk) -> tuple[int, int]:
+        total = await opened.operator.replay_count(subscription, chosen)
+        if dry_run or total == 0:
+            return total, 0
+        confirm(f"Deliver {total} events again to {subscription}, {rate:g} a second?", yes=yes)
+        with progress("Replaying", total) as advance:
+            done = await opened.operator.replay(
+                subscription, chosen, actor=actor, rate=rate, total=total, progress=advance
+            )
+        return total, done
+
+    total, done = at_desk(target, work)
+    if as_json:
+        show_json({"subscription": subscription, "matching": total, "handed_over": done, "dry_run": dry_run})
+    elif dry_run or total == 0:
+        click.echo(f"{total} events of {clean(subscription)} match.")
+    else:
+        click.echo(f"{done} of {total} events are handed to the workers; the others are in their hands already.")
+
+
+def list_replays(target: Target, limit: int, *, as_json: bool) -> None:
+    found = look(target, lambda inspector: inspector.replays(limit=limit))
+    if as_json:
+        show_json(found)
+        return
+    headings = ("replay", "subscription", "done", "total", "rate", "state", "actor", "created", "finished")
+    rows = [
+        (
+            one.id, one.subscription, one.done, one.total, f"{one.rate:g}/s", one.state, one.actor, one.created_at,
+            one.finished_at,
+        )
+        for one in found
+    ]  # fmt: skip
+    show_table(headings, rows, empty="No replay.")
+
+
+@click.command("pause")
+@store_options
+@click.argument("subscription")
+@actor_option
+def pause_command(target: Target, subscription: str, actor: str) -> None:
+    """Stop delivering to SUBSCRIPTION; events go on being stored for it."""
+    changed = at_desk(target, lambda opened: opened.operator.pause(subscription, actor=actor))
+    click.echo(f"{clean(subscription)} is paused{'' if changed else ' already'}.")
+
+
+@click.command("resume")
+@store_options
+@click.argument("subscription")
+@actor_option
+def resume_command(target: Target, subscription: str, actor: str) -> None:
+    """Go on delivering to SUBSCRIPTION."""
+    changed = at_desk(target, lambda opened: opened.operator.resume(subscription, actor=actor))
+    click.echo(f"{clean(subscription)} {'goes on' if changed else 'was not paused'}.")

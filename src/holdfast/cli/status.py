@@ -1,0 +1,204 @@
+"""Looking: status, events, one event, workers, leases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.cli.desk import at_desk, look
+from holdfast.cli.options import (
+    before_option,
+    event_filter_options,
+    json_option,
+    limit_option,
+    store_options,
+)
+from holdfast.cli.options import event_id as as_event_id
+from holdfast.cli.output import age, clean, show_json, show_table, text_of
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from holdfast.cli.desk import Desk
+    from holdfast.cli.options import Target
+    from holdfast.stores.inspector import DeliveryRecord, EventDetail, Status, SubscriptionStatus
+
+_STATUSES = ("pending", "processing", "processed", "failed", "dead")
+_COLOURS = {"OK": "green", "DEGRADED": "yellow", "STALLED": "red"}
+
+
+@click.command("status")
+@store_options
+@json_option
+def status_command(target: Target, as_json: bool) -> None:
+    """Say how every subscription is doing. Exit code 1 when STALLED."""
+
+    async def ask(opened: Desk) -> Status:
+        return await opened.inspector.status(spooled=opened.spooled)
+
+    found = at_desk(target, ask)
+    if as_json:
+        show_json(found)
+    else:
+        show_status(found)
+    if found.verdict.health == "STALLED":
+        raise click.exceptions.Exit(1)
+
+
+def show_status(found: Status) -> None:
+    health = str(found.verdict.health)
+    click.echo(f"{click.style(health, fg=_COLOURS[health], bold=True)}, {found.workers} live workers")
+    for reason in found.verdict.reasons:
+        click.echo(f"  {clean(reason)}")
+    click.echo()
+    headings = ("subscription", "lag", "oldest", "pending", "retrying", "running", "dead", "partitions", "workers", "")
+    rows = [
+        (
+            one.name, lag_of(one), age(one.lag_seconds), one.pending, one.retrying, one.running, one.dead,
+            f"{one.owned} of {one.owned + one.free} owned", one.workers, "paused" if one.paused else "",
+        )
+        for one in found.subscriptions
+    ]  # fmt: skip
+    show_table(headings, rows, empty="No subscription is registered: holdfast migrate MODULE:BUS, or start a worker.")
+
+
+def lag_of(one: SubscriptionStatus) -> str:
+    return f"at least {one.lag}" if one.backlog_at_least else str(one.lag)
+
+
+@click.command("events")
+@store_options
+@event_filter_options
+@click.option("--status", type=click.Choice(_STATUSES), help="Only events of this status.")
+@limit_option
+@before_option
+@json_option
+def events_command(
+    target: Target, status: str | None, limit: int, before: int | None, as_json: bool, **filters: Any
+) -> None:
+    """List events, the newest first."""
+    from holdfast.stores.inspector import EventFilter
+
+    chosen = EventFilter(**filters)
+    page = look(target, lambda inspector: inspector.events(chosen, status=status, limit=limit, before=before))
+    if as_json:
+        show_json(page)
+        return
+    headings = ("id", "name", "tenant", "key", "status", "retries", "occurred", "processed", "bytes")
+    rows = [
+        (
+            one.id, one.name, one.tenant_id, one.key, one.status, one.retries, one.occurred_at, one.processed_at,
+            one.payload_bytes,
+        )
+        for one in page.events
+    ]  # fmt: skip
+    show_table(headings, rows, empty="No such event.")
+    if page.next_before is not None:
+        click.echo(f"There may be older ones: --before {page.next_before}", err=True)
+
+
+@click.command("event")
+@store_options
+@click.argument("event_id", type=as_event_id, metavar="ID")
+@json_option
+def event_command(target: Target, event_id: UUID, as_json: bool) -> None:
+    """Show one event: its content, and what became of it in each subscription."""
+    found = look(target, lambda inspector: inspector.event(event_id))
+    if as_json:
+        show_json(found)
+    else:
+        show_event(found)
+
+
+def show_event(found: EventDetail) -> None:
+    import msgspec
+
+    for label, value in (
+        ("id", found.id), ("name", found.name), ("tenant", found.tenant_id), ("key", found.key),
+        ("occurred", found.occurred_at), ("stored", "in the log" if found.in_log else "dropped from the log"),
+    ):  # fmt: skip
+        click.echo(f"{label:9} {text_of(value)}")
+    if found.headers:
+        click.echo(f"headers   {clean(msgspec.json.encode(found.headers).decode())}")
+    payload = msgspec.json.format(msgspec.json.encode(found.payload), indent=2).decode()
+    click.echo(f"payload   {clean(payload, lines=True)}")
+    if not found.deliveries:
+        click.echo("\nNo subscription is concerned.")
+    for delivery in found.deliveries:
+        show_delivery(delivery)
+
+
+def show_delivery(delivery: DeliveryRecord) -> None:
+    notes = [f"attempts {delivery.attempts}"]
+    if delivery.put_offs:
+        notes.append(f"put off {delivery.put_offs} times")
+    if delivery.is_replay:
+        notes.append("a replay")
+    if delivery.next_try_at is not None:
+        notes.append(f"next try {text_of(delivery.next_try_at)}")
+    if delivery.processed_at is not None:
+        notes.append(f"processed {text_of(delivery.processed_at)}")
+    if delivery.paused:
+        notes.append("subscription paused")
+    click.echo(f"\n{clean(delivery.subscription)}: {delivery.state}, {', '.join(notes)}")
+    if delivery.reason:
+        click.echo(f"  reason: {clean(delivery.reason)}")
+    for one in delivery.history:
+        click.echo(
+            f"  attempt {one.attempt}, {text_of(one.finished_at)}, {one.outcome} after {age(one.seconds)}: "
+            f"{clean(one.error)}: {clean(one.message)}"
+        )
+        for line in (one.traceback or "").splitlines():
+            click.echo(f"    {clean(line)}")
+
+
+@click.command("workers")
+@store_options
+@json_option
+def workers_command(target: Target, as_json: bool) -> None:
+    """List the workers that have a row, live or not."""
+    found = look(target, lambda inspector: inspector.workers())
+    if as_json:
+        show_json(found)
+        return
+    headings = (
+        "worker",
+        "host",
+        "pid",
+        "version",
+        "leases",
+        "live",
+        "draining",
+        "started",
+        "heartbeat",
+        "subscriptions",
+    )
+    rows = [
+        (
+            one.id, one.host, one.pid, one.version, one.leases, one.live, one.draining, one.started_at, one.heartbeat_at,
+            one.subscriptions,
+        )
+        for one in found
+    ]  # fmt: skip
+    show_table(headings, rows, empty="No worker.")
+
+
+@click.command("leases")
+@store_options
+@json_option
+def leases_command(target: Target, as_json: bool) -> None:
+    """List all partitions with their owners and cursors."""
+    found = look(target, lambda inspector: inspector.leases())
+    if as_json:
+        show_json(found)
+        return
+    headings = ("subscription", "partition", "owner", "until", "live", "epoch", "clean", "crashes", "moved")
+    rows = [
+        (
+            one.subscription, one.partition, one.owner, one.lease_until, one.live, one.epoch, one.clean, one.crashes,
+            one.moved_at,
+        )
+        for one in found
+    ]  # fmt: skip
+    show_table(headings, rows, empty="No subscription is registered.")

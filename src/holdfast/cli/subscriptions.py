@@ -1,0 +1,85 @@
+"""Subscriptions: listed, renamed, removed, repartitioned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from holdfast.cli.desk import at_desk, look
+from holdfast.cli.options import actor_option, json_option, store_options, yes_option
+from holdfast.cli.output import clean, confirm, show_json, show_table
+
+if TYPE_CHECKING:
+    from holdfast.cli.desk import Desk
+    from holdfast.cli.options import Target
+
+_force = click.option("--force", is_flag=True, help="Even while live workers run it.")
+
+
+@click.group("subscriptions", invoke_without_command=True)
+@store_options
+@json_option
+@click.pass_context
+def subscriptions_command(ctx: click.Context, target: Target, as_json: bool) -> None:
+    """List the registered subscriptions; rename, remove, repartition one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    found = look(target, lambda inspector: inspector.subscriptions())
+    if as_json:
+        show_json(found)
+        return
+    headings = ("name", "patterns", "partitions", "ordering", "on dead", "replayable", "paused", "by", "created")
+    rows = [
+        (
+            one.name, one.patterns, one.partitions, one.ordering, one.on_dead, one.replayable, one.paused_at,
+            one.paused_by, one.created_at,
+        )
+        for one in found
+    ]  # fmt: skip
+    show_table(headings, rows, empty="No subscription is registered.")
+
+
+@subscriptions_command.command("rename")
+@store_options
+@click.argument("name")
+@click.argument("new_name")
+@_force
+@actor_option
+def rename(target: Target, name: str, new_name: str, force: bool, actor: str) -> None:
+    """Give a subscription another durable name; the program must declare it under that name from then on."""
+    at_desk(target, lambda opened: opened.operator.rename(name, new_name, actor=actor, force=force))
+    click.echo(f"{clean(name)} is now {clean(new_name)}.")
+
+
+@subscriptions_command.command("remove")
+@store_options
+@click.argument("name")
+@_force
+@actor_option
+@yes_option
+def remove(target: Target, name: str, force: bool, actor: str, yes: bool) -> None:
+    """Forget a subscription, with its cursors and deliveries. Events it has not handled stay unhandled."""
+
+    async def work(opened: Desk) -> int:
+        status = await opened.inspector.status(retention=None)
+        for one in status.subscriptions:
+            if one.name == name:
+                confirm(f"Remove {name}: {one.lag} events not handled, {one.dead} dead. Go on?", yes=yes)
+        return await opened.operator.remove(name, actor=actor, force=force)
+
+    removed = at_desk(target, work)
+    click.echo(f"{clean(name)} is removed, with {removed} delivery rows.")
+
+
+@subscriptions_command.command("repartition")
+@store_options
+@click.argument("name")
+@click.argument("partitions", type=click.IntRange(1, 1024))
+@actor_option
+@yes_option
+def repartition(target: Target, name: str, partitions: int, actor: str, yes: bool) -> None:
+    """Change the number of partitions of a subscription whose workers are stopped."""
+    confirm(f"Give {name} {partitions} partitions? All of them read again from its oldest cursor.", yes=yes)
+    at_desk(target, lambda opened: opened.operator.repartition(name, partitions, actor=actor))
+    click.echo(f"{clean(name)} has {partitions} partitions; declare partitions={partitions} in the program.")
