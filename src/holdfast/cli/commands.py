@@ -34,7 +34,7 @@ _HOMES = {
     "worker": "worker",
     "workers": "status",
 }
-_PASSWORD = re.compile(r"(?<=:)[^:@/\s]+(?=@)|(?<=password=)('[^']*'|[^\s&'\"]+)", re.IGNORECASE)
+_PASSWORD = re.compile(r"(//[^:/@\s]*:)\S*(?=@)|(password=)(?:'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
 
 
 class Failure(click.ClickException):
@@ -53,7 +53,7 @@ class WrongUsage(Failure):
 
 def without_password(text: str) -> str:
     """*text* with whatever looks like the password of a DSN blanked."""
-    return _PASSWORD.sub("***", text)
+    return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", text)
 
 
 class Commands(click.Group):

@@ -61,10 +61,11 @@ def publish_command(
             raise WrongUsage("with --jsonl, tenant, key and id stand in the lines")
         publish_file(target, jsonl)
         return
-    item = {"name": name, "payload": decoded(payload), "tenant_id": tenant_id, "key": key, "event_id": event_id}
+    content = decoded(payload)
 
     async def work(bus: EventBus) -> None:
-        published = (await bus.publish_many([item]))[0]
+        assert name is not None
+        published = await bus.publish(name, content, tenant_id=tenant_id, key=key, event_id=event_id)
         note = " (was stored before)" if published.deduplicated else ""
         if published.where == "spool":
             note = " (the store is away: it waits in the spool)"

@@ -50,6 +50,21 @@ class Item:
     event_id: str | None = None
     fails: int = 0
 
+    @property
+    def expected(self) -> frozenset[str]:
+        """The subscriptions that must handle it, by the demo's own reckoning and not by Holdfast's."""
+        kind, _, rest = self.name.partition(".")
+        found = {"archive"}
+        if kind in {"order", "payment"} and rest and "." not in rest:
+            found.add("billing")
+        if self.name == "order.placed" or (kind == "shipment" and rest and "." not in rest):
+            found.add("dispatch")
+        return frozenset(found)
+
+    @property
+    def dies(self) -> bool:
+        return self.fails >= MAX_ATTEMPTS
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -58,21 +73,6 @@ class Sent:
     item: Item
     sequence: int
     digest: str
-
-    @property
-    def expected(self) -> frozenset[str]:
-        """The subscriptions that must handle it, by the demo's own reckoning and not by Holdfast's."""
-        kind, _, rest = self.item.name.partition(".")
-        found = {"archive"}
-        if kind in {"order", "payment"} and rest and "." not in rest:
-            found.add("billing")
-        if self.item.name == "order.placed" or (kind == "shipment" and rest and "." not in rest):
-            found.add("dispatch")
-        return frozenset(found)
-
-    @property
-    def dies(self) -> bool:
-        return self.item.fails >= MAX_ATTEMPTS
 
 
 @dataclass(slots=True)
@@ -92,17 +92,13 @@ class Manifest:
     @property
     def expected(self) -> set[tuple[UUID, str]]:
         """(event, subscription) of everything that must be handled."""
-        return {
-            (event_id, subscription)
-            for event_id, sent in self.sent.items()
-            for subscription in sent.expected
-            if (event_id, subscription) not in self.doomed
-        }
+        wanted = {(event_id, subscription) for event_id, sent in self.sent.items() for subscription in sent.item.expected}
+        return wanted - self.doomed
 
     @property
     def doomed(self) -> set[tuple[UUID, str]]:
         """(event, subscription) of everything that must end dead."""
-        return {(event_id, FAILING_SUBSCRIPTION) for event_id, sent in self.sent.items() if sent.dies}
+        return {(event_id, FAILING_SUBSCRIPTION) for event_id, sent in self.sent.items() if sent.item.dies}
 
 
 def digest(payload: Any) -> str:
@@ -180,13 +176,18 @@ def read_items(path: Path | None) -> list[Item]:
 
 
 def _items(lines: Iterable[str], path: str) -> Iterator[Item]:
+    ids: set[str | None] = set()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            yield _item(json.loads(line))
+            item = _item(json.loads(line))
         except (ValueError, InvalidEvent) as error:
             raise ConfigurationError(f"{path}, line {number} is not an event: {error}") from error
+        if item.event_id is not None and item.event_id in ids:
+            raise ConfigurationError(f"{path}, line {number} repeats the id {item.event_id}: give each event its own")
+        ids.add(item.event_id)
+        yield item
 
 
 def _item(read: Any) -> Item:

@@ -12,11 +12,12 @@ from holdfast import __version__
 from holdfast.errors import HoldfastError, StoreUnavailable
 from holdfast.ports import SYSTEM, DaemonThreads, Ports, process_identity
 from holdfast.stores.base import Released, WorkerInfo
+from holdfast.worker.aftermath import Shared
 from holdfast.worker.feeder import Feeder
 from holdfast.worker.hand import Partition, Phase
 from holdfast.worker.keeper import Keeper
 from holdfast.worker.retries import Retries
-from holdfast.worker.runner import Runner, Shared
+from holdfast.worker.runner import Runner
 from holdfast.worker.settler import Settler
 from holdfast.worker.takeover import TakeOver
 

@@ -1,0 +1,229 @@
+"""The limit: the same rows in the same tables by plain SQL, with no bus round it.
+
+The same drivers, settings and asyncio loop as Holdfast uses. A loop reads pages of 1,000 events by position, decodes
+each payload, and writes the page's receipts by one statement. It has no order, no retries, no dead letters, no second
+worker, and loses events whose transaction commits late: it is a yardstick, not an alternative.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+from psycopg.rows import tuple_row
+
+from holdfast.stores.postgres import arrays
+from holdfast.stores.postgres.session import adapt_raw
+from holdfast.stores.sqlite.session import connect as connect_sqlite
+from workload import CALLERS, NAME, PAGE, Numbers, key, new_id, payload, rate, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Rows = list[tuple[Any, ...]]
+
+NOBODY = -1  # a subscription's number that no subscription has
+
+# ---- PostgreSQL
+
+_INSERT = """insert into holdfast.event_log (id, tenant_id, event_name, event_key, payload)
+    values (%b::uuid, %b::text, %b::text, %b::text, %b::text::json)"""
+_INSERT_MANY = """insert into holdfast.event_log (id, tenant_id, event_name, event_key, payload)
+    select e.id, 'default', e.name, e.key, e.payload::json
+    from unnest(%b::uuid[], %b::text[], %b::text[], %b::text[])
+        with ordinality as e(id, name, key, payload, n) order by e.n"""
+_COPY = "copy holdfast.event_log (id, tenant_id, event_name, event_key, payload) from stdin"
+_PAGE = """select position, id, tenant_id, event_name, event_key, payload from holdfast.event_log
+    where position > %s order by position limit %s"""
+_RECEIPTS = """insert into holdfast.receipts (day, subscription, event_id)
+    select (clock_timestamp() at time zone 'UTC')::date, %s, id from unnest(%b::uuid[]) as id on conflict do nothing"""
+_COUNT = "select count(*) from holdfast.receipts where subscription = %s"
+
+
+async def _connect(dsn: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, row_factory=tuple_row)
+    adapt_raw(connection)
+    return connection
+
+
+def postgres_publish_alone(dsn: str, events: int) -> Numbers:
+    async def run() -> list[float]:
+        seconds = []
+        async with await _connect(dsn) as connection:
+            for number in range(events):
+                event = (new_id(), "default", NAME, key(number), json.dumps(payload(number)))
+                started = time.perf_counter()
+                await connection.execute(_INSERT, event)
+                seconds.append(time.perf_counter() - started)
+        return seconds
+
+    return spread(asyncio.run(run()))
+
+
+def postgres_publish_batches(dsn: str, events: int) -> Numbers:
+    """One INSERT for each 200 events, in autocommit."""
+
+    async def run() -> float:
+        batches = [
+            _columns(range(first, min(first + CALLERS, events))) for first in range(0, events, CALLERS)
+        ]
+        async with await _connect(dsn) as connection:
+            started = time.perf_counter()
+            for batch in batches:
+                await connection.execute(_INSERT_MANY, batch)
+            return time.perf_counter() - started
+
+    return rate(events, asyncio.run(run()))
+
+
+def _columns(numbers: Sequence[int]) -> tuple[arrays.BinaryArray, ...]:
+    n = len(numbers)
+    return (
+        arrays.uuids([new_id().bytes for _ in numbers]),
+        arrays.texts((NAME.encode() for _ in numbers), n),
+        arrays.texts((key(number).encode() for number in numbers), n),
+        arrays.texts((msgspec.json.encode(payload(number)) for number in numbers), n),
+    )
+
+
+def postgres_publish_many(dsn: str, events: int) -> Numbers:
+    """One COPY of all."""
+
+    async def run() -> float:
+        lines = [
+            f"{new_id()}\tdefault\t{NAME}\t{key(number)}\t{json.dumps(payload(number))}\n" for number in range(events)
+        ]
+        async with await _connect(dsn) as connection:
+            started = time.perf_counter()
+            async with connection.cursor().copy(_COPY) as copy:
+                await copy.write("".join(lines))
+            return time.perf_counter() - started
+
+    return rate(events, asyncio.run(run()))
+
+
+def postgres_drain(dsn: str, events: int) -> Numbers:
+    """One step after the other: fetch, decode, receipts."""
+
+    async def run() -> Numbers:
+        started = time.perf_counter()
+        async with await _connect(dsn) as connection:
+            position = 0
+            while page := await _fetch(connection, position):
+                for row in page:
+                    msgspec.json.decode(row[5])
+                await _acknowledge(connection, page)
+                position = page[-1][0]
+            seconds = time.perf_counter() - started
+            return await _counted(connection, events, seconds)
+
+    return asyncio.run(run())
+
+
+def postgres_drain_overlapped(dsn: str, events: int) -> Numbers:
+    """The next page is read and the last receipts are written while a page is in hand; nothing is decoded."""
+
+    async def run() -> Numbers:
+        started = time.perf_counter()
+        async with await _connect(dsn) as reading, await _connect(dsn) as writing:
+            writer: asyncio.Task[None] | None = None
+            reader = asyncio.create_task(_fetch(reading, 0))
+            while page := await reader:
+                reader = asyncio.create_task(_fetch(reading, page[-1][0]))
+                if writer is not None:
+                    await writer
+                writer = asyncio.create_task(_acknowledge(writing, page))
+            if writer is not None:
+                await writer
+            seconds = time.perf_counter() - started
+            return await _counted(reading, events, seconds)
+
+    return asyncio.run(run())
+
+
+async def _fetch(connection: psycopg.AsyncConnection[tuple[Any, ...]], position: int) -> Rows:
+    return await (await connection.execute(_PAGE, (position, PAGE), binary=True)).fetchall()
+
+
+async def _acknowledge(connection: psycopg.AsyncConnection[tuple[Any, ...]], page: Rows) -> None:
+    await connection.execute(_RECEIPTS, (NOBODY, arrays.uuids([row[1] for row in page])))
+
+
+async def _counted(connection: psycopg.AsyncConnection[tuple[Any, ...]], events: int, seconds: float) -> Numbers:
+    row = await (await connection.execute(_COUNT, (NOBODY,))).fetchone()
+    assert row is not None
+    return rate(events, seconds) | {"lost": events - row[0], "repeated": 0}
+
+
+# ---- SQLite
+
+_SQLITE_INSERT = """insert into event_log (id, occurred_at, tenant_id, event_name, event_key, payload)
+    values (?, strftime('%Y-%m-%dT%H:%M:%f000Z'), 'default', ?, ?, ?)"""
+_SQLITE_PAGE = """select position, id, tenant_id, event_name, event_key, payload from event_log
+    where position > ? order by position limit ?"""
+_SQLITE_RECEIPTS = """insert into receipts (event_id, subscription, processed_at)
+    values (?, ?, strftime('%Y-%m-%dT%H:%M:%f000Z')) on conflict do nothing"""
+
+
+def _sqlite(dsn: str) -> sqlite3.Connection:
+    return connect_sqlite(dsn.removeprefix("sqlite:///"), timeout=5)
+
+
+def _rows(numbers: Sequence[int]) -> list[tuple[str, str, str, str]]:
+    return [(str(new_id()), NAME, key(number), json.dumps(payload(number))) for number in numbers]
+
+
+def sqlite_publish_alone(dsn: str, events: int) -> Numbers:
+    seconds = []
+    connection = _sqlite(dsn)
+    for row in _rows(range(events)):
+        started = time.perf_counter()
+        connection.execute(_SQLITE_INSERT, row)
+        seconds.append(time.perf_counter() - started)
+    connection.close()
+    return spread(seconds)
+
+
+def sqlite_publish_batches(dsn: str, events: int) -> Numbers:
+    """One transaction for each 200 events."""
+    return _sqlite_publish(dsn, events, CALLERS)
+
+
+def sqlite_publish_many(dsn: str, events: int) -> Numbers:
+    """One transaction with all."""
+    return _sqlite_publish(dsn, events, events)
+
+
+def _sqlite_publish(dsn: str, events: int, size: int) -> Numbers:
+    connection, rows = _sqlite(dsn), _rows(range(events))
+    started = time.perf_counter()
+    for first in range(0, events, size):
+        connection.execute("begin immediate")
+        connection.executemany(_SQLITE_INSERT, rows[first : first + size])
+        connection.execute("commit")
+    seconds = time.perf_counter() - started
+    connection.close()
+    return rate(events, seconds)
+
+
+def sqlite_drain(dsn: str, events: int) -> Numbers:
+    """One step after the other: fetch, decode, receipts in one transaction a page."""
+    started = time.perf_counter()
+    connection = _sqlite(dsn)
+    position = 0
+    while page := connection.execute(_SQLITE_PAGE, (position, PAGE)).fetchall():
+        for row in page:
+            msgspec.json.decode(row[5])
+        connection.execute("begin immediate")
+        connection.executemany(_SQLITE_RECEIPTS, [(row[1], NOBODY) for row in page])
+        connection.execute("commit")
+        position = page[-1][0]
+    seconds = time.perf_counter() - started
+    (done,) = connection.execute("select count(*) from receipts where subscription = ?", (NOBODY,)).fetchone()
+    connection.close()
+    return rate(events, seconds) | {"lost": events - done, "repeated": 0}

@@ -1,0 +1,54 @@
+"""What is published and how outcomes are counted: the same for Holdfast and for raw SQL."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+from holdfast.ids import uuid7
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+NAME = "bench.event"
+SUBSCRIPTION = "bench"
+KEYS = 1_000
+PAGE = 1_000
+CALLERS = 200
+PAYLOAD_BYTES = 200
+
+Numbers = dict[str, float]
+
+
+def payload(number: int) -> dict[str, Any]:
+    """A payload of 200 bytes as JSON."""
+    content = {"order_id": number, "total": "19.90", "note": ""}
+    content["note"] = "x" * (PAYLOAD_BYTES - len(f'{{"order_id":{number},"total":"19.90","note":""}}'))
+    return content
+
+
+def key(number: int) -> str:
+    return f"key-{number % KEYS}"
+
+
+def new_id() -> UUID:
+    return uuid7(time.time_ns() // 1_000_000, os.urandom(10))
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that at least *percent* of all do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+def spread(seconds: Sequence[float]) -> Numbers:
+    """Median and 99th percentile, in milliseconds."""
+    return {"p50_ms": 1000 * statistics.median(seconds), "p99_ms": 1000 * percentile(seconds, 99)}
+
+
+def rate(events: int, seconds: float) -> Numbers:
+    return {"events_per_s": events / seconds, "seconds": seconds}

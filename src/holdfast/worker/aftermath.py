@@ -1,0 +1,208 @@
+"""What follows from each attempt at a delivery of one subscription: outcomes, lanes, and what is in hand."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from holdfast.errors import HoldfastError, Reject, Retry, StoreUnavailable
+from holdfast.stores.base import Attempt, State
+from holdfast.worker.breaker import Breaker
+from holdfast.worker.decisions import one_line, trace, verdict_on
+from holdfast.worker.lanes import Lane, Lanes
+from holdfast.worker.letters import dead_letter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.ports import Ports
+    from holdfast.stores.base import Store, Subscription
+    from holdfast.subscription import Consumer
+    from holdfast.worker.decisions import Verdict
+    from holdfast.worker.hand import InHand, Key
+    from holdfast.worker.settler import Settler
+
+logger = logging.getLogger("holdfast.worker")
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all subscriptions of a worker have in common."""
+
+    store: Store
+    settler: Settler
+    ports: Ports
+    bus: Any
+    lease_valid: Callable[[], bool]
+    room: Callable[[], None]  # a delivery left a runner's hands
+    due: Callable[[float], None]  # a retry falls due in so many seconds
+    stop: Callable[[BaseException], None]  # a handler asked the process to end
+
+
+class Aftermath:
+    """
+    Decides with `decisions`, writes through the settler, and keeps lanes and counts in step.
+
+    Args:
+        consumer: Declaration and handler.
+        record: What the store says of the subscription; replaced when somebody changes it.
+        shared: The worker's common parts.
+        freed: Called when a lane's next delivery became ready, outside an attempt.
+    """
+
+    def __init__(self, consumer: Consumer, record: Subscription, shared: Shared, freed: Callable[[], None]) -> None:
+        self.consumer, self.record = consumer, record
+        self._shared, self._freed = shared, freed
+        self.lanes = Lanes()
+        self.breaker = Breaker(consumer.breaker)
+        self.in_hand: dict[bytes, InHand] = {}
+        self.held_now = 0
+
+    # In
+
+    def take(self, item: InHand) -> None:
+        """A delivery comes into hand: into its key's lane, behind its blocked key, or ready to run."""
+        self._account(item)
+        if item.due is None and item.key is not None and item.key in item.partition.blocked:
+            self._hold(item)
+        else:
+            self.lanes.add(item)
+
+    def bury(self, item: InHand, error: BaseException) -> None:
+        """A delivery comes into hand that shall not run any more: it failed with *error*."""
+        self._account(item)
+        self.failed(item, error, 0.0)
+
+    def _account(self, item: InHand) -> None:
+        self.held_now += 1
+        self.in_hand[item.row.id] = item
+        partition = item.partition
+        partition.in_hand += 1
+        partition.dirty = True
+        if item.mark is not None:
+            item.mark.open += 1
+
+    # After an attempt
+
+    def handled(self, item: InHand, *, has_receipt: bool) -> None:
+        """The handler returned. ``has_receipt``: its transaction wrote it already."""
+        if self.breaker.succeeded():
+            logger.info("subscription %s: the breaker closes, a probe succeeded", self.record.name)
+        self._shared.settler.handled(item, self._settled, has_receipt=has_receipt)
+
+    def failed(self, item: InHand, error: BaseException, seconds: float) -> Lane:
+        """The attempt raised *error* after so many seconds."""
+        probing = self.breaker.state is Breaker.State.PROBING
+        if probing:
+            self.breaker.probe_failed(self._shared.ports.elapsed())
+        # The store that goes away under a handler's transaction says nothing against the handler.
+        if probing or (isinstance(error, StoreUnavailable) and self.consumer.transactional):
+            self.lanes.put_back(item)
+            return Lane.CLOSED
+        if not isinstance(error, Retry | Reject | HoldfastError):
+            self._note_failure(item)
+        verdict = verdict_on(
+            error, attempts=item.attempt, put_offs=item.put_offs, policy=self.consumer.retry,
+            jitter=self._shared.ports.random(),
+        )  # fmt: skip
+        self._log(item, verdict)
+        return self._write(item, verdict, self._attempt(item, verdict, error, seconds))
+
+    def _write(self, item: InHand, verdict: Verdict, attempt: Attempt) -> Lane:
+        settler, dead = self._shared.settler, verdict.state is State.DEAD
+        letters = dead_letter(item.row, self.record.name, item.attempt, verdict.reason) if dead else ()
+        if dead and self.record.on_dead == "continue":
+            settler.failed(item, verdict, attempt, self._buried, events=letters, blocks=False)
+            # A crash before the commit must not find the key's next event handled and this one not dead.
+            return Lane.CLOSED if self.consumer.batch is None else Lane.FREE
+        if item.due is None and item.key is not None:
+            item.partition.block(item.key)
+        settler.failed(
+            item, verdict, attempt, lambda item: self._parked(item, verdict.due_in), events=letters, blocks=True
+        )
+        for follower in self.lanes.empty_lane(item.key):
+            self.put_behind(follower)
+        return Lane.BLOCKED
+
+    def _attempt(self, item: InHand, verdict: Verdict, error: BaseException, seconds: float) -> Attempt:
+        return Attempt(
+            item.partition.slice, item.row.id, item.row.day, item.attempt, verdict.outcome, type(error).__name__,
+            one_line(error), trace(error), seconds,
+        )  # fmt: skip
+
+    def _log(self, item: InHand, verdict: Verdict) -> None:
+        dead = verdict.state is State.DEAD
+        logger.log(
+            logging.ERROR if dead else logging.WARNING, "subscription %s: event %s %s at attempt %d: %s",
+            self.record.name, UUID(bytes=item.row.id), "is dead" if dead else verdict.outcome, item.attempt,
+            verdict.reason,
+        )  # fmt: skip
+
+    def _note_failure(self, item: InHand) -> None:
+        now = self._shared.ports.elapsed()
+        if self.breaker.failed(item.row.id, now):
+            logger.error(
+                "subscription %s: the breaker trips after %d different events failed in a row; probing in %.0f s",
+                self.record.name, self.consumer.breaker, self.breaker.until - now,
+            )  # fmt: skip
+
+    # Without an attempt
+
+    def _hold(self, item: InHand) -> None:
+        assert item.key is not None
+        item.partition.block(item.key)
+        self._shared.settler.held(item, self._let_go)
+
+    def put_behind(self, item: InHand) -> None:
+        """It waits behind its key off the fast path: as a new delivery row, or as the row that it is."""
+        if item.due is None:
+            self._hold(item)
+        else:
+            self._shared.settler.handed_back(item, item.attempt - 1, self._let_go)
+
+    def drop(self, item: InHand) -> None:
+        """Let go of a delivery that did not run; somebody will read or claim it again."""
+        item.partition.skipped = True
+        item.mark = None  # its page stays open: the cursor must not pass it
+        if item.due is not None and item.partition.is_alive:
+            self._shared.settler.handed_back(item, item.attempt - 1, self._let_go)
+        else:
+            self._let_go(item)
+        self.free(item.key)
+
+    def free(self, key: Key | None) -> None:
+        """The key's delivery is done with: its next one may run."""
+        if self.lanes.free(key):
+            self._freed()
+
+    # After the commit
+
+    def _settled(self, item: InHand) -> None:
+        if item.due is not None:
+            self._row_is_gone(item)
+        self._let_go(item)
+
+    def _parked(self, item: InHand, due_in: float) -> None:
+        self._shared.due(due_in)
+        self._let_go(item)
+
+    def _buried(self, item: InHand) -> None:
+        """The dead row is committed: only now may the key go on."""
+        if item.due is not None:
+            self._row_is_gone(item)
+        self._let_go(item)
+        if self.consumer.batch is None:
+            self.free(item.key)
+
+    def _row_is_gone(self, item: InHand) -> None:
+        if item.key is not None:
+            item.partition.unblock(item.key)
+        self._shared.due(0.0)  # what stood behind it may be due
+
+    def _let_go(self, item: InHand) -> None:
+        self.held_now -= 1
+        if self.in_hand.get(item.row.id) is item:
+            del self.in_hand[item.row.id]
+        item.close()

@@ -1,0 +1,278 @@
+"""Processes to hurt, a ledger to believe, and what the tables say. Shared by the tests of this folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import psycopg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(__file__).parent / "programs"
+LONG = os.environ.get("HOLDFAST_LONG") == "1"
+LEASE_TTL = 1.5
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    """Poll until *condition* gives something true, and return that."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := condition():
+            return found
+        assert time.monotonic() < deadline, f"after {seconds:g} s still not: {what}"
+        time.sleep(0.02)
+
+
+class Child:
+    """One process. Whatever it says goes to a file, of which the end is shown when a test fails."""
+
+    def __init__(self, program: str, settings: dict[str, Any], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, str(PROGRAMS / f"{program}.py"), json.dumps(settings)],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+            )  # fmt: skip
+        self.killed_at: float | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, as a lost machine; returns when it is gone."""
+        self.process.kill()
+        self.process.wait(10)
+        self.killed_at = time.monotonic()
+
+    def terminate(self, seconds: float = 30.0) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    @property
+    def peak_mib(self) -> float:
+        """The most memory that it has held so far."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+        raise AssertionError("the kernel does not tell the peak memory of a process")
+
+
+class Bench:
+    """A store, a ledger, and the processes of one test."""
+
+    def __init__(self, dsn: str, folder: Path) -> None:
+        self.dsn, self.folder = dsn, folder
+        self.ledger, self.acknowledged = folder / "ledger.jsonl", folder / "acknowledged.jsonl"
+        self.children: list[Child] = []
+        self.is_sqlite = dsn.startswith("sqlite")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for child in self.children:
+            if child.is_running:
+                child.send(signal.SIGCONT)
+                child.process.kill()
+            child.process.wait(10)
+        for child in self.children:
+            if kind is not None:
+                print(f"---- {child.log.name}\n{child.text()[-3000:]}")
+        if kind is None:
+            for child in self.children:
+                assert "CRITICAL" not in child.text(), f"{child.log.name}:\n{child.text()[-5000:]}"
+
+    # Processes
+
+    def work(self, subscriptions: dict[str, dict[str, Any]], **settings: Any) -> Child:
+        """Start a worker; see programs/work.py for what a subscription may say."""
+        settings = {"lease_ttl": LEASE_TTL, "stop_timeout": 10} | settings
+        return self._start("work", {"ledger": str(self.ledger), "subscriptions": subscriptions} | settings)
+
+    def publish(self, **settings: Any) -> Child:
+        """Start a publisher; see programs/publish.py."""
+        settings = {"keys": 20, "spool": str(self.folder / "spool"), "store_timeout": 1.0} | settings
+        return self._start("publish", {"ledger": str(self.acknowledged)} | settings)
+
+    def _start(self, program: str, settings: dict[str, Any]) -> Child:
+        log = self.folder / f"{len(self.children):02}-{program}.log"
+        child = Child(program, {"dsn": self.dsn} | settings, log)
+        self.children.append(child)
+        return child
+
+    # The truth
+
+    def lines(self, what: str | None = None, subscription: str | None = None) -> list[dict[str, Any]]:
+        """The workers' ledger; a last line that was cut off by a kill cannot be: each is one write."""
+        if not self.ledger.exists():
+            return []
+        found = [json.loads(line) for line in self.ledger.read_text().splitlines()]
+        return [
+            line for line in found
+            if what in (None, line["what"]) and subscription in (None, line["subscription"])
+        ]  # fmt: skip
+
+    def times(self, what: str, subscription: str | None = None) -> Counter[int]:
+        """How often each number is in the ledger."""
+        return Counter(line["n"] for line in self.lines(what, subscription))
+
+    def published(self) -> set[str]:
+        """Ids that publish has acknowledged."""
+        if not self.acknowledged.exists():
+            return set()
+        return {json.loads(line)["id"] for line in self.acknowledged.read_text().splitlines()}
+
+    def run(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Rows of one statement, outside of Holdfast. ``{h}`` stands before its tables."""
+        sql = sql.format(h="" if self.is_sqlite else "holdfast.")
+        if self.is_sqlite:
+            with closing(sqlite3.connect(self.dsn.removeprefix("sqlite:///"), timeout=20)) as connection, connection:
+                return connection.execute(sql, parameters).fetchall()
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(sql.replace("?", "%s"), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def one(self, sql: str, *parameters: Any) -> Any:
+        return self.run(sql, *parameters)[0][0]
+
+    def prepare(self) -> None:
+        """Make the tables: Holdfast's, and the one that transactional handlers write to."""
+        code = (
+            "import asyncio, sys; from holdfast.stores import make_store\n"
+            "async def main():\n    store = make_store(sys.argv[1], schema='holdfast', timeout=10, handler_connections=1)\n"
+            "    await store.migrate(); await store.close()\n"
+            "asyncio.run(main())"
+        )
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        subprocess.run([sys.executable, "-c", code, self.dsn], check=True, env=environment, timeout=60)
+        number = "integer primary key" if self.is_sqlite else "bigint generated always as identity primary key"
+        # No constraint: a second effect shall be found, not prevented.
+        self.run(f"create table effects (id {number}, subscription text, event_id text, event_key text, n integer, pid integer)")
+
+    def store(self, numbers: Iterable[int], *, key: str | None = None, keys: int = 0) -> None:
+        """Store numbered events by plain SQL, in order: of one key, spread over so many keys, or of none."""
+        rows = [(key or (f"key-{number % keys}" if keys else None), json.dumps({"n": number})) for number in numbers]
+        if self.is_sqlite:
+            with closing(sqlite3.connect(self.dsn.removeprefix("sqlite:///"), timeout=20)) as connection, connection:
+                connection.executemany(
+                    "insert into event_store (event_name, event_key, payload) values ('load.event', ?, ?)", rows
+                )
+            return
+        with psycopg.connect(self.dsn) as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into holdfast.event_store (event_name, event_key, payload) values ('load.event', %s, %s)", rows
+            )
+
+    def receipts(self, subscription: str) -> Counter[str]:
+        found = self.run("select event_id from {h}event_consumers where consumer_name = ?", subscription)
+        return Counter(str(event_id) for (event_id,) in found)
+
+    def receipt_count(self, subscription: str) -> int:
+        return int(self.one("select count(*) from {h}event_consumers where consumer_name = ?", subscription))
+
+    def deliveries(self, state: str | None = None) -> list[tuple[str, int]]:
+        """(event id, attempts) of delivery rows."""
+        found = self.run("select event_id, attempts, state from {h}deliveries order by id")
+        return [(str(event_id), attempts) for event_id, attempts, its in found if state in (None, its)]
+
+    def leases(self) -> list[tuple[str | None, bool, int]]:
+        """(owner, clean, crashes) of each."""
+        found = self.run("select owner, clean, crashes from {h}leases order by subscription, partition")
+        return [(None if owner is None else str(owner), bool(clean), crashes) for owner, clean, crashes in found]
+
+    def shares(self) -> list[int]:
+        """How many partitions each owner has, smallest first."""
+        return sorted(Counter(owner for owner, _, _ in self.leases() if owner is not None).values())
+
+    def unsettled(self) -> int:
+        """What the public view calls neither processed nor dead."""
+        return int(self.one("select count(*) from {h}event_store where status not in ('processed', 'dead')"))
+
+    def completed(self, subscription: str) -> set[str]:
+        """Ids of events whose handler came to its end, by the ledger."""
+        return {line["id"] for line in self.lines("done", subscription)}
+
+    def effects(self, subscription: str) -> Counter[str]:
+        found = self.run("select event_id from effects where subscription = ?", subscription)
+        return Counter(event_id for (event_id,) in found)
+
+
+# ---- judging
+
+
+def first_completions_in_order(lines: list[dict[str, Any]]) -> None:
+    """Per key, the first completion of each number comes after that of the number before."""
+    first: dict[str, list[int]] = defaultdict(list)
+    seen: set[tuple[str, int]] = set()
+    for line in lines:
+        place = line["key"], line["n"]
+        if line["what"] == "done" and place not in seen:
+            seen.add(place)
+            first[line["key"]].append(line["n"])
+    for key, numbers in first.items():
+        assert numbers == sorted(numbers), f"{key} was completed in the order {numbers}"
+
+
+def no_overlap(lines: list[dict[str, Any]], died: dict[int, float]) -> None:
+    """No two handlers of one key ran at the same time. One that was killed ran until then (*died*: time by pid)."""
+    spans: dict[str, list[tuple[float, float, int, int]]] = defaultdict(list)
+    open_spans: dict[tuple[str, int, int], float] = {}
+    for line in lines:
+        place = line["key"], line["n"], line["pid"]
+        if line["what"] == "start":
+            open_spans[place] = line["at"]
+        elif line["what"] == "done":
+            spans[line["key"]].append((open_spans.pop(place), line["at"], line["n"], line["pid"]))
+    for (key, number, pid), began in open_spans.items():
+        if pid in died:
+            spans[key].append((began, died[pid], number, pid))
+    for key, found in spans.items():
+        for before, after in pairwise(sorted(found)):
+            assert before[1] <= after[0], f"{key}: {before} and {after} (from, to, number, pid) ran at the same time"
+
+
+def repeats_only_after_kills(
+    lines: list[dict[str, Any]], died: dict[int, float], *, window: float
+) -> tuple[int, dict[int, int]]:
+    """
+    Every completion that was followed by another of the same event was by a process that was killed at most *window*
+    seconds later: one flush of receipts. Returns the number of repeats, and of them by killed process.
+    """
+    by_event: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in lines:
+        if line["what"] == "done":
+            by_event[line["id"]].append(line)
+    per_kill: Counter[int] = Counter()
+    for found in by_event.values():
+        for line in found[:-1]:
+            assert line["pid"] in died, f"repeated, and nobody was killed: {found}"
+            left = died[line["pid"]] - line["at"]
+            assert left <= window, f"completed {left:.3f} s before the kill and repeated all the same: {found}"
+            per_kill[line["pid"]] += 1
+    return sum(per_kill.values()), dict(per_kill)

@@ -1,0 +1,105 @@
+"""A worker whose handlers write down what they do, in a file that only grows. Argument: settings as JSON.
+
+What an event's handler does is in the settings: numbers that wait for a file, die, fail, or are put off for an hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from holdfast import Delivery, Event, EventBus, Reject, Retry, RetryPolicy
+
+SETTINGS = json.loads(sys.argv[1])
+LEDGER = os.open(SETTINGS["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
+
+bus = EventBus(SETTINGS["dsn"], spool="off", lease_ttl=SETTINGS["lease_ttl"], stop_timeout=SETTINGS["stop_timeout"])
+
+
+def note(what: str, subscription: str, event: Event, delivery: Delivery, **more: Any) -> None:
+    line = {
+        "what": what, "at": time.monotonic(), "pid": os.getpid(), "subscription": subscription, "id": str(event.id),
+        "key": event.key, "n": event.payload["n"], "attempt": delivery.attempt, "epoch": delivery.epoch, **more,
+    }  # fmt: skip
+    os.write(LEDGER, (json.dumps(line) + "\n").encode())
+
+
+async def behave(options: dict[str, Any], event: Event) -> None:
+    number = event.payload["n"]
+    if options.get("seconds"):
+        await asyncio.sleep(options["seconds"])
+    if number in options.get("dies", ()):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number >= options.get("waits_from", sys.maxsize):
+        gate = Path(options["gate"])
+        while not gate.exists():
+            await asyncio.sleep(0.01)
+    if number in options.get("put_off", ()):
+        raise Retry(after=3600)
+    if number in options.get("rejects", ()):
+        raise Reject("as told")
+    if number in options.get("fails", ()):
+        raise ValueError(f"number {number} fails")
+
+
+async def add_effect(connection: Any, event: Event, delivery: Delivery) -> None:
+    values = (delivery.subscription, str(event.id), event.key, event.payload["n"], os.getpid())
+    columns = "insert into effects (subscription, event_id, event_key, n, pid) values"
+    if SETTINGS["dsn"].startswith("sqlite"):
+        connection.execute(f"{columns} (?, ?, ?, ?, ?)", values)
+    else:
+        await connection.execute(f"{columns} (%s, %s, %s, %s, %s)", values)
+
+
+def declare(name: str, options: dict[str, Any]) -> None:
+    async def plain(event: Event, delivery: Delivery) -> None:
+        note("start", name, event, delivery)
+        await behave(options, event)
+        note("done", name, event, delivery)
+        if event.payload["n"] in options.get("dies_after", ()):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def effect(event: Event, delivery: Delivery) -> None:
+        note("start", name, event, delivery)
+        await add_effect(delivery.connection, event, delivery)
+        await behave(options, event)
+        note("done", name, event, delivery)
+        if event.payload["n"] in options.get("dies_after", ()):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def batch(events: list[Event], deliveries: list[Delivery]) -> None:
+        for event, delivery in zip(events, deliveries, strict=True):
+            note("start", name, event, delivery)
+        if options.get("seconds"):
+            await asyncio.sleep(options["seconds"])
+        for event, delivery in zip(events, deliveries, strict=True):
+            note("done", name, event, delivery)
+
+    async def count(event: Event) -> None:
+        counted[0] += 1
+
+    counted = [0]
+    handlers = {"plain": plain, "effect": effect, "batch": batch, "count": count}
+    bus.subscribe(
+        options.get("pattern", "**"), handlers[options.get("kind", "plain")], name=name, start="beginning",
+        partitions=options.get("partitions", 8), concurrency=options.get("concurrency", 64),
+        transactional=options.get("kind") == "effect", batch=options.get("batch"),
+        timeout=options.get("timeout", 60), breaker=options.get("breaker"),
+        retry=RetryPolicy(max_attempts=options.get("max_attempts", 5), base=options.get("base", 0.1)),
+    )  # fmt: skip
+
+
+for each_name, each_options in SETTINGS["subscriptions"].items():
+    declare(each_name, each_options)
+
+asyncio.run(bus.run())
+print(json.dumps({"peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}), flush=True)

@@ -1,0 +1,363 @@
+"""The command line as a person or a script meets it: output, exit codes, questions, bad input."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from holdfast.cli import main
+from holdfast.cli.commands import Commands, as_failure, without_password
+from holdfast.cli.options import duration, moment
+from holdfast.cli.output import age, clean
+from holdfast.errors import InvalidEvent, StoreUnavailable
+from holdfast.stores import make_store
+from holdfast.stores.base import Attempt, Declaration, Parked, Settlement, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.stores.base import Store
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path, monkeypatch):
+    """No spool of this machine, no DSN of this shell."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("HOLDFAST_DSN", "HOLDFAST_DEBUG", "HOLDFAST_SPOOL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def dsn(tmp_path) -> str:
+    return f"sqlite:///{tmp_path / 'shop.db'}"
+
+
+@pytest.fixture
+def run(dsn, monkeypatch):
+    """Run a command on the store of `dsn`."""
+    monkeypatch.setenv("HOLDFAST_DSN", dsn)
+
+    def invoke(*arguments: str, code: int = 0, **options: Any) -> Result:
+        result = CliRunner().invoke(main, arguments, **options)
+        assert result.exit_code == code, result.output
+        return result
+
+    return invoke
+
+
+def with_store(dsn: str, work: Callable[[Store], Any]) -> Any:
+    async def there() -> Any:
+        store = make_store(dsn)
+        await store.migrate()
+        await store.open()
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(there())
+
+
+def register(dsn: str, name: str = "billing", **options: Any) -> None:
+    with_store(dsn, lambda store: store.register([Declaration(name, ("order.*",), **{"partitions": 1} | options)]))
+
+
+def die(dsn: str) -> None:
+    """End everything in the log dead, with an error that wants to trick the terminal."""
+
+    async def work(store: Store) -> None:
+        (subscription,) = await store.subscriptions()
+        worker = uuid4()
+        (lease,) = await store.acquire(worker, {subscription.id: 1}, ttl=30)
+        reader = await store.reader()
+        rows = (await reader.read(lease.cursor, limit=100, max_bytes=2**20)).rows
+        await reader.close()
+        settlement = Settlement({lease.slice: lease.epoch})
+        for row in rows:
+            settlement.parked.append(Parked(lease.slice, row, State.DEAD, 1, reason="\x1b[31mred\u202e"))
+            settlement.attempts.append(
+                Attempt(lease.slice, row.id, row.day, 1, "failed", "E", "m\x07", "a\n\x1b[2Jb", 0.1)
+            )
+        await store.settle(settlement)
+        # As if the worker had been stopped long ago.
+        await store.leave(worker)
+
+    with_store(dsn, work)
+
+
+class TestLooking:
+    def test_a_reading_command_makes_no_file(self, run, tmp_path):
+        for command in ("status", "events", "audit", "subscriptions", "workers", "leases", "doctor"):
+            result = run(command, code=1)
+            assert "does not exist" in result.output or "there is no store" in result.output
+        assert list(tmp_path.iterdir()) == []
+
+    def test_status_of_a_new_store(self, run):
+        run("migrate")
+        assert run("status").stdout.startswith("OK, 0 live workers")
+        assert json.loads(run("status", "--json").stdout)["verdict"] == {"health": "OK", "reasons": []}
+
+    def test_status_exits_1_when_stalled(self, run, dsn, tmp_path):
+        register(dsn)
+        (tmp_path / "old").write_text('{"name":"order.placed","payload":1,"occurred_at":"2020-01-01T00:00:00Z"}\n')
+        run("publish", "--jsonl", str(tmp_path / "old"))
+        result = run("status", code=1)
+        assert "STALLED" in result.stdout
+        assert "no live worker runs it" in result.stdout
+        assert json.loads(run("status", "--json", code=1).stdout)["subscriptions"][0]["lag"] == 1
+
+    def test_events_and_one_event(self, run):
+        event_id = run("publish", "order.placed", '{"n": 1}', "--key", "k", "--tenant", "acme").stdout.strip()
+        run("publish", "cart.opened")
+        listed = json.loads(run("events", "--name", "order.*", "--json").stdout)
+        assert [one["id"] for one in listed["events"]] == [event_id]
+        assert event_id in run("events", "--tenant", "acme", "--since", "1h").stdout
+        assert run("events", "--until", "1h").stdout == "No such event.\n"
+        shown = json.loads(run("event", event_id, "--json").stdout)
+        assert (shown["payload"], shown["key"], shown["deliveries"]) == ({"n": 1}, "k", [])
+        assert '"n": 1' in run("event", event_id).stdout
+        assert str(uuid4()) not in run("event", str(uuid4()), code=1).stderr[:9]
+
+    def test_control_characters_never_reach_the_terminal(self, run, dsn):
+        register(dsn)
+        event_id = run("publish", "order.placed").stdout.strip()
+        die(dsn)
+        for command in (("event", event_id), ("dead", "list")):
+            output = run(*command).stdout
+            assert "\\x1b[31mred\\u202e" in output
+            assert not {"\x1b", "\x07", "\u202e"} & set(output)
+
+    def test_doctor_finds_nothing_wrong(self, run):
+        run("migrate")
+        assert "PROBLEM" not in run("doctor").stdout
+        assert {fact["level"] for fact in json.loads(run("doctor", "--json").stdout)} == {"ok"}
+
+
+class TestActing:
+    def test_dead_letters_are_listed_retried_and_discarded(self, run, dsn):
+        register(dsn)
+        run("publish", "order.placed")
+        run("publish", "order.paid")
+        die(dsn)
+        assert len(json.loads(run("dead", "list", "--json").stdout)) == 2
+        assert run("dead", "retry", "--name", "order.paid", input="y\n").stdout.endswith("1 will be tried again.\n")
+        assert "Discard 1 deliveries" in run("dead", "discard", "--all", code=1, input="n\n").output
+        assert run("dead", "discard", "--subscription", "billing", "--yes").stdout == "1 are discarded.\n"
+        assert run("dead", "list").stdout == "No dead letters.\n"
+        assert run("dead", "list", "--blocked").stdout == "Nothing is held.\n"
+        actions = [row["action"] for row in json.loads(run("audit", "--json").stdout)]
+        assert actions == ["dead discard", "dead retry"]
+
+    def test_an_action_on_everything_must_be_meant(self, run, dsn):
+        register(dsn)
+        assert "--all" in run("dead", "discard", "--yes", code=2).stderr
+
+    def test_pause_and_resume(self, run, dsn):
+        register(dsn)
+        assert run("pause", "billing", "--actor", "ann").stdout == "billing is paused.\n"
+        assert run("pause", "billing").stdout == "billing is paused already.\n"
+        assert run("resume", "billing").stdout == "billing goes on.\n"
+        assert "did you mean billing?" in run("pause", "biling", code=1).stderr
+        assert "ann" in run("audit").stdout
+
+    def test_replay_counts_first(self, run, dsn):
+        run("publish", "order.placed")
+        register(dsn)
+        assert run("replay", "billing", "--dry-run").stdout == "1 events of billing match.\n"
+        assert "Deliver 1 events again" in run("replay", "billing", code=1, input="").output
+        assert run("replay", "billing", "--yes").stdout.startswith("1 of 1 events")
+        assert json.loads(run("replay", "--list", "--json").stdout)[0]["state"] == "finished"
+        assert "which subscription" in run("replay", code=2).stderr
+
+    def test_not_replayable(self, run, dsn):
+        register(dsn, replayable=False)
+        assert "replayable" in run("replay", "billing", "--yes", code=2).stderr
+
+    def test_subscriptions_are_renamed_repartitioned_and_removed(self, run, dsn):
+        register(dsn)
+        run("subscriptions", "rename", "billing", "invoices")
+        run("subscriptions", "repartition", "invoices", "3", "--yes")
+        (one,) = json.loads(run("subscriptions", "--json").stdout)
+        assert (one["name"], one["partitions"]) == ("invoices", 3)
+        assert "Remove invoices: 0 events" in run("subscriptions", "remove", "invoices", code=1, input="n\n").output
+        run("subscriptions", "remove", "invoices", "--yes")
+        assert run("subscriptions").stdout == "No subscription is registered.\n"
+
+    def test_retention(self, run):
+        run("publish", "order.placed")
+        assert run("retention").stdout == "0 events may be dropped, 0 older ones are kept.\n"
+        assert run("retention", "--run", "--yes").stdout == "0 events dropped, 0 older ones are kept.\n"
+
+
+class TestPublishing:
+    def test_a_file(self, run, webhooks_path, webhooks):
+        assert run("publish", "--jsonl", str(webhooks_path)).stdout == f"{len(webhooks)} events stored\n"
+        ids = [one["id"] for one in json.loads(run("events", "--limit", "1000", "--json").stdout)["events"]]
+        stored = [json.loads(run("event", event_id, "--json").stdout) for event_id in ids[:10]]
+        assert [one["payload"] for one in stored] == [one["payload"] for one in webhooks[::-1][:10]]
+
+    def test_standard_input_and_a_safe_repeat(self, run):
+        lines = "".join(
+            json.dumps({"name": "a.b", "payload": n, "id": str(UUID(int=n + 1))}) + "\n\n" for n in range(1500)
+        )
+        assert run("publish", "--jsonl", "-", input=lines).stdout == "1500 events stored\n"
+        assert (
+            run("publish", "--jsonl", "-", input=lines).stdout
+            == "1500 events stored, 1500 of them were stored before\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("bad", "message"),
+        [
+            ("{not json", "line 1003 is no JSON object"),
+            ('["a", "b"]', "line 1003 is no JSON object"),
+            ('{"name": "a..b", "payload": 1}', "line 1003: name 'a..b' has an empty segment"),
+            ('{"payload": 1}', "line 1003: name is missing"),
+            ('{"name": "a", "payload": 1, "nmae": 2}', "line 1003: nmae is not a field"),
+            ('{"name": "a", "payload": 1, "id": 5}', "line 1003: event_id"),
+        ],
+    )
+    def test_the_first_bad_line_stops(self, run, bad, message):
+        lines = '{"name": "a.b", "payload": 1}\n' * 1002 + bad + "\n" + '{"name": "a.b", "payload": 1}\n' * 5
+        result = run("publish", "--jsonl", "-", input=lines, code=2)
+        assert message in result.stderr
+        assert "; 1002 events are stored" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+    def test_another_content_under_an_id(self, run):
+        line = '{"name": "a.b", "payload": %d, "id": "00000000-0000-4000-8000-000000000001"}\n'
+        result = run("publish", "--jsonl", "-", input=line % 1 + line % 2, code=1)
+        assert "line 2: event 00000000-0000-4000-8000-000000000001" in result.stderr
+        assert "1 events are stored" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("a..b", "1"), "empty segment"),
+            (("a.b", "{"), "no JSON"),
+            (("a.b", '"\\u0000"'), "payload"),
+            ((), "--jsonl"),
+            (("a.b", "--jsonl", "-"), "either"),
+            (("--jsonl", "/nowhere/at/all"), "cannot be read"),
+            (("--jsonl", "-", "--key", "k"), "stand in the lines"),
+            (("a.b", "--id", "x"), "no UUID"),
+        ],
+    )
+    def test_bad_input(self, run, arguments, message):
+        assert message in run("publish", *arguments, code=2).stderr
+
+
+class TestErrors:
+    def test_an_unknown_command_gets_a_hint(self, run):
+        assert "Did you mean status?" in run("stauts", code=2).stderr
+
+    def test_an_unknown_scheme(self, run):
+        assert "use postgresql://" in run("status", "--dsn", "mysql://x", code=1).stderr
+
+    def test_a_file_that_is_no_database(self, run, tmp_path):
+        (tmp_path / "shop.db").write_text("hello " * 100)
+        assert "not an SQLite database" in run("status", code=1).stderr
+
+    def test_passwords_are_never_shown(self):
+        for text in (
+            "postgresql://ann:s3:cr/et@host/db failed",
+            "host=x password='s3:cr/et' user=ann",
+            "postgresql://host/db?password=s3:cr/et&user=ann",
+        ):
+            assert "s3:cr/et" not in without_password(text)
+            assert "ann" in without_password(text)
+
+    def test_a_server_that_is_not_there(self, run):
+        result = run("status", "--dsn", "postgresql://ann:s3cret@127.0.0.1:1/db", code=1)
+        assert "s3cret" not in result.output
+        assert result.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [(InvalidEvent("name", "is bad", "mend it"), 2), (StoreUnavailable("away"), 1), (TypeError("x"), 1)],
+    )
+    def test_exit_codes(self, error, code):
+        assert as_failure(error).exit_code == code
+
+    def test_debugging_shows_the_traceback(self, run, monkeypatch):
+        monkeypatch.setenv("HOLDFAST_DEBUG", "1")
+        with pytest.raises(Exception, match="no store"):
+            CliRunner().invoke(main, ["status", "--dsn", "mysql://x"], catch_exceptions=False)
+
+
+class TestOnPostgres:
+    def test_the_whole_round(self, postgres_dsn, monkeypatch):
+        monkeypatch.setenv("HOLDFAST_DSN", postgres_dsn)
+
+        def invoke(*arguments: str, code: int = 0) -> Result:
+            result = CliRunner().invoke(main, arguments)
+            assert result.exit_code == code, result.output
+            return result
+
+        assert "run  holdfast migrate" in invoke("status", code=1).stderr.replace("run holdfast", "run  holdfast")
+        assert "create table" in invoke("migrate", "--sql").stdout
+        assert "applied 0001" in invoke("migrate").stdout
+        assert invoke("migrate").stdout == "The tables are up to date.\n"
+        event_id = invoke("publish", "order.placed", "{}").stdout.strip()
+        register(postgres_dsn)
+        assert invoke("replay", "billing", "--yes").stdout.startswith("1 of 1")
+        assert invoke("event", event_id).exit_code == 0
+        assert invoke("status").stdout.startswith("OK")
+        assert "PROBLEM" not in invoke("doctor").stdout
+        assert invoke("retention", "--run", "--yes").stdout.startswith("0 events dropped")
+
+
+class TestSmallThings:
+    @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("1.5h", 5400), ("30d", 2_592_000), ("1 w", 604_800)])
+    def test_durations(self, text, seconds):
+        assert duration(text) == seconds
+
+    @pytest.mark.parametrize("text", ["", "5", "h", "-1h", "1y"])
+    def test_no_durations(self, text):
+        with pytest.raises(click.BadParameter):
+            duration(text)
+
+    def test_times(self):
+        assert moment("2030-01-31").isoformat() == "2030-01-31T00:00:00+00:00"
+        assert moment("2030-01-31T12:00:00+02:00").isoformat() == "2030-01-31T10:00:00+00:00"
+        with pytest.raises(click.BadParameter):
+            moment("yesterday")
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("héllo 手", "héllo 手"),
+            ("a\x1b[0m\n", "a\\x1b[0m\\n"),
+            ("\u202e\u2028", "\\u202e\\u2028"),
+            ("\ud800", "\\ud800"),
+        ],
+    )
+    def test_clean(self, text, shown):
+        assert clean(text) == shown
+
+    def test_ages(self):
+        assert [age(s) for s in (None, 0.25, 90, 600, 7300, 200_000)] == ["-", "250 ms", "90 s", "10 min", "2 h", "2 d"]
+
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+    def test_completion(self, run, shell):
+        assert "_HOLDFAST_COMPLETE" in run("completion", shell).stdout
+
+    def test_every_command_has_help(self, run):
+        assert isinstance(main, Commands)
+        for name in main.homes:
+            assert "Usage:" in run(name, "--help").stdout
+
+    def test_the_start_is_quick_and_loads_no_driver(self):
+        script = (
+            "import sys, time; begun = time.process_time(); import holdfast.cli; took = time.process_time() - begun;"
+            "assert not {'psycopg', 'sqlite3', 'rich'} & set(sys.modules); assert took < 0.150, took"
+        )
+        subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,162 @@
+"""``holdfast worker`` and ``migrate MODULE:BUS`` as real processes, and the health server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from holdfast import EventBus
+from holdfast.cli.commands import Failure, WrongUsage
+from holdfast.cli.health import HealthServer, request_line
+from holdfast.cli.load import load_bus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HOLDFAST = [sys.executable, "-c", "from holdfast.cli import main; main()"]
+PATIENCE_S = 30.0
+
+SHOP = """
+from holdfast import EventBus
+bus = EventBus()
+
+@bus.subscribe("order.*", name="billing", partitions=2)
+async def bill(event):
+    with open("handled", "a") as file:
+        file.write(f"{event.payload}\\n")
+"""
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if result := condition():
+            return result
+        time.sleep(0.01)
+    raise AssertionError(f"waited {PATIENCE_S} s in vain until {what}")
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A folder with a small program in it."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "shop", raising=False)
+    monkeypatch.setenv("HOLDFAST_DSN", f"sqlite:///{tmp_path / 'shop.db'}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    paths = [os.path.abspath(path) for path in sys.path if path]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    return tmp_path
+
+
+def holdfast(*arguments: str) -> str:
+    return subprocess.run(
+        [*HOLDFAST, *arguments], check=True, capture_output=True, text=True, timeout=PATIENCE_S
+    ).stdout
+
+
+@contextmanager
+def worker(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A worker process and its health port."""
+    process = subprocess.Popen(
+        [*HOLDFAST, "worker", *arguments, "--health-port", "0"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        port = next(int(found[1]) for line in process.stderr if (found := re.search(r":(\d+)/readyz", line)))
+        yield process, port
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def get(port: int, path: str) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_S) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, json.load(refused)
+
+
+def test_a_worker_handles_and_stops_gracefully(shop):
+    with worker("shop:bus") as (process, port):
+        wait_until(lambda: get(port, "/readyz")[0] == 200, "the worker is ready")
+        wait_until(lambda: "billing" in holdfast("subscriptions"), "the subscription is registered")
+        holdfast("publish", "order.placed", '"one"', "--key", "k")
+        wait_until(lambda: (shop / "handled").exists() and (shop / "handled").read_text() == "one\n", "it is handled")
+        assert get(port, "/livez") == (200, {"status": "alive"})
+        assert get(port, "/elsewhere")[0] == 404
+        wait_until(lambda: json.loads(holdfast("status", "--json"))["subscriptions"][0]["lag"] == 0, "it is settled")
+        assert json.loads(holdfast("status", "--json"))["workers"] == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+    assert json.loads(holdfast("leases", "--json"))[0]["owner"] is None
+
+
+def test_migrate_registers_what_a_program_declares(shop):
+    assert "registered billing" in holdfast("migrate", "shop:bus")
+    holdfast("publish", "order.placed")
+    assert json.loads(holdfast("status", "--json"))["subscriptions"][0]["lag"] == 1
+
+
+class TestLoading:
+    def test_the_attribute_is_bus_by_default(self, shop):
+        assert load_bus("shop") is load_bus("shop:bus")
+
+    @pytest.mark.parametrize(
+        ("place", "message"),
+        [
+            ("nowhere:bus", "no module 'nowhere'"),
+            ("shop.py", "write MODULE:BUS"),
+            (":bus", "write MODULE:BUS"),
+            ("shop:bill", "not an EventBus"),
+            ("shop:shop", "has no 'shop'"),
+        ],
+    )
+    def test_what_is_not_there(self, shop, place, message):
+        with pytest.raises(WrongUsage, match=message):
+            load_bus(place)
+
+    def test_a_module_that_fails_names_the_line(self, shop):
+        (shop / "broken_shop.py").write_text("import json\nimport not_installed_anywhere\n")
+        with pytest.raises(Failure, match=r"not_installed_anywhere.*broken_shop\.py, line 2"):
+            load_bus("broken_shop:bus")
+
+
+class TestHealthServer:
+    async def test_a_store_that_cannot_be_reached(self, tmp_path):
+        bus = EventBus("postgresql://ann:s3cret@127.0.0.1:1/nowhere", spool="off")
+        async with HealthServer([bus], "127.0.0.1", 0) as server:
+            code, body = await server.answer("GET", "/readyz?x=1")
+        assert (code, body["status"]) == (503, "UNREACHABLE")
+        assert "s3cret" not in str(body)
+
+    async def test_only_get(self):
+        async with HealthServer([], "127.0.0.1", 0) as server:
+            assert (await server.answer("POST", "/livez"))[0] == 405
+            assert (await server.answer("HEAD", "/livez"))[0] == 200
+
+    async def test_a_port_in_use(self):
+        async with HealthServer([], "127.0.0.1", 0) as server:
+            with pytest.raises(Failure, match="cannot listen"):
+                async with HealthServer([], "127.0.0.1", server.port):
+                    pass
+
+    @pytest.mark.parametrize("line", [b"", b"GET /", b"GET / SPDY/9", "GET /é HTTP/1.1".encode()])
+    def test_what_is_no_request(self, line):
+        with pytest.raises(ValueError):  # noqa: PT011 - the type is what the server looks at
+            request_line(line)

@@ -1,0 +1,92 @@
+"""The verdict, from figures alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from holdfast.health import Health, verdict
+from holdfast.stores.inspector import SubscriptionStatus
+
+QUIET = SubscriptionStatus(
+    id=1, name="billing", paused=False, backlog=0, backlog_at_least=False, pending=0, retrying=0, running=0, dead=0,
+    discarded=0, lag=0, lag_seconds=None, waiting_seconds=None, idle_seconds=None, owned=8, free=0, workers=1,
+    blocks_retention=False,
+)  # fmt: skip
+
+
+def judged(**figures: Any) -> Health:
+    return verdict([dataclasses.replace(QUIET, **figures)]).health
+
+
+def test_nothing_to_do_is_ok():
+    assert verdict([]).health is Health.OK
+    assert verdict([QUIET]).reasons == ()
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"lag": 9, "waiting_seconds": 5.0, "idle_seconds": 1.0},
+        # A quiet night, then the first event of the morning.
+        {"lag": 1, "waiting_seconds": 1.0, "idle_seconds": 30_000.0},
+        # A long backlog that moves.
+        {"lag": 10**6, "waiting_seconds": 9_000.0, "idle_seconds": 0.5},
+        # The workers are being restarted.
+        {"lag": 1, "waiting_seconds": 20.0, "idle_seconds": 500.0, "workers": 0},
+        {"discarded": 5},
+        {"workers": 0},
+    ],
+)
+def test_what_is_ok(figures):
+    assert judged(**figures) is Health.OK
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"dead": 2}, "2 dead"),
+        ({"retrying": 3, "lag": 3, "lag_seconds": 9e5}, "3 retrying"),
+        ({"paused": True, "lag": 1, "waiting_seconds": 9e9, "workers": 0}, "paused, and 1 event wait"),
+        ({"blocks_retention": True}, "retention"),
+    ],
+)
+def test_what_is_degraded(figures, reason):
+    found = verdict([dataclasses.replace(QUIET, **figures)])
+    assert found.health is Health.DEGRADED
+    assert reason in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"lag": 3, "waiting_seconds": 400.0, "idle_seconds": 400.0}, "nothing has moved for 7 min"),
+        ({"lag": 3, "waiting_seconds": 400.0, "idle_seconds": None}, "nothing has moved ever"),
+        ({"lag": 3, "waiting_seconds": 61.0, "idle_seconds": 61.0, "workers": 0}, "no live worker runs it"),
+        (
+            {"lag": 5, "backlog_at_least": True, "waiting_seconds": 1e5, "workers": 0},
+            "at least 5 events wait, for 28 h",
+        ),
+    ],
+)
+def test_what_is_stalled(figures, reason):
+    found = verdict([dataclasses.replace(QUIET, **figures)])
+    assert found.health is Health.STALLED
+    assert reason in found.reasons[0]
+
+
+def test_the_bounds_can_be_set():
+    slow = dataclasses.replace(QUIET, lag=1, waiting_seconds=30.0, idle_seconds=30.0)
+    assert verdict([slow], stalled_after=20).health is Health.STALLED
+    assert verdict([dataclasses.replace(slow, workers=0)], abandoned_after=20).health is Health.STALLED
+
+
+def test_the_spool_degrades_and_the_worst_comes_first():
+    dead = dataclasses.replace(QUIET, name="a", dead=1)
+    stuck = dataclasses.replace(QUIET, name="b", lag=1, waiting_seconds=99.0, workers=0)
+    found = verdict([dead, stuck], spooled=10)
+    assert found.health is Health.STALLED
+    assert [reason.partition(":")[0] for reason in found.reasons[:2]] == ["b", "a"]
+    assert "10 bytes" in found.reasons[2]
