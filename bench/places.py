@@ -5,18 +5,18 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import psycopg
-
 from apart import apart
 from buses import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
 
 class Place(Protocol):
@@ -25,8 +25,11 @@ class Place(Protocol):
     name: str
     facts: dict[str, str]
 
-    def loaded(self, events: int) -> Any:
-        """A context: the DSN of a fresh database that holds the subscription and so many unhandled events."""
+    def loaded(self, events: int, *, keep: bool = True) -> AbstractContextManager[str]:
+        """The DSN of a fresh database that holds the subscription and so many unhandled events.
+
+        Without *keep*, what was prepared for it is thrown away with it.
+        """
 
     def close(self) -> None: ...
 
@@ -35,18 +38,19 @@ class PostgresPlace:
     """Databases on one server, each copied from a template.
 
     Args:
-        dsn: Of a role that may create databases; none of the server's own databases is touched.
+        dsn: Of a role that may create databases; none of those that exist is touched.
+        where: What the report says of the server.
     """
 
     name = "postgresql"
 
-    def __init__(self, dsn: str, facts: dict[str, str]) -> None:
+    def __init__(self, dsn: str, where: str) -> None:
         self._dsn = dsn
         self._templates: dict[int, str] = {}
-        self.facts = server_facts(dsn) | facts
+        self.facts = server_facts(dsn) | {"server": where}
 
     @contextmanager
-    def loaded(self, events: int) -> Iterator[str]:
+    def loaded(self, events: int, *, keep: bool = True) -> Iterator[str]:
         if events not in self._templates:
             self._templates[events] = self._make_template(events)
         name = self._create(self._templates[events])
@@ -55,6 +59,8 @@ class PostgresPlace:
             yield self._dsn_of(name)
         finally:
             self._drop(name)
+            if not keep:
+                self._drop(self._templates.pop(events))
 
     def close(self) -> None:
         for name in self._templates.values():
@@ -85,7 +91,7 @@ class PostgresPlace:
 
     def _run(self, statement: str) -> None:
         with psycopg.connect(self._dsn, autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
     def _dsn_of(self, name: str) -> str:
         return urlunsplit(urlsplit(self._dsn)._replace(path=f"/{name}"))
@@ -96,13 +102,13 @@ class SQLitePlace:
 
     name = "sqlite"
 
-    def __init__(self, folder: Path, facts: dict[str, str]) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._templates: dict[int, Path] = {}
-        self.facts = {"version": f"SQLite {sqlite3.sqlite_version}", "journal": "WAL, synchronous=FULL"} | facts
+        self.facts = {"version": f"SQLite {sqlite3.sqlite_version}", "journal": "WAL, synchronous=FULL"}
 
     @contextmanager
-    def loaded(self, events: int) -> Iterator[str]:
+    def loaded(self, events: int, *, keep: bool = True) -> Iterator[str]:
         if events not in self._templates:
             self._templates[events] = self._make_template(events)
         path = self._folder / f"{uuid4().hex}.db"
@@ -112,6 +118,8 @@ class SQLitePlace:
         finally:
             for file in self._folder.glob(f"{path.name}*"):
                 file.unlink()
+            if not keep:
+                self._templates.pop(events).unlink()
 
     def close(self) -> None:
         for path in self._templates.values():

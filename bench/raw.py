@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psycopg
 from psycopg.rows import tuple_row
+from workload import CALLERS, NAME, PAGE, Numbers, key, new_id, payload, rate, spread
 
 from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.session import adapt_raw
 from holdfast.stores.sqlite.session import connect as connect_sqlite
-from workload import CALLERS, NAME, PAGE, Numbers, key, new_id, payload, rate, spread
 
 if TYPE_CHECKING:
+    import sqlite3
+    import sqlite3
     from collections.abc import Sequence
 
 Rows = list[tuple[Any, ...]]
@@ -69,9 +70,7 @@ def postgres_publish_batches(dsn: str, events: int) -> Numbers:
     """One INSERT for each 200 events, in autocommit."""
 
     async def run() -> float:
-        batches = [
-            _columns(range(first, min(first + CALLERS, events))) for first in range(0, events, CALLERS)
-        ]
+        batches = [_columns(range(first, min(first + CALLERS, events))) for first in range(0, events, CALLERS)]
         async with await _connect(dsn) as connection:
             started = time.perf_counter()
             for batch in batches:

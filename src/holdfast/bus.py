@@ -330,9 +330,11 @@ class EventBus:
     async def _at_home(self, work: Callable[[Live], Awaitable[T]]) -> T:
         """Do *work* in the loop where the bus lives: this one, or, called from another thread's, that one."""
         live = self._live
-        if live is None or live.loop is asyncio.get_running_loop() or not live.loop.is_running():
+        if live is None or not live.loop.is_running():
             return await work(await self._open())
-        live.require_usable()
+        live.require_usable()  # first: in a forked child the parent's loop seems to run, and is not here
+        if live.loop is asyncio.get_running_loop():
+            return await work(live)
 
         async def there() -> T:
             return await work(live)

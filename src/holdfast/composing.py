@@ -41,7 +41,10 @@ def compose(
     if cause is not None:
         tenant_id = cause.event.tenant_id if tenant_id is None else tenant_id
         lineage = {"correlation_id": cause.event.correlation_id, "causation_id": str(cause.event.id)}
-        headers = lineage if headers is None else lineage | dict(headers)
+        if headers is None:
+            headers = lineage
+        elif isinstance(headers, Mapping):  # anything else is refused below
+            headers = lineage | dict(headers)
     return NewEvent(
         new_id() if event_id is None else check_event_id(event_id, index),
         DEFAULT_TENANT if tenant_id is None else check_tenant(tenant_id, index),

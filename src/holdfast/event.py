@@ -157,12 +157,16 @@ class Event:
     @property
     def correlation_id(self) -> str:
         """Id shared by all events that go back to the same first event; its own id for that one."""
-        return self.headers.get("correlation_id") or str(self.id)
+        return self._header("correlation_id") or str(self.id)
 
     @property
     def causation_id(self) -> str | None:
         """Id of the event whose handler published this one, else None."""
-        return self.headers.get("causation_id")
+        return self._header("causation_id")
+
+    def _header(self, name: str) -> str | None:
+        found: Any = self.headers.get(name)  # another program may have stored other things than strings
+        return found if isinstance(found, str) else None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Event) and self.row.id == other.row.id

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from holdfast.stores.inspector import SubscriptionStatus
+    from holdfast.stores.records import SubscriptionStatus
 
 STALLED_SECONDS = 360.0
 """Waiting events, live workers, nothing moves: longer than the default timeout of a handler (300 s)."""

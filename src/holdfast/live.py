@@ -43,7 +43,7 @@ class Live:
         self.process = process_number()
         self._options, self._consumers, self._bus = options, consumers, bus
         self.store: Store = make_store(
-            options.dsn, schema=options.schema, timeout=options.store_timeout,
+            options.dsn, schema=options.schema, timeout=options.store_timeout, lease_ttl=options.lease_ttl,
             handler_connections=max(4, sum(c.concurrency for c in consumers.values() if c.transactional)),
         )  # fmt: skip
         self._opening = asyncio.Lock()

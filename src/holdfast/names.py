@@ -148,6 +148,15 @@ def shown(text: str) -> str:
     return quoted if len(text) <= _SHOWN_MAX and len(quoted) <= _SHOWN_MAX else f"{quoted[: _SHOWN_MAX - 3]}..."
 
 
+def shown_value(value: object) -> str:
+    """Any value as an error may show it: at most 60 characters, and never an error of its own."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - Python refuses to write very large integers; other objects refuse as they like
+        text = f"a {type_name(value)} that cannot be shown"
+    return text if len(text) <= _SHOWN_MAX else f"{text[: _SHOWN_MAX - 3]}..."
+
+
 def type_name(value: object) -> str:
     """The type of *value* with its module, unless that is ``builtins``."""
     kind = type(value)

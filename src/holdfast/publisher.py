@@ -264,9 +264,9 @@ class Publisher:
             raise error
         logger.warning("the store is away, publishing into the spool: %s", error)
         self._start_spooling()
-        await self._to_spool(batch)
+        await self._to_spool(batch, maybe_done=error.maybe_done)
 
-    async def _to_spool(self, batch: list[Request]) -> None:
+    async def _to_spool(self, batch: list[Request], *, maybe_done: bool = False) -> None:
         spool = self._spool
         assert spool is not None
         now = self._now()
@@ -275,7 +275,9 @@ class Publisher:
             try:
                 await self._in_thread(spool.append, events)
             except HoldfastError as error:
-                answer_all([request], error)
+                unknown = OutcomeUnknown(tuple(event.id for event in events))
+                unknown.__cause__ = error
+                answer_all([request], unknown if maybe_done else error)
             else:
                 self._start_spooling()  # the drainer may have ended while this was being written
                 if not request.answer.done():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
 from uuid import UUID
 
 from holdfast.errors import InvalidSubscription
-from holdfast.names import check_event_id, check_subscription_name
+from holdfast.names import check_event_id, check_subscription_name, shown_value
 from holdfast.patterns import check_patterns
 from holdfast.stores.base import Declaration
 
@@ -52,11 +51,21 @@ def _refuse(field_name: str, problem: str, rule: str) -> NoReturn:
 
 def _number(name: str, value: Any, low: float, high: float, *, whole: bool = False, unit: str = "") -> None:
     kinds = (int,) if whole else (int, float)
-    fine = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
-    if not fine:
+    # Compared before anything else: NaN is within no bounds, and a huge integer is no float.
+    if not (isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high):
         _refuse(
-            name, f"is {value!r}", f"use {'a whole number' if whole else 'a number'} from {low:g} to {high:g}{unit}"
+            name,
+            f"is {shown_value(value)}",
+            f"use {'a whole number' if whole else 'a number'} from {low:g} to {high:g}{unit}",
         )
+
+
+def _error_kinds(name: str, kinds: Any) -> tuple[type[BaseException], ...]:
+    if isinstance(kinds, list | tuple | set | frozenset) and all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds
+    ):
+        return tuple(kinds)
+    _refuse(name, "is not a collection of exception classes", "give a tuple, such as (OSError, TimeoutError)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ class RetryPolicy:
 
     Args:
         max_attempts: Attempts in all, 1 to 1,000; after the last failure the delivery is dead.
-        base: 0 to 3,600.
+        base: 0 to 3,600; 0 repeats at once.
         max_delay: Seconds, 0 to 31,536,000.
         retry_on: Only these errors are retried, others are dead at once; None: every error.
         give_up_on: These errors are dead at once.
@@ -86,10 +95,9 @@ class RetryPolicy:
         _number("retry.max_attempts", self.max_attempts, 1, 1000, whole=True)
         _number("retry.base", self.base, 0, 3600)
         _number("retry.max_delay", self.max_delay, 0, 31_536_000, unit=" seconds")
-        for name, kinds in (("retry.retry_on", self.retry_on or ()), ("retry.give_up_on", self.give_up_on)):
-            given: tuple[Any, ...] = kinds  # callers without a type checker give other things
-            if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in given):
-                _refuse(name, "holds something that is not an exception class", "give a tuple of exception classes")
+        if self.retry_on is not None:
+            object.__setattr__(self, "retry_on", _error_kinds("retry.retry_on", self.retry_on))
+        object.__setattr__(self, "give_up_on", _error_kinds("retry.give_up_on", self.give_up_on))
 
     def delay(self, failures: int, jitter: float) -> float:
         """Seconds to wait after that many failures; *jitter* is from 0 to 1."""

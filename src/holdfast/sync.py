@@ -45,6 +45,11 @@ class SyncEventBus:
         return self._bus.dsn
 
     @property
+    def async_bus(self) -> EventBus:
+        """The bus that does the work, for ``holdfast worker`` and others that bring an event loop of their own."""
+        return self._bus
+
+    @property
     def schema(self) -> str:
         return self._bus.schema
 

@@ -501,7 +501,9 @@ FORKED = """
                 await bus.publish("child")
             except BusStateError as error:
                 os._exit(3 if "fork" in str(error) else 4)
-            os._exit(5)
+            except BaseException:
+                os._exit(5)
+            os._exit(6)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status))
         await bus.publish("parent")

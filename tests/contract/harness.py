@@ -74,7 +74,7 @@ def receipt(lease: Lease, row: Row, **fields: Any) -> Receipt:
 async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 10) -> Any:
     """Wait until *condition* gives something true; returns it."""
     async with asyncio.timeout(seconds):
-        while not (found := await condition()):
+        while not (found := await condition()):  # noqa: ASYNC110 - the database has no event to wait for
             await asyncio.sleep(0.002)
     return found
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID, uuid4
 
 import msgspec
+import psycopg
 import pytest
 
 from holdfast.errors import (
@@ -34,7 +36,8 @@ from holdfast.stores.base import (
     State,
     WorkerInfo,
 )
-from holdfast.stores.inspector import DeadFilter, EventFilter, ReplayFilter, make_inspector
+from holdfast.stores.inspector import make_inspector
+from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from holdfast.event import Row
     from holdfast.stores.base import Lease, Store, Subscription
     from holdfast.stores.inspector import Inspector, Operator
+    from holdfast.stores.records import Fact
 
 
 class Scene(NamedTuple):
@@ -477,8 +481,21 @@ class TestReplay:
     async def test_a_slow_rate_goes_chunk_by_chunk(self, scene):
         await self.handled(scene)
         seen: list[int] = []
-        await scene.operator.replay("billing", ReplayFilter(), actor="me", rate=2, total=5, progress=seen.append)
-        assert seen == [2, 4, 5]
+        await scene.operator.replay("billing", ReplayFilter(), actor="me", rate=4, total=5, progress=seen.append)
+        assert seen == [4, 5]
+
+    async def test_cancelled_it_stops_after_a_chunk_and_says_so(self, scene):
+        await self.handled(scene)
+        first = asyncio.Event()
+        replay = asyncio.create_task(
+            scene.operator.replay("billing", ReplayFilter(), actor="me", rate=1, progress=lambda _done: first.set())
+        )
+        await first.wait()
+        replay.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await replay
+        (record,) = await scene.inspector.replays()
+        assert (record.state, record.done, record.total) == ("cancelled", 1, 5)
 
     async def test_not_replayable(self, scene):
         await self.handled(scene, replayable=False)
@@ -508,6 +525,56 @@ class TestRetention:
         assert done.droppable == 0
         assert [row.action for row in await scene.inspector.audit()] == ["retention"]
 
+    async def test_old_events_go_unless_somebody_needs_them(self, scene, dsn):
+        await self.publish_long_ago(scene, dsn)
+        preview = await scene.inspector.retention_preview(30 * 86_400)
+        assert (preview.droppable, preview.kept, preview.blocking) == (1, 0, ())
+        await scene.subscribe("late", start="beginning")
+        preview = await scene.inspector.retention_preview(30 * 86_400)
+        assert (preview.droppable, preview.kept, preview.blocking) == (0, 1, ("late",))
+        status = await scene.inspector.status()
+        assert status.subscriptions[0].blocks_retention
+        assert (await scene.operator.retention_run(30 * 86_400, actor="me")).blocking == ("late",)
+        await scene.operator.remove("late", actor="me")
+        done = await scene.operator.retention_run(30 * 86_400, actor="me")
+        assert (done.droppable, done.kept) == (1, 0)
+        assert [(row.action, row.count) for row in (await scene.inspector.audit())[::-1]] == [
+            ("retention", 0), ("remove", 0), ("retention", 1),
+        ]  # fmt: skip
+
+    async def test_a_dead_letter_outlives_its_event(self, scene, dsn):
+        subscription = await scene.subscribe()
+        event_id = await self.publish_long_ago(scene, dsn)
+        (lease,) = await scene.lease(subscription)
+        await scene.handle(lease, failing=frozenset([event_id]))
+        assert (await scene.operator.retention_run(30 * 86_400, actor="me")).droppable == 1
+        (letter,) = await scene.inspector.dead(DeadFilter())
+        assert letter.payload == {"old": True}
+        detail = await scene.inspector.event(event_id)
+        assert (detail.payload, detail.in_log, detail.deliveries[0].state) == ({"old": True}, False, "dead")
+        assert await scene.operator.retry_dead(DeadFilter(), actor="me") == 1
+
+    async def publish_long_ago(self, scene: Scene, dsn: str) -> UUID:
+        """An event stored 100 days ago, as far as the store can tell."""
+        if dsn.startswith("sqlite"):
+            (event_id,) = [new_id()]
+            then = datetime.now(UTC) - timedelta(days=100)
+            await scene.store.append(
+                [NewEvent(event_id, "acme", "order.placed", "k", b'{"old":true}', None, then)], atomic=True
+            )
+            snapshot = "insert into snapshots (at, horizon) select ?, max(position) from event_log"
+            text = then.strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+            await scene.store._writer.run(lambda session: session.connection.execute(snapshot, [text]).rowcount)
+            return event_id
+        async with await psycopg.AsyncConnection.connect(dsn) as connection:
+            await connection.execute("select holdfast.make_day(current_date - 100)")
+            cursor = await connection.execute(
+                "insert into holdfast.event_log (day, tenant_id, event_name, event_key, payload)"
+                """ values (current_date - 100, 'acme', 'order.placed', 'k', '{"old":true}') returning id"""
+            )
+            row = await cursor.fetchone()
+        return row[0]
+
 
 class TestFacts:
     async def test_a_good_store_has_no_problem(self, scene):
@@ -525,6 +592,74 @@ class TestFacts:
             await scene.inspector.facts(),
         ):
             assert msgspec.json.decode(msgspec.json.encode(result))
+
+
+class TestDoctorOnPostgres:
+    @pytest.fixture
+    async def facts(self, postgres_dsn):
+        """The facts by name after some SQL, for a role."""
+        store = make_store(postgres_dsn)
+        await store.migrate()
+        await store.close()
+
+        async def after(*statements: str, role: str | None = None) -> dict[str, Fact]:
+            async with await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as connection:
+                for statement in statements:
+                    await connection.execute(statement)
+            options = "" if role is None else f"?options=-crole%3D{role}"
+            looked_at = make_store(postgres_dsn + options)
+            inspector, _ = make_inspector(looked_at)
+            try:
+                return {fact.name: fact for fact in await inspector.facts()}
+            finally:
+                await inspector.close()
+                await looked_at.close()
+
+        return after
+
+    @pytest.mark.parametrize(
+        ("statement", "name", "level", "value"),
+        [
+            ("update holdfast.meta set system_identifier = 1", "origin", "problem", "restored or copied"),
+            ("update holdfast.schema_migrations set version = 99 where version = 1", "schema", "problem", "version 99"),
+            ("delete from holdfast.schema_migrations where version > 1", "schema", "problem", "version 1"),
+            (
+                "insert into holdfast.event_log (day, event_name, payload) values ('1999-01-01', 'a', '1')",
+                "default partition", "note", "1 events",
+            ),
+            (
+                "insert into holdfast.snapshots (at, day, snap) values ('2999-01-01', '2999-01-01', '1:1:')",
+                "stored snapshots", "note", "1 from the future",
+            ),
+        ],
+    )  # fmt: skip
+    async def test_what_it_finds(self, facts, statement, name, level, value):
+        found = (await facts(statement))[name]
+        assert (found.level, value in found.value, bool(found.fix)) == (level, True, True)
+
+    async def test_a_role_that_lacks_privileges(self, facts):
+        role = f"holdfast_test_{uuid4().hex[:12]}"
+        made = (f"create role {role}", f"grant usage on schema holdfast to {role}",
+                f"grant select on all tables in schema holdfast to {role}")  # fmt: skip
+        try:
+            found = await facts(*made, role=role)
+            assert "insert on event_log" in found["permissions"].value
+            assert found["permissions"].level == "problem"
+        finally:
+            await facts(f"drop owned by {role}", f"drop role {role}")
+
+    async def test_a_role_that_may_not_use_the_schema(self, facts):
+        role = f"holdfast_test_{uuid4().hex[:12]}"
+        try:
+            found = await facts(f"create role {role}", role=role)
+            assert found["permissions"].level == "problem"
+        finally:
+            await facts(f"drop role {role}")
+
+    async def test_commits_that_do_not_wait(self, facts):
+        found = await facts("do $$ begin execute format("
+                            "'alter database %I set synchronous_commit = off', current_database()); end $$")  # fmt: skip
+        assert "off for database" in found["synchronous_commit"].value
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

@@ -13,18 +13,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def pg(postgres_dsn: str, tmp_path: Path) -> Iterator[Bench]:
-    with Bench(postgres_dsn, tmp_path) as bench:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+def prepared(request: pytest.FixtureRequest, dsn: str, folder: Path) -> Iterator[Bench]:
+    bench = Bench(dsn, folder)
+    try:
         bench.prepare()
         yield bench
+    finally:
+        bench.close(failed=request.node.stash.get(FAILED, True))
 
 
 @pytest.fixture
-def lite(sqlite_dsn: str, tmp_path: Path) -> Iterator[Bench]:
-    with Bench(sqlite_dsn, tmp_path) as bench:
-        bench.prepare()
-        yield bench
+def pg(request: pytest.FixtureRequest, postgres_dsn: str, tmp_path: Path) -> Iterator[Bench]:
+    yield from prepared(request, postgres_dsn, tmp_path)
+
+
+@pytest.fixture
+def lite(request: pytest.FixtureRequest, sqlite_dsn: str, tmp_path: Path) -> Iterator[Bench]:
+    yield from prepared(request, sqlite_dsn, tmp_path)
 
 
 @pytest.fixture(params=["pg", "lite"])

@@ -10,10 +10,10 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
 LONG = os.environ.get("HOLDFAST_LONG") == "1"
 LEASE_TTL = 1.5
+READY = "ready for signals"
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
@@ -62,12 +63,13 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL, as a lost machine; returns when it is gone."""
+        self.killed_at = time.monotonic()  # from here on it can do nothing more, though it may take a moment to go
         self.process.kill()
         self.process.wait(10)
-        self.killed_at = time.monotonic()
 
     def terminate(self, seconds: float = 30.0) -> int:
-        """SIGTERM; returns the exit code."""
+        """SIGTERM, once it listens to that; returns the exit code."""
+        wait_until(lambda: READY in self.text() or not self.is_running, "the process is ready")
         self.process.terminate()
         return self.process.wait(seconds)
 
@@ -92,21 +94,33 @@ class Bench:
         self.children: list[Child] = []
         self.is_sqlite = dsn.startswith("sqlite")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def close(self, *, failed: bool) -> None:
+        """End what still runs. In a failed test, say what there is to see; else no worker may have complained."""
+        if failed:
+            self._report()
         for child in self.children:
             if child.is_running:
                 child.send(signal.SIGCONT)
                 child.process.kill()
             child.process.wait(10)
-        for child in self.children:
-            if kind is not None:
-                print(f"---- {child.log.name}\n{child.text()[-3000:]}")
-        if kind is None:
+        if not failed:
             for child in self.children:
                 assert "CRITICAL" not in child.text(), f"{child.log.name}:\n{child.text()[-5000:]}"
+
+    def _report(self) -> None:
+        """What somebody who looks for the reason of a failure wants to see first."""
+        for child in self.children:
+            print(f"---- {child.log.name}, pid {child.pid}\n{child.text()[-3000:]}")
+        with suppress(psycopg.Error, sqlite3.Error):
+            for sql in (
+                "select * from {h}leases order by 1, 2", "select id, pid from {h}workers", "select * from {h}cursors",
+                "select subscription, partition, state, attempts, count(*), min(id) from {h}deliveries group by 1, 2, 3, 4",
+                "select consumer_name, count(*) from {h}event_consumers group by 1", "select count(*) from {h}event_log",
+            ):  # fmt: skip
+                print("----", sql, *self.run(sql), sep="\n")
+            if not self.is_sqlite:
+                print(*self.run("select application_name, state, wait_event, age(clock_timestamp(), xact_start), left(query, 100) "
+                    "from pg_stat_activity where datname = current_database()"), sep="\n")  # fmt: skip
 
     # Processes
 

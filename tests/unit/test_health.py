@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.health import Health, verdict
-from holdfast.stores.inspector import SubscriptionStatus
+from holdfast.stores.records import SubscriptionStatus
 
 QUIET = SubscriptionStatus(
     id=1, name="billing", paused=False, backlog=0, backlog_at_least=False, pending=0, retrying=0, running=0, dead=0,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.inspector import DeadFilter
+    from holdfast.stores.records import DeadFilter
 
 
 def dead_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,7 +41,7 @@ def dead_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def dead_filter(filters: dict[str, Any]) -> DeadFilter:
-    from holdfast.stores.inspector import DeadFilter
+    from holdfast.stores.records import DeadFilter
 
     return DeadFilter(**filters)
 
@@ -62,6 +62,8 @@ def list_(target: Target, blocked: bool, limit: int, before: int | None, as_json
     """List dead letters, the latest first."""
     chosen = dead_filter(filters)
     if blocked:
+        if any(filters[name] is not None for name in ("error", "since", "until")):
+            raise WrongUsage("--blocked goes with --subscription, --event, --name, --tenant and --key only")
         list_blocked(target, chosen, limit, as_json=as_json)
         return
     found = look(target, lambda inspector: inspector.dead(chosen, limit=limit, before=before))

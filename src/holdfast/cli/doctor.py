@@ -10,7 +10,7 @@ from holdfast.cli.desk import at_desk
 from holdfast.cli.options import json_option, store_options
 from holdfast.cli.output import clean, show_json
 from holdfast.errors import HoldfastError
-from holdfast.stores.inspector import Fact
+from holdfast.stores.records import Fact
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import click
 
@@ -24,6 +25,8 @@ def migrate_command(target: Target, place: str | None, as_sql: bool) -> None:
     else:
         from holdfast.cli.load import load_bus
 
+        # A bus that names no store itself takes the one given here.
+        os.environ["HOLDFAST_DSN"] = target.dsn
         bus = load_bus(place)
         target = Target(bus.dsn, bus.schema)
     store = make_store(target.dsn, schema=target.schema, timeout=10.0)

@@ -101,7 +101,7 @@ def default_actor() -> str:
 
 
 def event_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say which events are meant; given as in `holdfast.stores.inspector.EventFilter`."""
+    """Add the options that say which events are meant; given as in `holdfast.stores.records.EventFilter`."""
     for option in (
         click.option("--until", type=moment, help="Only before this time."),
         click.option("--since", type=moment, help="Only from this time on, such as 2030-01-31T12:00:00Z or 2h (ago)."),

@@ -48,7 +48,7 @@ def replay_command(
     actor: str, yes: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """Deliver stored events again to SUBSCRIPTION, in the order of the log. Handlers see delivery.is_replay."""
-    from holdfast.stores.inspector import ReplayFilter
+    from holdfast.stores.records import ReplayFilter
 
     if listing:
         list_replays(target, limit, as_json=as_json)

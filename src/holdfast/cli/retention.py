@@ -13,7 +13,7 @@ from holdfast.cli.output import clean, confirm, show_json
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.inspector import Retention
+    from holdfast.stores.records import Retention
 
 
 @click.command("retention")

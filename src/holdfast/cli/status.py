@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.inspector import DeliveryRecord, EventDetail, Status, SubscriptionStatus
+    from holdfast.stores.records import DeliveryRecord, EventDetail, Status, SubscriptionStatus
 
 _STATUSES = ("pending", "processing", "processed", "failed", "dead")
 _COLOURS = {"OK": "green", "DEGRADED": "yellow", "STALLED": "red"}
@@ -78,7 +78,7 @@ def events_command(
     target: Target, status: str | None, limit: int, before: int | None, as_json: bool, **filters: Any
 ) -> None:
     """List events, the newest first."""
-    from holdfast.stores.inspector import EventFilter
+    from holdfast.stores.records import EventFilter
 
     chosen = EventFilter(**filters)
     page = look(target, lambda inspector: inspector.events(chosen, status=status, limit=limit, before=before))

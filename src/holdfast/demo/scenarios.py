@@ -16,24 +16,23 @@ if TYPE_CHECKING:
     from holdfast.demo.scene import Scene
     from holdfast.demo.workload import Item
 
-KILLED_AT = (0.25, 0.6)
 WORKERS = 3
 FLAKY_EVENTS, POISON_EVENTS = 12, 3
 
 
 async def worker_killed(scene: Scene) -> None:
-    """kill -9 in mid-run, twice; each time a new worker takes over."""
+    """Kill -9 in mid-run; a new worker takes over."""
     worker = scene.start_worker()
     total = sum(len(item.expected) for item in scene.items)
     async with asyncio.TaskGroup() as group:
         publishing = group.create_task(scene.publish(scene.items))
-        for share in KILLED_AT:
-            enough = int(share * total)
-            await scene.until(lambda enough=enough: len(scene.ledger.handled) >= enough, "a moment to kill")  # type: ignore[misc]
-            scene.require(len(scene.ledger.handled) < total, "the worker was through before it could be killed")
-            worker.kill()
-            scene.say(f"kill -9 {worker.pid} after {len(scene.ledger.handled):,} of {total:,} deliveries")
-            worker = scene.start_worker()
+        await scene.until(lambda: len(scene.ledger.handled) >= total // 3, "a moment to kill")
+        scene.require(len(scene.ledger.handled) < total, "the worker was through before it could be killed")
+        scene.kill_worker(worker)
+        scene.say(f"kill -9 {worker.pid} after {len(scene.ledger.handled):,} of {total:,} deliveries")
+        killed_at, successor = scene.seconds, scene.start_worker()
+        await scene.until(lambda: successor.pid in scene.ledger.pids, "the take-over")
+        scene.say(f"worker {successor.pid} has taken over {scene.seconds - killed_at:.2f} s after the kill")
         await publishing
 
 
@@ -42,6 +41,7 @@ async def database_lost(scene: Scene) -> None:
     items, third = iter(scene.items), len(scene.items) // 3
     scene.start_worker()
     await scene.publish(islice(items, third))
+    await scene.until(lambda: scene.ledger.handled, "the first handled events")
     async with scene.store_away():
         await scene.publish(islice(items, third))
         scene.say(f"{scene.where['spool']:,} events went into the spool")
@@ -58,9 +58,9 @@ async def workers_compete(scene: Scene) -> None:
     """Three workers share the subscriptions; none is handed what another one has."""
     workers = {scene.start_worker().pid for _ in range(WORKERS)}
     items = iter(scene.items)
-    while workers - scene.ledger.pids and (burst := list(islice(items, BURST))):
-        await scene.publish(burst)
-    scene.say(f"after {len(scene.manifest.sent):,} events {len(scene.ledger.pids)} workers handle")
+    await scene.publish(islice(items, BURST))
+    await scene.until_shared(WORKERS)
+    scene.say(f"{WORKERS} workers have shared the partitions")
     await scene.publish(items)
     await scene.until_settled()
     shares = Counter(line.pid for line in scene.ledger.lines)

@@ -29,7 +29,7 @@ BURST, BURST_PAUSE = 25, 0.02
 PATIENCE = 20.0
 """Seconds without any progress after which the demo stops waiting, and counts what is missing."""
 
-_LOOK = 0.01
+_LOOK, _LOOK_IN_STORE = 0.01, 0.05
 
 
 class GaveUpWaiting(Exception):
@@ -75,6 +75,11 @@ class Scene:
         self.say(f"worker {child.pid} starts")
         return child
 
+    def kill_worker(self, child: Child) -> None:
+        """SIGKILL."""
+        self._workers.remove(child)
+        child.kill()
+
     async def publish(self, items: Iterable[Item]) -> None:
         """Publish at the shops' pace; returns when each publish has."""
         source = iter(items)
@@ -103,38 +108,54 @@ class Scene:
             self.stage.bring_back()
         self.say("the database is back")
 
-    async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for *condition*, looking at the ledger again and again.
+    async def until(self, condition: Callable[[], object], what: str, *, every: float = _LOOK) -> None:
+        """Wait for *condition*, looking at the ledger again *every* so many seconds.
 
         Raises:
-            GaveUpWaiting: No handler was called for `PATIENCE` seconds.
+            GaveUpWaiting: No handler was called for `PATIENCE` seconds, or a worker ended by itself.
         """
         seen, since = -1, time.monotonic()
         while not condition():
+            if dead := [child.pid for child in self._workers if not child.runs]:
+                raise GaveUpWaiting(f"worker {dead[0]} ended by itself while {what} was awaited: {self._last_words()}")
             if len(self.ledger.lines) != seen:
                 seen, since = len(self.ledger.lines), time.monotonic()
             elif time.monotonic() - since > PATIENCE:
-                raise GaveUpWaiting(f"nothing was handled for {PATIENCE:g} s, still waiting for {what}")
-            await asyncio.sleep(_LOOK)
+                raise GaveUpWaiting(f"nothing was handled for {PATIENCE:g} s, {what} was awaited")
+            await asyncio.sleep(every)
             self._look()
 
     async def until_settled(self) -> None:
         """Wait until everything sent is handled or dead, and the store says the same."""
         expected, doomed = self.manifest.expected, self.manifest.doomed
-        await self.until(lambda: expected <= self.ledger.handled, "all events to be handled")
+        await self.until(lambda: expected <= self.ledger.handled, "the handling of all events")
 
         def is_settled() -> bool:
-            books = self.stage.books()
+            with self.stage.read() as reading:
+                books = reading.books()
             letters = {line.event_id for line in self.ledger.lines if line.name == DEAD_LETTER}
             receipts = expected | {(event_id, "archive") for event_id in letters}
             return receipts <= books.receipts.keys() and doomed <= books.dead and len(letters) >= len(doomed)
 
-        await self.until(is_settled, "receipts and dead deliveries")
+        await self.until(is_settled, "the last receipt", every=_LOOK_IN_STORE)
+
+    async def until_shared(self, workers: int) -> None:
+        """Wait until so many workers hold partitions."""
+
+        def is_shared() -> bool:
+            with self.stage.read() as reading:
+                return reading.owners() == workers
+
+        await self.until(is_shared, f"a share for each of {workers} workers", every=_LOOK_IN_STORE)
 
     def require(self, condition: object, problem: str) -> None:
         """What must have happened for the scenario to show anything."""
         if not condition:
             self.problems.append(problem)
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()
+        return lines[-1] if lines else "it left no message"
 
     def _look(self) -> None:
         self.ledger.poll()
@@ -145,21 +166,18 @@ class Scene:
     async def close(self) -> Findings:
         """Stop the workers and audit."""
         for child in self._workers:
-            if child.runs:
-                code = child.stop()
-                self.require(code == 0, f"worker {child.pid} ended with code {code}")
+            code = child.stop()
+            self.require(code == 0, f"worker {child.pid} ended with code {code}: {self._last_words()}")
         await self._bus.close()
         self._look()
-        findings = audit(self.manifest, self.ledger.lines, self.stage.books())
+        with self.stage.read() as reading:
+            findings = audit(self.manifest, self.ledger.lines, reading.books())
         findings.problems += self.problems
         return findings
 
     async def abandon(self) -> None:
         """Leave nothing running; does nothing that `close` has done."""
         for child in self._workers:
-            if child.runs:
-                child.kill()
+            child.kill()
         await self._bus.close()
         self.ledger.close()
-
-

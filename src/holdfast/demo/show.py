@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import sys
 import tempfile
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,7 +18,8 @@ from holdfast.demo.workload import read_items
 from holdfast.errors import ConfigurationError, HoldfastError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
+    from typing import Any
 
     from holdfast.demo.report import Screen
     from holdfast.demo.scenarios import Scenario
@@ -42,31 +42,99 @@ def main(
         sqlite: Play on SQLite.
         postgres: Play on PostgreSQL; None: if there is one to be had.
         quick: A quarter of the shops' events.
-        keep: Leave databases, ledgers and logs for a look.
+        keep: Leave SQLite files, ledgers and logs for a look.
 
     Returns:
         The exit code: 0; 1 when something was lost or otherwise wrong, or could not be played; 130 after Ctrl-C.
     """
     screen = make_screen()
-    folder = Path(tempfile.mkdtemp(prefix="holdfast-demo-"))
     try:
-        with sigterm_as_interrupt(), warnings_on(screen):
+        with sigterm_as_interrupt(), warnings_on(screen), scratch_folder(screen, keep=keep) as folder:
             others = read_items(jsonl)
-            count = SHOP_EVENTS_QUICK if quick else SHOP_EVENTS
-            rows = [
-                row for open_stage in _stages(folder, screen, sqlite=sqlite, postgres=postgres)
-                for row in _play_all(open_stage, count, others, screen, folder)
-            ]  # fmt: skip
+            rows: list[Row] = []
+            for stage in stages(folder, screen, sqlite=sqlite, postgres=postgres):
+                with closing(stage):
+                    rows += (play(scenario, stage, others, screen, folder, quick=quick) for scenario in SCENARIOS)
         screen.table(rows)
         code, lines = verdict(rows)
         screen.say("\n".join(["", *lines]))
     except HoldfastError as error:
-        screen.say(f"the demo cannot go on: {error}")
-        code = 1
+        screen.say(f"The demo cannot go on: {error}")
+        return 1
     except KeyboardInterrupt:
-        screen.say("interrupted")
-        code = 130
+        screen.say("Interrupted.")
+        return 130
     finally:
         screen.close()
-        keep = _clear(folder, keep=keep or sys.exc_info()[0] is not None)
     return code
+
+
+def stages(folder: Path, screen: Screen, *, sqlite: bool, postgres: bool | None) -> Iterator[Stage]:
+    """The stores to play on; each is opened when the one before is done.
+
+    Raises:
+        ConfigurationError: PostgreSQL was asked for and is not to be had.
+    """
+    if sqlite:
+        yield SQLiteStage(folder)
+    if postgres is False:
+        return
+    if (reason := why_no_postgres()) is None:
+        yield PostgresStage()
+    elif postgres:
+        raise ConfigurationError(f"PostgreSQL cannot be played on, {reason}")
+    else:
+        screen.heading(f"PostgreSQL is left out: {reason}")
+
+
+def play(
+    scenario: Scenario, stage: Stage, others: list[Item], screen: Screen, folder: Path, *, quick: bool
+) -> Row:  # fmt: skip
+    """Play one scenario on one store."""
+    screen.heading(f"{stage.name}: {scenario.title}")
+    items = scenario.items(SHOP_EVENTS_QUICK if quick else SHOP_EVENTS, others)
+    return asyncio.run(_play(scenario, Scene(f"{stage.name.lower()}-{scenario.name}", items, stage, screen, folder)))
+
+
+async def _play(scenario: Scenario, scene: Scene) -> Row:
+    try:
+        try:
+            await scenario.play(scene)
+            await scene.until_settled()
+        except* (GaveUpWaiting, HoldfastError) as broken:
+            scene.problems += map(str, broken.exceptions)
+        seconds = scene.seconds
+        findings = await scene.close()
+    finally:
+        await scene.abandon()
+    for problem in findings.problems:
+        scene.say(f"PROBLEM  {problem}")
+    scene.say("settled")
+    return Row(scene.stage.name, scenario.title, findings, seconds)
+
+
+@contextmanager
+def scratch_folder(screen: Screen, *, keep: bool) -> Iterator[Path]:
+    """A temporary folder, removed at the end unless *keep*."""
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-demo-"))
+    try:
+        yield folder
+    finally:
+        if keep:
+            screen.say(f"Kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does, with everything cleaned up."""
+
+    def interrupt(*_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
@@ -11,6 +11,8 @@ from holdfast.demo.audit import Books
 from holdfast.demo.processes import Child, lock_holder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from holdfast.testing import LocalPostgres
@@ -20,6 +22,29 @@ _DEAD = """
     select d.event_id, s.name from {schema}deliveries as d join {schema}subscriptions as s on s.id = d.subscription
     where d.state = 'dead'
 """
+_OWNERS = "select count(distinct owner) from {schema}leases"
+
+
+class Reading:
+    """What any program would read, through a DB-API connection."""
+
+    def __init__(self, connection: Any, *, schema: str) -> None:
+        self._connection, self._schema = connection, schema
+
+    def books(self) -> Books:
+        """Receipts and dead deliveries."""
+        return Books(Counter(self._pairs(_RECEIPTS)), set(self._pairs(_DEAD)))
+
+    def owners(self) -> int:
+        """How many workers hold partitions."""
+        ((count,),) = self._rows(_OWNERS)
+        return int(count)
+
+    def _pairs(self, statement: str) -> list[tuple[UUID, str]]:
+        return [(UUID(str(event_id)), name) for event_id, name in self._rows(statement)]
+
+    def _rows(self, statement: str) -> Any:
+        return self._connection.execute(statement.format(schema=self._schema)).fetchall()
 
 
 class Stage(Protocol):
@@ -39,8 +64,8 @@ class Stage(Protocol):
 
     def bring_back(self) -> None: ...
 
-    def books(self) -> Books:
-        """What the database made last says of receipts and dead deliveries, by plain SQL."""
+    def read(self) -> AbstractContextManager[Reading]:
+        """The tables of the database made last, by plain SQL."""
         ...
 
     def close(self) -> None: ...
@@ -69,11 +94,12 @@ class SQLiteStage:
             self._holder.stop()
             self._holder = None
 
-    def books(self) -> Books:
+    @contextmanager
+    def read(self) -> Iterator[Reading]:
         import sqlite3
 
         with closing(sqlite3.connect(f"{self._database.as_uri()}?mode=ro", uri=True)) as connection:
-            return read_books(connection, schema="")
+            yield Reading(connection, schema="")
 
     def close(self) -> None:
         self.bring_back()
@@ -114,24 +140,15 @@ class PostgresStage:
     def bring_back(self) -> None:
         self._server.start()
 
-    def books(self) -> Books:
+    @contextmanager
+    def read(self) -> Iterator[Reading]:
         import psycopg
 
         with psycopg.connect(self._server.dsn(self._database)) as connection:
-            return read_books(connection, schema="holdfast.")
+            yield Reading(connection, schema="holdfast.")
 
     def close(self) -> None:
         self._server.close()
-
-
-def read_books(connection: Any, *, schema: str) -> Books:
-    """As any program would read them, through a DB-API connection."""
-
-    def pairs(statement: str) -> list[tuple[UUID, str]]:
-        rows = connection.execute(statement.format(schema=schema)).fetchall()
-        return [(UUID(str(event_id)), name) for event_id, name in rows]
-
-    return Books(Counter(pairs(_RECEIPTS)), set(pairs(_DEAD)))
 
 
 def why_no_postgres() -> str | None:

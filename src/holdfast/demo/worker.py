@@ -62,7 +62,9 @@ def make_bus(dsn: str, ledger: LedgerWriter) -> EventBus:
 
 
 def _stop_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not sys.stdin: a thread that waits in it keeps the interpreter from ending in peace.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

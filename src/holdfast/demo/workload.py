@@ -92,7 +92,9 @@ class Manifest:
     @property
     def expected(self) -> set[tuple[UUID, str]]:
         """(event, subscription) of everything that must be handled."""
-        wanted = {(event_id, subscription) for event_id, sent in self.sent.items() for subscription in sent.item.expected}
+        wanted = {
+            (event_id, subscription) for event_id, sent in self.sent.items() for subscription in sent.item.expected
+        }
         return wanted - self.doomed
 
     @property

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from holdfast.stores.base import Store
 
 
-def make_store(dsn: str, *, schema: str = "holdfast", timeout: float = 2.0, handler_connections: int = 16) -> Store:
+def make_store(
+    dsn: str, *, schema: str = "holdfast", timeout: float = 2.0, lease_ttl: float = 30.0, handler_connections: int = 16
+) -> Store:
     """The store that *dsn* names, not opened yet. Its driver is imported here and nowhere earlier.
 
     Raises:
@@ -23,7 +25,9 @@ def make_store(dsn: str, *, schema: str = "holdfast", timeout: float = 2.0, hand
             from holdfast.stores.postgres import PostgresStore
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "psycopg", "postgres", "a PostgreSQL store") from error
-        return PostgresStore(dsn, schema=schema, timeout=timeout, handler_connections=handler_connections)
+        return PostgresStore(
+            dsn, schema=schema, timeout=timeout, lease_ttl=lease_ttl, handler_connections=handler_connections
+        )
     if scheme == "sqlite":
         from holdfast.stores.sqlite import SQLiteStore
 

@@ -263,12 +263,18 @@ class Settlement:
 
 
 class Released(NamedTuple):
-    """A lease given back. ``exact``: nothing beyond the cursor was handled."""
+    """A lease given back.
+
+    Attributes:
+        exact: Nothing beyond the cursor was handled.
+        lost: What the owner before this one may have had in hand is not finished: the next one must recover it.
+    """
 
     slice: Slice
     epoch: int
     cursor: Cursor
     exact: bool
+    lost: bool = False
 
 
 class HandlerTransaction(Protocol):
@@ -480,17 +486,26 @@ class Store(Protocol):
         """
         ...
 
-    def transaction(self, receipt: Receipt, epoch: int) -> AbstractAsyncContextManager[HandlerTransaction]:
+    def transaction(
+        self, receipt: Receipt, epoch: int, *, timeout: float = 300.0
+    ) -> AbstractAsyncContextManager[HandlerTransaction]:
         """
         A transaction for one transactional handler: begun, receipt written first (unless ``passed``), committed at
-        the end, rolled back on an exception.
+        the end if the epoch still stands, rolled back on an exception.
+
+        Args:
+            timeout: Seconds that the handler may take; the store may end a transaction that stands idle for longer.
 
         Raises:
+            StoreBusy: At the start: another worker, not yet dead, handles the event in a transaction of its own.
+            LeaseLost: At the end: everything was rolled back.
             TransactionError: At the end, when the handler has ended or left the transaction itself.
         """
         ...
 
-    def transaction_sync(self, receipt: Receipt, epoch: int) -> AbstractContextManager[HandlerTransaction]:
+    def transaction_sync(
+        self, receipt: Receipt, epoch: int, *, timeout: float = 300.0
+    ) -> AbstractContextManager[HandlerTransaction]:
         """The same for a handler that runs in a thread; called in that thread."""
         ...
 

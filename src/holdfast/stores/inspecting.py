@@ -13,7 +13,7 @@ from holdfast.errors import NotFound
 from holdfast.event import from_micros
 from holdfast.health import verdict
 from holdfast.patterns import to_regex
-from holdfast.stores.inspector import (
+from holdfast.stores.records import (
     BACKLOG_MAX,
     RETENTION_SECONDS,
     AttemptRecord,
@@ -37,7 +37,7 @@ from holdfast.stores.inspector import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.stores.inspector import DeadFilter, EventFilter
+    from holdfast.stores.records import DeadFilter, EventFilter
 
 SCAN_PAGE = 500
 SCAN_MAX = 10_000

@@ -27,16 +27,17 @@ from holdfast.names import check_subscription_name
 from holdfast.stores.inspecting import as_uuid, filter_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from holdfast.stores.inspecting import Inspecting
-    from holdfast.stores.inspector import DeadFilter, EventFilter, ReplayFilter, Retention, SubscriptionRecord
+    from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter, Retention, SubscriptionRecord
 
 Rows: TypeAlias = "list[tuple[Any, ...]]"
 Result = TypeVar("Result")
 Action: TypeAlias = Generator[tuple[str, dict[str, Any]], Rows, Result]
 
 CHUNK = 500
+SCAN = 5_000
 PARTITIONS_MAX = 1024
 RATE_MAX = 100_000.0
 
@@ -110,11 +111,7 @@ class Operating(ABC):
     async def replay_count(self, subscription: str, filter: ReplayFilter) -> int:
         found = await self._find(subscription)
         require_replayable(found)
-        limits, count = await self._range(filter), 0
-        while page := await self._page(found.id, filter, limits, CHUNK * 20):
-            limits = limits._replace(after=page[-1][0])
-            count += len(page)
-        return count
+        return sum([len(page) async for page in self._pages(found.id, filter, await self._range(filter), SCAN)])
 
     async def replay(
         self,
@@ -140,9 +137,8 @@ class Operating(ABC):
         clock = asyncio.get_running_loop().time
         begun = clock()
         try:
-            while page := await self._page(found.id, filter, limits, size):
-                limits = limits._replace(after=page[-1][0])
-                done += await self.perform(replay_chunk(found.id, number, audit, [as_uuid(row[1]) for row in page]))
+            async for page in self._pages(found.id, filter, limits, size):
+                done += await self.perform(replay_chunk(found.id, number, audit, page))
                 seen += len(page)
                 if progress is not None:
                     progress(seen)
@@ -161,11 +157,19 @@ class Operating(ABC):
                 raise NotFound(f"no event {event_id} is stored, so a replay cannot begin or end with it")
         return Range(0 if first is None else first - 1, newest if last is None else last)
 
-    async def _page(self, subscription: int, filter: ReplayFilter, limits: Range, size: int) -> Rows:
-        return await self._inspector.rows(
-            "replay_page", **filter_parameters(filter), subscription=subscription, after=limits.after,
-            until_position=limits.until, limit=size,
-        )  # fmt: skip
+    async def _pages(self, subscription: int, filter: ReplayFilter, limits: Range, size: int) -> AsyncIterator[Rows]:
+        """The (position, id) of what a replay delivers, *size* at most at a time. Each part of the log is read once."""
+        wanted = filter_parameters(filter) | {"subscription": subscription}
+        while True:
+            ((last,),) = await self._inspector.rows(
+                "replay_window", after=limits.after, until_position=limits.until, limit=SCAN
+            )
+            if last is None:
+                return
+            found = await self._inspector.rows("replay_page", **wanted, after=limits.after, until_position=last)
+            for start in range(0, len(found), size):
+                yield found[start : start + size]
+            limits = limits._replace(after=last)
 
     async def rename(self, subscription: str, new_name: str, *, actor: str, force: bool = False) -> None:
         check_subscription_name(new_name)
@@ -285,10 +289,14 @@ def begin_replay(
     return audit, int(number)
 
 
-def replay_chunk(subscription: int, replay: int, audit: int, ids: Sequence[Any]) -> Action[int]:
+def replay_chunk(subscription: int, replay: int, audit: int, page: Rows) -> Action[int]:
     """Hand some events to the workers again; returns how many were not in their hands already."""
-    placed = len((yield "replay_deliveries", {"subscription": subscription, "replay": replay, "ids": list(ids)}))
-    yield "advance_replay", {"replay": replay, "count": len(ids)}
+    parameters = {
+        "subscription": subscription, "replay": replay, "ids": [as_uuid(row[1]) for row in page], "first": page[0][0],
+        "last": page[-1][0],
+    }  # fmt: skip
+    placed = len((yield "replay_deliveries", parameters))
+    yield "advance_replay", {"replay": replay, "count": len(page)}
     yield from count_in_audit(audit, placed)
     yield "bump_generation", {}
     return placed

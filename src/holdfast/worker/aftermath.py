@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from holdfast.errors import HoldfastError, Reject, Retry, StoreUnavailable
+from holdfast.errors import HoldfastError, LeaseLost, Reject, Retry, StoreUnavailable
 from holdfast.stores.base import Attempt, State
 from holdfast.worker.breaker import Breaker
 from holdfast.worker.decisions import one_line, trace, verdict_on
@@ -94,6 +94,9 @@ class Aftermath:
 
     def failed(self, item: InHand, error: BaseException, seconds: float) -> Lane:
         """The attempt raised *error* after so many seconds."""
+        if isinstance(error, LeaseLost):
+            self.drop(item)
+            return Lane.CLOSED
         probing = self.breaker.state is Breaker.State.PROBING
         if probing:
             self.breaker.probe_failed(self._shared.ports.elapsed())

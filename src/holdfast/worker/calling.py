@@ -50,7 +50,8 @@ class Caller:
         if not self._consumer.is_async:
             await self._in_thread(lambda: self._transaction_in_thread(item, receipt))
             return True
-        async with self._store.transaction(receipt, item.partition.epoch) as transaction:
+        timeout = self._consumer.timeout
+        async with self._store.transaction(receipt, item.partition.epoch, timeout=timeout) as transaction:
             if not transaction.passed:
                 await self._run(self._arguments([self._delivery(item, transaction.connection)]))
         return True
@@ -60,7 +61,8 @@ class Caller:
         await self._run(self._arguments([self._delivery(item) for item in items]))
 
     def _transaction_in_thread(self, item: InHand, receipt: Receipt) -> None:
-        with self._store.transaction_sync(receipt, item.partition.epoch) as transaction:
+        timeout = self._consumer.timeout
+        with self._store.transaction_sync(receipt, item.partition.epoch, timeout=timeout) as transaction:
             if not transaction.passed:
                 delivery = self._delivery(item, transaction.connection)
                 CURRENT.set(delivery)

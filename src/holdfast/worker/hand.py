@@ -46,7 +46,7 @@ class Partition:
         self.slice: Slice = lease.slice
         self.epoch = lease.epoch
         self.phase = Phase.STARTING
-        self.exact = lease.clean  # nothing beyond the cursor was ever handled
+        self.exact = lease.clean  # nothing beyond what was read was ever handled
         self.lost, self.crashes = lease.lost, lease.crashes
         self.cursor = lease.cursor  # where reading goes on
         self.settled = lease.cursor  # everything before it is settled
@@ -75,9 +75,7 @@ class Partition:
     @property
     def ends_exactly(self) -> bool:
         """Given back now, the cursor says it all: everything read is settled, and nothing beyond it was touched."""
-        return (
-            self.in_hand == 0 and not self.marks and not self.skipped and not self.recovering and self.horizon is None
-        )
+        return self.exact and self.in_hand == 0 and not self.marks and not self.skipped and not self.recovering
 
     def add_page(self, after: Cursor) -> Mark:
         """A page was read up to *after*; its deliveries count on the mark."""

@@ -137,7 +137,7 @@ class TakeOver:
     def _page_done(self, partition: Partition) -> None:
         partition.advance()
         if partition.horizon is None and partition.phase is Phase.CHECKING:
-            partition.phase = Phase.FAST
+            partition.phase, partition.exact = Phase.FAST, True
             if partition.lost:
                 partition.lost = False
                 self._spawn(self._mark_fast(partition))

@@ -271,7 +271,7 @@ class Worker:
         for partition in partitions:
             partition.advance()
         released = [
-            Released(partition.slice, partition.epoch, partition.settled, partition.ends_exactly)
+            Released(partition.slice, partition.epoch, partition.settled, partition.ends_exactly, partition.lost)
             for partition in partitions
         ]
         if released:

@@ -90,7 +90,7 @@ def declare(name: str, options: dict[str, Any]) -> None:
     counted = [0]
     handlers = {"plain": plain, "effect": effect, "batch": batch, "count": count}
     bus.subscribe(
-        options.get("pattern", "**"), handlers[options.get("kind", "plain")], name=name, start="beginning",
+        options.get("pattern", "load.*"), handlers[options.get("kind", "plain")], name=name, start="beginning",
         partitions=options.get("partitions", 8), concurrency=options.get("concurrency", 64),
         transactional=options.get("kind") == "effect", batch=options.get("batch"),
         timeout=options.get("timeout", 60), breaker=options.get("breaker"),
@@ -101,5 +101,13 @@ def declare(name: str, options: dict[str, Any]) -> None:
 for each_name, each_options in SETTINGS["subscriptions"].items():
     declare(each_name, each_options)
 
-asyncio.run(bus.run())
+
+async def main() -> None:
+    running = asyncio.create_task(bus.run())
+    await asyncio.sleep(0)  # its signal handlers are set before it first waits
+    logging.info("ready for signals")
+    await running
+
+
+asyncio.run(main())
 print(json.dumps({"peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}), flush=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from holdfast.errors import HoldfastError, SchemaMismatch
+from holdfast.errors import HoldfastError, SchemaMismatch, StoreError
 from holdfast.stores.postgres.version import SCHEMA_VERSION
 from holdfast.stores.sqlstate import NO_TABLES, from_sqlstate
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def translate(error: psycopg.Error, where: str) -> HoldfastError:
     """The error of Holdfast that stands for *error*, which happened at *where*."""
+    if error.sqlstate is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return StoreError(f"{where}: {error}")  # the driver was used wrongly: a defect, and trying again cannot help
     if error.sqlstate in NO_TABLES:
         return SchemaMismatch(where, None, SCHEMA_VERSION)
     return from_sqlstate(error.sqlstate, (error.diag.message_primary or str(error)).strip(), where)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from holdfast.errors import HoldfastError, SchemaMismatch
 from holdfast.ports import wall_millis
 from holdfast.stores.inspecting import Inspecting
-from holdfast.stores.inspector import Fact, Retention
 from holdfast.stores.postgres.version import SCHEMA_VERSION
+from holdfast.stores.records import Fact, Retention
 
 if TYPE_CHECKING:
     from holdfast.stores.postgres.store import PostgresStore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from holdfast.stores.base import Cursor, Lease, LeaseState, Roster, Slice, WorkerInfo
@@ -76,19 +76,21 @@ class Leasing:
 
     async def release(self, worker: UUID, released: Sequence[Released]) -> None:
         ordered = sorted(released)
-        parameters = fence_parameters({one.slice: one.epoch for one in ordered})
+        parameters: dict[str, Any] = fence_parameters({one.slice: one.epoch for one in ordered})
+        parameters |= {
+            "worker": worker,
+            "exacts": [one.exact for one in ordered],
+            "losts": [one.lost for one in ordered],
+        }
         async with self._settle.transaction() as connection:
-            cursor = await connection.execute(self._statements["fence"], parameters)
-            held = {Slice(*row) for row in await cursor.fetchall()}
-            places = {one.slice: one.cursor for one in ordered if one.slice in held}
-            if places:
+            cursor = await connection.execute(self._statements["release"], parameters)
+            returned = {Slice(*row) for row in await cursor.fetchall()}
+            if places := {one.slice: one.cursor for one in ordered if one.slice in returned}:
                 await connection.execute(self._statements["settle_advances"], advance_parameters(places))
-            await connection.execute(
-                self._statements["release"], parameters | {"worker": worker, "exacts": [one.exact for one in ordered]}
-            )
 
     async def mark_fast(self, worker: UUID, leases: Mapping[Slice, int]) -> None:
-        await self._lease.run(self._statements["mark_fast"], {"worker": worker} | fence_parameters(leases))
+        parameters: dict[str, Any] = {**fence_parameters(leases), "worker": worker}
+        await self._lease.run(self._statements["mark_fast"], parameters)
 
     async def leave(self, worker: UUID) -> None:
         await self._lease.run(self._statements["leave"], {"worker": worker})

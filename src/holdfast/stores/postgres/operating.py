@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.stores.inspector import Retention
 from holdfast.stores.operating import Operating, Result
+from holdfast.stores.records import Retention
 
 if TYPE_CHECKING:
     from holdfast.stores.operating import Action

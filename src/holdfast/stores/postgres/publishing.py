@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import msgspec
 
@@ -14,10 +13,12 @@ from holdfast.ports import wall_millis
 from holdfast.stores.base import Appended
 from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.errors import translated
+from holdfast.stores.repeats import as_uuid, compare, repeat
 from holdfast.transactions import adapt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
     from holdfast.event import NewEvent
     from holdfast.stores.postgres.session import Connection, Session
@@ -180,28 +181,9 @@ def as_json(events: Sequence[NewEvent]) -> str:
     return msgspec.json.encode(items).decode()
 
 
-def compare(
-    events: Sequence[NewEvent], stored: Sequence[Sequence[Any]], existing: Sequence[Sequence[Any]]
-) -> list[Appended]:
-    """Tell the events that were *stored* just now from those that repeat or contradict *existing* rows.
-
-    A batch may repeat an id within itself; then the first one is the one that was stored.
-    """
-    fresh = {_uuid(row[0]) for row in stored}
-    known = {_uuid(row[0]): row for row in existing}
-    results = []
-    for event in events:
-        if event.id in fresh:
-            fresh.remove(event.id)
-            results.append(Appended.STORED)
-        else:
-            results.append(Appended.DUPLICATE if same(event, known[event.id]) else Appended.CONFLICT)
-    return results
-
-
 def without(events: Sequence[NewEvent], existing: Sequence[Sequence[Any]]) -> tuple[list[NewEvent], list[Appended]]:
     """Split off the events whose id is not among *existing*; the results say what becomes of each."""
-    known = {_uuid(row[0]): row for row in existing}
+    known = {as_uuid(row[0]): row for row in existing}
     fresh: dict[UUID, NewEvent] = {}
     results = []
     for event in events:
@@ -211,23 +193,8 @@ def without(events: Sequence[NewEvent], existing: Sequence[Sequence[Any]]) -> tu
             fresh[event.id] = event
             results.append(Appended.STORED)
         else:
-            results.append(Appended.DUPLICATE if same(event, row) else Appended.CONFLICT)
+            results.append(repeat(event, row))
     return list(fresh.values()), results
-
-
-def same(event: NewEvent, row: Sequence[Any]) -> bool:
-    """Whether a stored (id, tenant, name, key, payload) says what *event* says."""
-    _, tenant_id, name, key, payload = row
-    if (event.tenant_id, event.name, event.key) != (tenant_id, name, key):
-        return False
-    raw = payload.encode() if isinstance(payload, str) else payload
-    return raw == event.payload or msgspec.json.decode(raw) == msgspec.json.decode(event.payload)
-
-
-def _uuid(value: Any) -> UUID:
-    if isinstance(value, bytes):
-        return UUID(bytes=value)
-    return value if isinstance(value, UUID) else UUID(str(value))
 
 
 def _id_list(events: Sequence[NewEvent]) -> str:

@@ -45,7 +45,7 @@ class PostgresReader:
             return await self._open_window(cursor, horizon, bounds)
         bounds["floor"] = await self._day_floor(cursor.done)
         rows = await self._session.run(self._statements["read_new"], bounds)
-        header, events = self._check(rows), rows[1:]
+        header, events = await self._check(rows), rows[1:]
         seen = header.tenant_id
         if header.slot > limit or header.slot > len(events):
             return await self._open_window(cursor, await self._nearest_snapshot(cursor.done, seen), bounds)
@@ -53,7 +53,7 @@ class PostgresReader:
 
     async def horizon(self) -> str:
         ((snapshot, incarnation),) = await self._session.run(self._statements["horizon"])
-        self._require_same(incarnation)
+        await self._require_same(incarnation)
         return str(snapshot)
 
     async def close(self) -> None:
@@ -79,25 +79,29 @@ class PostgresReader:
             "floor": await self._day_floor(cursor.done),
         }
         rows = await self._session.run(self._statements["read_window"], bounds)
-        header, events = self._check(rows), [Row._make(row) for row in rows[1:]]
+        header, events = await self._check(rows), [Row._make(row) for row in rows[1:]]
         exhausted = header.slot < bounds["limit"] and header.slot == len(events)
         after = Cursor(cursor.open) if exhausted else Cursor(cursor.done, cursor.open, events[-1].position + 1)
         return Page(events, after, cursor.open, int(header.key or 0))
 
-    def _check(self, rows: list[tuple[Any, ...]]) -> Row:
+    async def _check(self, rows: list[tuple[Any, ...]]) -> Row:
         header = Row._make(rows[0])
-        self._require_same(header.name)
+        await self._require_same(header.name)
         if header.key is None:
-            raise StoreUnavailable("the snapshot of this read cannot be trusted: the server is in recovery")
+            raise StoreUnavailable(
+                "this read cannot be trusted, so its cursor stays: the server is in recovery, or row security hides "
+                "rows of event_log from this role (alter role ... bypassrls)"
+            )
         return header
 
-    def _require_same(self, incarnation: str | None) -> None:
-        if incarnation is None:
-            raise StoreUnavailable("the server has crashed and come back: transaction ids are handed out again")
-        if self._incarnation is None:
+    async def _require_same(self, incarnation: str | None) -> None:
+        if incarnation is not None and self._incarnation in {None, incarnation}:
             self._incarnation = incarnation
-        elif self._incarnation != incarnation:
-            raise StoreUnavailable("the server has crashed and come back behind the same connection")
+            return
+        self._incarnation, self._unpruned_read = None, False  # the next call starts afresh
+        if incarnation is None:
+            await self._session.run(self._statements["incarnation"])
+        raise StoreUnavailable("the server has crashed and come back: transaction ids are handed out again")
 
     async def _day_floor(self, done: str) -> str:
         if not self._unpruned_read:

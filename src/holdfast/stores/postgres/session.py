@@ -21,6 +21,12 @@ from holdfast.stores.postgres.errors import translated
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+# A host that vanishes between begin and commit must not hold its locks until the server's keep-alive ends.
+_BEGIN = (
+    "begin isolation level read committed read write; set local row_security = off; "
+    "set local idle_in_transaction_session_timeout = '15s'"
+)
+
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Statement = tuple[str, "Mapping[str, Any]"]
 
@@ -86,7 +92,7 @@ class Session:
     async def transaction(self) -> AsyncIterator[Connection]:
         """A READ COMMITTED transaction with row security off, whatever the defaults of role and database say."""
         async with self._use() as connection:
-            await connection.execute("begin isolation level read committed read write; set local row_security = off")
+            await connection.execute(_BEGIN)
             try:
                 yield connection
             except BaseException:
@@ -156,7 +162,7 @@ class Session:
             connection.pgconn.finish()
 
 
-def fence_parameters(epochs: Mapping[Any, int]) -> dict[str, list[int]]:
+def fence_parameters(epochs: Mapping[Any, int]) -> dict[str, Any]:
     """The three arrays by which statements name leases with their epochs, in key order."""
     ordered = sorted(epochs.items())
     return {

@@ -31,15 +31,15 @@ class Settling:
             await self._settle.run(*receipts[0])
             return set()
         async with self._settle.transaction() as connection:
-            lost: set[Slice] = set()
+            held: set[Slice] = set()
             if settlement.epochs:
                 # A statement of its own: those after it see what the owner before had committed.
                 cursor = await connection.execute(self._statements["fence"], fence_parameters(settlement.epochs))
-                lost = settlement.epochs.keys() - {Slice(*row) for row in await cursor.fetchall()}
+                held = {Slice(*row) for row in await cursor.fetchall()}
             async with connection.pipeline():
-                for sql, parameters in (*receipts, *self._fenced(settlement, lost)):
+                for sql, parameters in (*receipts, *self._fenced(settlement, held)):
                     await connection.execute(sql, parameters)
-        return lost
+        return settlement.epochs.keys() - held
 
     def _receipts(self, receipts: Sequence[Receipt], *, replaces: bool) -> Iterator[Statement]:
         groups: dict[tuple[int, int, int], list[bytes]] = defaultdict(list)
@@ -47,27 +47,28 @@ class Settling:
             if replacing is replaces:
                 groups[day, subscription, attempts].append(event_id)
         sql = self._statements["settle_replaced" if replaces else "settle_receipts"]
-        for (day, subscription, attempts), ids in groups.items():
+        # In one order, whoever writes: two owners who settle the same events could otherwise wait for each other.
+        for (day, subscription, attempts), ids in sorted(groups.items()):
             yield (
                 sql,
-                {"day": day, "subscription": subscription, "attempts": attempts, "ids": arrays.uuids(ids)},
+                {"day": day, "subscription": subscription, "attempts": attempts, "ids": arrays.uuids(sorted(ids))},
             )
 
-    def _fenced(self, settlement: Settlement, lost: set[Slice]) -> Iterator[Statement]:
+    def _fenced(self, settlement: Settlement, held: set[Slice]) -> Iterator[Statement]:
         statements = self._statements
-        replaced = [one for one in settlement.receipts if one.replaces and one.slice not in lost]
+        replaced = [one for one in settlement.receipts if one.replaces and one.slice in held]
         yield from self._receipts(replaced, replaces=True)
-        if finished := [one.delivery for one in settlement.finished if one.slice not in lost]:
+        if finished := [one.delivery for one in settlement.finished if one.slice in held]:
             yield statements["settle_finished"], {"deliveries": finished}
-        if revised := [one for one in settlement.revised if one.slice not in lost]:
+        if revised := [one for one in settlement.revised if one.slice in held]:
             yield statements["settle_revised"], revised_parameters(revised)
-        if parked := [one for one in settlement.parked if one.slice not in lost]:
+        if parked := [one for one in settlement.parked if one.slice in held]:
             yield statements["settle_parked"], parked_parameters(parked)
-        if attempts := [one for one in settlement.attempts if one.slice not in lost]:
+        if attempts := [one for one in settlement.attempts if one.slice in held]:
             yield statements["settle_attempts"], attempt_parameters(attempts)
-        if events := [event for one, event in settlement.events if one not in lost]:
+        if events := [event for one, event in settlement.events if one in held]:
             yield statements["append"], columns(events)
-        if places := {one.slice: one.cursor for one in settlement.advances if one.slice not in lost}:
+        if places := {one.slice: one.cursor for one in settlement.advances if one.slice in held}:
             yield statements["settle_advances"], advance_parameters(places)
 
 

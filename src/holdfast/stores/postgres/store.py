@@ -41,12 +41,14 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         dsn: A libpq connection string or URL.
         schema: Schema that holds the tables.
         timeout: Seconds within which publishing must connect and be answered; the others get more.
+        lease_ttl: Seconds that leases last, which bounds what is done under one.
         handler_connections: Bound of each pool for transactional handlers.
     """
 
     def __init__(
-        self, dsn: str, *, schema: str = "holdfast", timeout: float = 2.0, handler_connections: int = 16
-    ) -> None:
+        self, dsn: str, *, schema: str = "holdfast", timeout: float = 2.0, lease_ttl: float = 30.0,
+        handler_connections: int = 16,
+    ) -> None:  # fmt: skip
         try:
             parts = conninfo_to_dict(dsn)
         except psycopg.Error as error:
@@ -61,8 +63,9 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         self._channel = f"holdfast_{schema}"
         self._timeout = timeout
         self._publish = self._session("publish", timeout)
-        patient = max(timeout, 10.0)
-        self._work, self._settle = self._session("work", patient), self._session("settle", patient)
+        # What is fenced gives up before the lease can run out under it.
+        patient = max(0.5, min(10.0, lease_ttl / 2))
+        self._work, self._settle = self._session("work", max(patient, 10.0)), self._session("settle", patient)
         self._lease, self._background = self._session("lease", patient), self._session("background", 60.0)
         self._handler_connections = handler_connections
         self._pool = None

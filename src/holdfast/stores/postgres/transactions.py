@@ -6,23 +6,32 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from holdfast.errors import TransactionError
+from holdfast.errors import LeaseLost, TransactionError
 from holdfast.stores.postgres.errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    import psycopg
-
     from holdfast.stores.base import Receipt
     from holdfast.stores.sql import Statements
 
+    AnyConnection = psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
+
 # Gone when the handler ended our transaction, even if it began another: releasing it then fails, and loudly.
 _OPEN = "savepoint holdfast_handler"
-_CLOSE = "release savepoint holdfast_handler; commit"
+_RELEASE = "release savepoint holdfast_handler"
+_RETURN = "rollback to savepoint holdfast_handler"
+_WAIT_AS_USUAL = "set local lock_timeout to default"
+_NO_SAVEPOINT, _EPOCH_GONE = "3B001", "HF001"
+_IDLE_GRACE = 5.0
+_ENDED = (
+    "the handler ended the transaction that it was lent (commit or rollback): leave that to Holdfast, "
+    "or nothing ties its writes to the receipt"
+)
 
 
 class OpenTransaction:
@@ -48,44 +57,81 @@ class HandlerTransactions:
     _pool_sync: ConnectionPool | None
 
     @asynccontextmanager
-    async def transaction(self, receipt: Receipt, epoch: int) -> AsyncIterator[OpenTransaction]:
+    async def transaction(
+        self, receipt: Receipt, epoch: int, *, timeout: float = 300.0
+    ) -> AsyncIterator[OpenTransaction]:
+        first, last = self._parameters(receipt, epoch, timeout)
         async with AsyncExitStack() as stack:
             with translated(self._where):
                 connection = await stack.enter_async_context((await self._async_pool()).connection())
                 # The driver begins the transaction by itself, in the same round trip as the receipt.
                 async with connection.pipeline():
-                    cursor = await connection.execute(self._statements["first_receipt"], self._first(receipt, epoch))
+                    await connection.execute(self._statements["begin_handling"], first)
+                    cursor = await connection.execute(self._statements["first_receipt"], first)
+                    await connection.execute(_WAIT_AS_USUAL)
                     await connection.execute(_OPEN)
                 if passed := cursor.rowcount == 0:
                     await connection.rollback()
-            yield OpenTransaction(connection, passed=passed)
+            try:
+                yield OpenTransaction(connection, passed=passed)
+            except Exception as error:
+                if not passed and (has_ended(connection) or not await _returns(connection)):
+                    raise TransactionError(_ENDED) from error
+                raise
             if not passed:
                 require_untouched(connection)
-                with translated(self._where):
-                    await connection.execute(_CLOSE)
+                with self._ending(receipt, epoch):
+                    async with connection.pipeline():
+                        await connection.execute(self._statements["require_epoch"], last)
+                        await connection.execute(_RELEASE)
+                        await connection.execute("commit")
 
     @contextmanager
-    def transaction_sync(self, receipt: Receipt, epoch: int) -> Iterator[OpenTransaction]:
+    def transaction_sync(self, receipt: Receipt, epoch: int, *, timeout: float = 300.0) -> Iterator[OpenTransaction]:
+        first, last = self._parameters(receipt, epoch, timeout)
         with ExitStack() as stack:
             with translated(self._where):
                 connection = stack.enter_context(self._sync_pool().connection())
                 with connection.pipeline():
-                    cursor = connection.execute(self._statements["first_receipt"], self._first(receipt, epoch))
+                    connection.execute(self._statements["begin_handling"], first)
+                    cursor = connection.execute(self._statements["first_receipt"], first)
+                    connection.execute(_WAIT_AS_USUAL)
                     connection.execute(_OPEN)
                 if passed := cursor.rowcount == 0:
                     connection.rollback()
-            yield OpenTransaction(connection, passed=passed)
+            try:
+                yield OpenTransaction(connection, passed=passed)
+            except Exception as error:
+                if not passed and (has_ended(connection) or not _returns_sync(connection)):
+                    raise TransactionError(_ENDED) from error
+                raise
             if not passed:
                 require_untouched(connection)
-                with translated(self._where):
-                    connection.execute(_CLOSE)
+                with self._ending(receipt, epoch), connection.pipeline():
+                    connection.execute(self._statements["require_epoch"], last)
+                    connection.execute(_RELEASE)
+                    connection.execute("commit")
 
-    def _first(self, receipt: Receipt, epoch: int) -> dict[str, Any]:
+    @contextmanager
+    def _ending(self, receipt: Receipt, epoch: int) -> Iterator[None]:
+        with translated(self._where):
+            try:
+                yield
+            except psycopg.Error as error:
+                if error.sqlstate == _EPOCH_GONE:
+                    raise LeaseLost(str(receipt.slice.subscription), receipt.slice.partition, epoch) from error
+                if error.sqlstate == _NO_SAVEPOINT:
+                    raise TransactionError(_ENDED) from error
+                raise
+
+    def _parameters(self, receipt: Receipt, epoch: int, timeout: float) -> tuple[dict[str, Any], dict[str, Any]]:
         (subscription, partition), event_id, day, attempts, replaces = receipt
-        return {
-            "subscription": subscription, "partition": partition, "epoch": epoch, "id": UUID(bytes=event_id), "day": day,
-            "attempts": attempts, "replaces": replaces,
+        last = {"subscription": subscription, "partition": partition, "epoch": epoch}
+        first = last | {
+            "id": UUID(bytes=event_id), "day": day, "attempts": attempts, "replaces": replaces,
+            "idle": f"{int((timeout + _IDLE_GRACE) * 1000)}ms",
         }  # fmt: skip
+        return first, last
 
     async def _async_pool(self) -> AsyncConnectionPool:
         if self._pool is None:
@@ -105,16 +151,38 @@ class HandlerTransactions:
         return self._pool_sync
 
 
-def require_untouched(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+def require_untouched(connection: AnyConnection) -> None:
     """Raise if the handler ended the transaction that it was lent, or left it failed."""
-    status = connection.info.transaction_status
-    if status == TransactionStatus.INERROR:
+    if connection.info.transaction_status == TransactionStatus.INERROR:
         raise TransactionError(
             "a statement of the handler failed and the handler went on as if nothing had happened: "
             "let the error out, or use a savepoint (connection.transaction())"
         )
-    if status != TransactionStatus.INTRANS:
-        raise TransactionError(
-            "the handler ended the transaction that it was lent (commit or rollback): leave that to Holdfast, "
-            "or nothing ties its writes to the receipt"
-        )
+    if has_ended(connection):
+        raise TransactionError(_ENDED)
+
+
+def has_ended(connection: AnyConnection) -> bool:
+    """Whether no transaction is open on a connection that is; one that is lost has at least not committed ours."""
+    return connection.info.transaction_status == TransactionStatus.IDLE
+
+
+async def _returns(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether our savepoint is still there; what came after it is taken back."""
+    try:
+        await connection.execute(_RETURN)
+    except psycopg.errors.InvalidSavepointSpecification:
+        return False
+    except psycopg.Error:
+        return True
+    return True
+
+
+def _returns_sync(connection: psycopg.Connection[Any]) -> bool:
+    try:
+        connection.execute(_RETURN)
+    except psycopg.errors.InvalidSavepointSpecification:
+        return False
+    except psycopg.Error:
+        return True
+    return True

@@ -13,7 +13,7 @@ from uuid import UUID
 from holdfast.errors import HoldfastError, SchemaMismatch
 from holdfast.patterns import matches
 from holdfast.stores.inspecting import Inspecting
-from holdfast.stores.inspector import Fact, Retention
+from holdfast.stores.records import Fact, Retention
 from holdfast.stores.sqlite.maintenance import droppable
 from holdfast.stores.sqlite.migrating import version_of
 from holdfast.stores.sqlite.rows import id_bytes, json_text, slot_of, time_text

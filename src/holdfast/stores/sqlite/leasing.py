@@ -59,7 +59,7 @@ def heartbeat(session: Session, worker: WorkerInfo, ttl: float) -> Roster:
                 "draining": worker.draining, "now": session.now(),
             },
         )  # fmt: skip
-        workers = session.rows("live_workers", since=session.now(-ttl))
+        workers = session.rows("live_workers", since=session.now(-ttl), absurd=session.now(2 * ttl))
         leases = session.rows(
             "lease_states", subscriptions=subscriptions, now=session.now(), absurd=session.now(2 * ttl)
         )
@@ -86,7 +86,7 @@ def acquire(
     with session.write():
         for subscription, count in wanted.items():
             free = session.rows(
-                "free_leases", subscription=subscription, count=count, dead=gone,
+                "free_leases", subscription=subscription, count=max(count, 0), dead=gone,
                 now=session.now(), absurd=session.now(2 * ttl),
             )  # fmt: skip
             taken += [_lease(row) for row in free]
@@ -118,9 +118,10 @@ def renew(session: Session, worker: UUID, leases: Mapping[Slice, int], ttl: floa
 
 def release(session: Session, worker: UUID, released: Sequence[Released]) -> None:
     with session.write():
-        for slice_, epoch, cursor, exact in released:
+        for slice_, epoch, cursor, exact, lost in released:
             place = {"subscription": slice_.subscription, "partition": slice_.partition}
-            ours = session.count("release", place | {"worker": str(worker), "epoch": epoch, "clean": exact})
+            state = {"worker": str(worker), "epoch": epoch, "clean": exact, "lost": lost, "now": session.now()}
+            ours = session.count("release", place | state)
             if ours:
                 session.count("settle_advances", advance_parameters(slice_, cursor, session.now()))
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from holdfast.errors import StoreUnavailable, WrongStore
 from holdfast.stores.base import Appended
+from holdfast.stores.repeats import compare, repeat
 from holdfast.stores.sqlite.rows import json_text, time_text
 from holdfast.transactions import adapt
 
@@ -80,33 +79,6 @@ class Publishing:
         return compare(events, stored, existing)
 
 
-def compare(
-    events: Sequence[NewEvent], stored: Sequence[tuple[Any, ...]], existing: Sequence[tuple[Any, ...]]
-) -> list[Appended]:
-    """Tell the events that were *stored* just now from those that repeat or contradict *existing* rows.
-
-    A batch may repeat an id within itself; then the first one is the one that was stored.
-    """
-    fresh, known = {row[0] for row in stored}, {row[0]: row for row in existing}
-    results = []
-    for event in events:
-        event_id = str(event.id)
-        if event_id in fresh:
-            fresh.remove(event_id)
-            results.append(Appended.STORED)
-        else:
-            results.append(Appended.DUPLICATE if same(event, known[event_id]) else Appended.CONFLICT)
-    return results
-
-
-def same(event: NewEvent, row: Sequence[Any]) -> bool:
-    """Whether a stored (id, tenant, name, key, payload) says what *event* says, the payload compared as JSON."""
-    _, tenant_id, name, key, payload = row
-    if (event.tenant_id, event.name, event.key) != (tenant_id, name, key):
-        return False
-    return payload.encode() == event.payload or _normal(payload.encode()) == _normal(event.payload)
-
-
 def append(session: Session, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
     """Store *events* in one transaction; with *atomic* none of them beside a conflict."""
     outcomes: list[Appended] = []
@@ -132,7 +104,7 @@ def _append_one(session: Session, event: NewEvent, now: str) -> Appended:
     row = session.row("existing", id=str(event.id))
     if row is None:
         raise StoreUnavailable(f"event {event.id} was neither stored nor found: the file has changed underneath")
-    return Appended.DUPLICATE if same(event, row) else Appended.CONFLICT
+    return repeat(event, row)
 
 
 def append_parameters(event: NewEvent, now: str) -> dict[str, str | None]:
@@ -148,11 +120,3 @@ def _columns(event: NewEvent, now: str) -> tuple[str | None, ...]:
         str(event.id), now if event.occurred_at is None else time_text(event.occurred_at), event.tenant_id,
         event.name, event.key, event.payload.decode(), None if event.headers is None else event.headers.decode(),
     )  # fmt: skip
-
-
-def _normal(payload: bytes) -> bytes:
-    # Encoded again, because Python takes 1, 1.0 and True for equal.
-    try:
-        return msgspec.json.encode(msgspec.json.decode(payload), order="sorted")
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return payload

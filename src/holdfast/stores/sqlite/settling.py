@@ -116,4 +116,5 @@ def attempt_parameters(session: Session, attempt: Attempt) -> dict[str, Any]:
         "traceback": attempt.traceback,
         "seconds": attempt.seconds,
         "now": session.now(),
+        "an_hour_ago": session.now(-3600.0),
     }

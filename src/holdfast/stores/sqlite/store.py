@@ -105,10 +105,16 @@ class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maint
             return SQLiteReader(self._writer, shared=True)
         return SQLiteReader(self._session_thread("read", reads_only=True), shared=False)
 
-    def transaction(self, receipt: Receipt, epoch: int) -> AbstractAsyncContextManager[HandlerTransaction]:
+    def transaction(
+        self, receipt: Receipt, epoch: int, *, timeout: float = 300.0
+    ) -> AbstractAsyncContextManager[HandlerTransaction]:
+        del timeout  # a process that dies lets go of its locks, and one that stands still holds the file anyway
         return self._transactions.asynchronous(receipt, epoch)
 
-    def transaction_sync(self, receipt: Receipt, epoch: int) -> AbstractContextManager[HandlerTransaction]:
+    def transaction_sync(
+        self, receipt: Receipt, epoch: int, *, timeout: float = 300.0
+    ) -> AbstractContextManager[HandlerTransaction]:
+        del timeout
         return self._transactions.synchronous(receipt, epoch)
 
     async def listen(self, wake: Callable[[], None]) -> None:

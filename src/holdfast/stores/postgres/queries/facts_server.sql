@@ -4,8 +4,10 @@ select current_setting('server_version_num')::integer as version, current_settin
     (extract(epoch from clock_timestamp()) * 1000)::bigint as clock_millis,
     current_setting('synchronous_commit') as synchronous_commit, current_setting('fsync') as fsync,
     current_setting('full_page_writes') as full_page_writes,
-    coalesce(to_regnamespace(%(schema)s) is not null and has_schema_privilege(%(schema)s, 'usage'), false) as usage,
-    to_regclass(%(schema)s || '.meta') is not null as tables,
+    -- Null where there is no such schema; without the right to use it, asking for a table in it would be an error.
+    (select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = %(schema)s) as usage,
+    exists (select from pg_class where relname = 'meta' and relnamespace = (
+        select oid from pg_namespace where nspname = %(schema)s)) as tables,
     array(
         select coalesce('role ' || r.rolname, '') || coalesce(' database ' || d.datname, '')
         from pg_db_role_setting as s left join pg_roles as r on r.oid = s.setrole left join pg_database as d on d.oid = s.setdatabase

@@ -1,20 +1,22 @@
 -- A transactional handler's receipt, before its writes: only under the epoch, and only if the event is not dead.
--- Nothing is inserted when it was handled before; a rival that is handling it now is waited for.
--- A replay has a receipt already. Its delivery row goes in this transaction, so that it too has one effect.
+-- Nothing is inserted when it was handled before; a rival that is handling it now is waited for. The lease is not
+-- locked here, or a long handler would keep it from a successor: require_epoch looks again, with the lock, at the end.
+-- A replay has a receipt already: its delivery row goes with its effect, and who finds none has come too late.
 with fence as materialized (
     select from :"schema".leases
     where subscription = %(subscription)s and partition = %(partition)s and epoch = %(epoch)s
-    for key share
-), replayed as (
-    delete from :"schema".deliveries as d using fence
+), finished as (
+    delete from :"schema".deliveries as d
+    using fence
     where %(replaces)s and d.subscription = %(subscription)s and d.event_id = %(id)b::uuid and d.state = 'running'
     returning d.id
 )
 insert into :"schema".receipts as r (day, subscription, event_id, attempts)
 select date '2000-01-01' + %(day)s::integer, %(subscription)s, %(id)b::uuid, %(attempts)s
 from fence
-where (not %(replaces)s or exists (select from replayed)) and not exists (
-    select from :"schema".deliveries as d
-    where d.subscription = %(subscription)s and d.event_id = %(id)b::uuid and d.state in ('dead', 'discarded'))
+where case when %(replaces)s then exists (select from finished)
+    else not exists (
+        select from :"schema".deliveries as d
+        where d.subscription = %(subscription)s and d.event_id = %(id)b::uuid and d.state in ('dead', 'discarded')) end
 on conflict (event_id, subscription, day) do update set processed_at = clock_timestamp(), attempts = excluded.attempts
     where %(replaces)s;

@@ -10,13 +10,19 @@ with probe as materialized (
     where e.txid = any(array(select pg_snapshot_xip(%(done)s::pg_snapshot))) and e.day >= %(floor)s::date
     limit %(limit)s + 1)
 ), sized as (
-    select e.*, sum(pg_column_size(e.payload)) over (order by e.position) - pg_column_size(e.payload) as bytes_before
-    from probe as e
+    select e.*, sum(e.bytes) over (order by e.position) - e.bytes as bytes_before
+    from (
+        -- What the reader will hold. On disk a payload may be compressed.
+        select m.*, case when pg_column_compression(m.payload) is null then pg_column_size(m.payload)
+            else octet_length(m.payload::text) end as bytes
+        from probe as m
+    ) as e
 )
 select null::bigint as position, null::uuid as id, null::date as day, (select count(*) from probe)::integer as slot,
     null::timestamptz as occurred_at, pg_current_snapshot()::text as tenant_id,
     (select i.id::text from :"schema".incarnation as i) as event_name,
     case when pg_current_xact_id_if_assigned() is null and not pg_is_in_recovery()
+        and not row_security_active(':"schema".event_log')
         then (select generation from :"schema".meta)::text end as event_key,
     null::json as payload, null::json as headers
 union all

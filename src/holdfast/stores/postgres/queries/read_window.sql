@@ -7,13 +7,19 @@ with page as materialized (
         and pg_visible_in_snapshot(e.txid, %(open)s::pg_snapshot)
     order by e.position limit %(limit)s
 ), sized as (
-    select e.*, sum(pg_column_size(e.payload)) over (order by e.position) - pg_column_size(e.payload) as bytes_before
-    from page as e
+    select e.*, sum(e.bytes) over (order by e.position) - e.bytes as bytes_before
+    from (
+        -- What the reader will hold. On disk a payload may be compressed.
+        select m.*, case when pg_column_compression(m.payload) is null then pg_column_size(m.payload)
+            else octet_length(m.payload::text) end as bytes
+        from page as m
+    ) as e
 )
 select null::bigint as position, null::uuid as id, null::date as day, (select count(*) from page)::integer as slot,
     null::timestamptz as occurred_at, %(open)s::pg_snapshot::text as tenant_id,
     (select i.id::text from :"schema".incarnation as i) as event_name,
     case when pg_current_xact_id_if_assigned() is null and not pg_is_in_recovery()
+        and not row_security_active(':"schema".event_log')
         then (select generation from :"schema".meta)::text end as event_key,
     null::json as payload, null::json as headers
 union all

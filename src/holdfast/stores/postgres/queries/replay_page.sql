@@ -1,5 +1,5 @@
--- The next events to deliver again: what the subscription's patterns match and its cursor, or a receipt, says it is
--- through with. Later ones reach it anyway.
+-- Events to deliver again in a part of the log: what the subscription's patterns match and its cursor, or a receipt,
+-- says it is through with. Later ones reach it anyway.
 select e.position, e.id
 from :"schema".event_log as e
 join :"schema".subscriptions as s on s.id = %(subscription)s
@@ -16,4 +16,4 @@ where e.position > %(after)s::bigint and e.position <= %(until_position)s::bigin
         or (c.open is not null and pg_visible_in_snapshot(e.txid, c.open) and e.position < c.position)
         or exists (select from :"schema".receipts as r
             where r.event_id = e.id and r.day = e.day and r.subscription = s.id))
-order by e.position limit %(limit)s;
+order by e.position;

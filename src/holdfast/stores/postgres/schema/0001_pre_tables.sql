@@ -155,3 +155,16 @@ create table :"schema".audit (
     count bigint,
     allowed boolean not null default true
 );
+
+-- The fence of a handler's transaction, at its end: locks the lease row if it still has this epoch, else fails.
+create function :"schema".require_epoch(of_subscription integer, of_partition integer, of_epoch bigint) returns void
+language plpgsql set search_path = :"schema", pg_catalog as $$
+begin
+    perform from leases
+    where subscription = of_subscription and partition = of_partition and epoch = of_epoch
+    for key share;
+    if not found then
+        raise exception 'the lease has another epoch now' using errcode = 'HF001';
+    end if;
+end
+$$;

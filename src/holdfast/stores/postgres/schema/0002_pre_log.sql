@@ -33,6 +33,8 @@ language sql immutable parallel safe as $$
 $$;
 
 create sequence :"schema".event_position;
+-- Whoever may insert draws a position by the column's default, with his own rights.
+grant usage on sequence :"schema".event_position to public;
 
 create table :"schema".event_log (
     txid xid8 not null default pg_current_xact_id(),

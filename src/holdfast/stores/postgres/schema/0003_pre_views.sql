@@ -22,25 +22,25 @@ returns text language sql stable as $$
         select array_agg(distinct d.state) as present
         from :"schema".deliveries as d where d.event_id = event_status.event_id
     ), waiting as (
-        select s.id, event_slot % s.partitions as partition
+        -- What a cursor has passed without a receipt was not its subscription's at the time.
+        select l.lease_until > clock_timestamp() and pg_visible_in_snapshot(event_txid, c.open) as opened
         from :"schema".subscriptions as s
+        join :"schema".cursors as c on c.subscription = s.id and c.partition = event_slot % s.partitions
+        join :"schema".leases as l on l.subscription = c.subscription and l.partition = c.partition
         where :"schema".concerns(s, event_status.event_name, event_txid, event_position)
+            and not pg_visible_in_snapshot(event_txid, c.done)
+            and (c.open is null or not pg_visible_in_snapshot(event_txid, c.open) or event_position >= c.position)
             and not exists (
                 select from :"schema".receipts as r
                 where r.event_id = event_status.event_id and r.day = event_day and r.subscription = s.id)
             and not exists (
                 select from :"schema".deliveries as d
-                where d.event_id = event_status.event_id and d.subscription = s.id and d.state = 'discarded')
+                where d.event_id = event_status.event_id and d.subscription = s.id)
     )
     select case
         when 'dead' = any (present) then 'dead'
         when 'retrying' = any (present) then 'failed'
-        when 'running' = any (present) or exists (
-            select from waiting
-            join :"schema".cursors as c on c.subscription = waiting.id and c.partition = waiting.partition
-            join :"schema".leases as l on l.subscription = c.subscription and l.partition = c.partition
-            where l.lease_until > clock_timestamp() and pg_visible_in_snapshot(event_txid, c.open)
-        ) then 'processing'
+        when 'running' = any (present) or exists (select from waiting where opened) then 'processing'
         when 'pending' = any (present) or exists (select from waiting) then 'pending'
         else 'processed'
     end

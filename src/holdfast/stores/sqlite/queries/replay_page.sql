@@ -1,5 +1,5 @@
--- The next events to deliver again: what the subscription's patterns match and its cursor, or a receipt, says it is
--- through with. Later ones reach it anyway. Events before its start are among them, so "interests" would not do.
+-- Events to deliver again in a part of the log: what the subscription's patterns match and its cursor, or a receipt,
+-- says it is through with. Later ones reach it anyway. Those before its start are among them: no "interests" here.
 select e.position, e.id
 from event_log as e
 join subscriptions as s on s.id = :subscription
@@ -16,4 +16,4 @@ where e.position > :after and e.position <= :until_position
     and (e.position <= c.done
         or (c.open is not null and e.position <= c.open and e.position < c.position)
         or exists (select 1 from receipts as r where r.event_id = e.id and r.subscription = s.id))
-order by e.position limit :limit;
+order by e.position;

@@ -1,0 +1,310 @@
+"""What an inspector shows, and the filters that say what is meant. Times are aware UTC datetimes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID  # noqa: TC003 - the annotations are read when results become JSON
+
+from holdfast.patterns import check_pattern
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from holdfast.health import Verdict
+
+RETENTION_SECONDS = 30 * 86_400.0
+"""Retention of a bus that says nothing else."""
+
+BACKLOG_MAX = 100_000
+"""Events up to which a backlog is counted; beyond that it is "at least" so many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Which events are meant; what is None is not asked for.
+
+    Attributes:
+        name: A name or a pattern of names.
+        since: From this `occurred_at` on.
+        until: Before this `occurred_at`.
+    """
+
+    event_id: UUID | None = None
+    name: str | None = None
+    tenant_id: str | None = None
+    key: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            check_pattern(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadFilter(EventFilter):
+    """Which deliveries are meant. `since` and `until` mean the time of the last change: when it died.
+
+    Attributes:
+        error: Part of the reason, or of the last attempt's error or message; upper or lower case is all one.
+    """
+
+    subscription: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayFilter(EventFilter):
+    """Which events to deliver again: those of `EventFilter`, from *first_id* to *last_id*, both included."""
+
+    first_id: UUID | None = None
+    last_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionRecord:
+    """A subscription as it is registered."""
+
+    id: int
+    name: str
+    patterns: tuple[str, ...]
+    partitions: int
+    ordering: str
+    on_dead: str
+    replayable: bool
+    paused_at: datetime | None
+    paused_by: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStatus:
+    """How a subscription is doing.
+
+    Attributes:
+        backlog: Events in the log that it has still to see; a lower bound where `backlog_at_least`.
+        lag: Events not settled: the backlog and the delivery rows that are pending, retrying or running.
+        lag_seconds: How long the oldest of them has waited; None if there is none.
+        waiting_seconds: The same, of those only that a worker could take, or has in hand, now.
+        idle_seconds: Since a receipt, a cursor or a delivery row of it last moved; None if nothing ever did.
+        owned: Partitions under a live lease.
+        workers: Live workers that run it.
+    """
+
+    id: int
+    name: str
+    paused: bool
+    backlog: int
+    backlog_at_least: bool
+    pending: int
+    retrying: int
+    running: int
+    dead: int
+    discarded: int
+    lag: int
+    lag_seconds: float | None
+    waiting_seconds: float | None
+    idle_seconds: float | None
+    owned: int
+    free: int
+    workers: int
+    blocks_retention: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All subscriptions and what it comes to. `spooled`: bytes in this machine's spool."""
+
+    verdict: Verdict
+    subscriptions: tuple[SubscriptionStatus, ...]
+    workers: int
+    spooled: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """An event in a list. `status`, `retries` and `processed_at` as in the view ``event_store``."""
+
+    position: int
+    id: UUID
+    tenant_id: str
+    name: str
+    key: str | None
+    status: str
+    retries: int
+    occurred_at: datetime
+    processed_at: datetime | None
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events, newest first. `next_before` goes into the next call's *before*; None when there are no more."""
+
+    events: tuple[EventRecord, ...]
+    next_before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One attempt that did not succeed. `seconds`: how long it ran."""
+
+    attempt: int
+    outcome: str
+    error: str
+    message: str
+    traceback: str | None
+    seconds: float
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """An event and one subscription. `state`: processed, pending, retrying, running, dead or discarded."""
+
+    subscription: str
+    state: str
+    attempts: int
+    put_offs: int
+    next_try_at: datetime | None
+    processed_at: datetime | None
+    reason: str | None
+    is_replay: bool
+    paused: bool
+    history: tuple[AttemptRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventDetail:
+    """An event, and what became of it in each subscription. `in_log`: retention has not dropped it yet."""
+
+    id: UUID
+    tenant_id: str
+    name: str
+    key: str | None
+    occurred_at: datetime | None
+    payload: Any
+    headers: Any
+    in_log: bool
+    deliveries: tuple[DeliveryRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A delivery that ended dead. `delivery` goes into the next call's *before*."""
+
+    delivery: int
+    subscription: str
+    event_id: UUID
+    name: str
+    tenant_id: str
+    key: str | None
+    attempts: int
+    put_offs: int
+    reason: str | None
+    error: str | None
+    message: str | None
+    died_at: datetime
+    occurred_at: datetime | None
+    payload: Any
+    headers: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A key that waits: *held* deliveries stand behind the event *event_id*."""
+
+    subscription: str
+    tenant_id: str
+    key: str
+    event_id: UUID
+    name: str
+    state: str
+    reason: str | None
+    next_try_at: datetime
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A worker's row. `live`: it owns a live lease, or its heartbeat is less than a minute old."""
+
+    id: UUID
+    host: str
+    pid: int
+    version: str
+    subscriptions: tuple[str, ...]
+    leases: int
+    draining: bool
+    live: bool
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRecord:
+    """A partition: who owns it, and the persisted cursor."""
+
+    subscription: str
+    partition: int
+    owner: UUID | None
+    lease_until: datetime | None
+    live: bool
+    epoch: int
+    clean: bool
+    crashes: int
+    done: str
+    open: str | None
+    position: int
+    moved_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """An operator's action. `count`: what it concerned, in events or delivery rows."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    detail: Any
+    count: int | None
+    allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRecord:
+    """A replay. `done` of `total` events have been handed to the workers; `rate` in events per second."""
+
+    id: int
+    subscription: str
+    filters: Any
+    rate: float
+    total: int
+    done: int
+    state: str
+    actor: str
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What retention would drop now. `kept`: older events that a subscription in `blocking` still needs."""
+
+    droppable: int
+    kept: int
+    blocking: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that doctor looked at. `level`: ok; note, worth knowing; problem, needs `fix`."""
+
+    name: str
+    value: str
+    level: Literal["ok", "note", "problem"] = "ok"
+    fix: str = ""

@@ -1,0 +1,213 @@
+"""Reading the log: windows, pages, horizons."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from holdfast.stores.base import Cursor, Slice
+from tests.contract.harness import event, keys_of, receipt
+
+shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)
+
+
+async def consumed(scene, **declared) -> tuple[Cursor, object]:
+    """A place after which nothing is stored yet, and a reader."""
+    lease = await scene.leased(**declared)
+    reader = await scene.reader()
+    return (await scene.read_all(lease.cursor, reader))[1], reader
+
+
+class TestReadingOn:
+    async def test_gives_each_event_once_in_the_order_of_positions(self, scene):
+        cursor, reader = await consumed(scene)
+        seen = []
+        for batch in (["a"], ["b", "c"], [], ["d"]):
+            await scene.publish(*batch)
+            page = await scene.read(cursor, reader)
+            assert page.cursor.open is None
+            seen += keys_of(page.rows)
+            cursor = page.cursor
+        assert seen == ["a", "b", "c", "d"]
+
+    async def test_of_nothing_new_gives_nothing_and_a_place_to_go_on_from(self, scene):
+        await scene.publish("a")
+        cursor, reader = await consumed(scene)
+        for _ in range(3):
+            page = await scene.read(cursor, reader)
+            assert (list(page.rows), page.cursor.open) == ([], None)
+            assert page.cursor.done == page.horizon
+            cursor = page.cursor
+        await scene.publish("b")
+        assert keys_of((await scene.read(cursor, reader)).rows) == ["b"]
+
+    async def test_from_an_old_place_gives_all_of_it_again(self, scene):
+        cursor, reader = await consumed(scene)
+        await scene.publish("a", "b")
+        first = await scene.read(cursor, reader)
+        await scene.publish("c")
+        again = await scene.read(cursor, reader)
+        assert keys_of(first.rows) == ["a", "b"]
+        assert keys_of(again.rows) == ["a", "b", "c"]
+
+    async def test_takes_the_persisted_place_of_another_process(self, scene):
+        cursor, _ = await consumed(scene)
+        await scene.publish("a")
+        assert keys_of((await scene.read(Cursor(*cursor))).rows) == ["a"]
+
+    async def test_by_many_readers_at_once_gives_each_of_them_everything(self, scene):
+        cursor, _ = await consumed(scene)
+        await scene.publish(*map(str, range(200)))
+        answers = await asyncio.gather(*(scene.read_all(cursor, limit=9 + n) for n in range(6)))
+        assert [keys_of(rows) for rows, _ in answers] == [[str(n) for n in range(200)]] * 6
+
+    async def test_tells_the_same_horizon_as_asking_for_it(self, scene):
+        cursor, reader = await consumed(scene)
+        await scene.publish("a")
+        horizon = await reader.horizon()
+        page = await scene.read(cursor, reader, horizon=horizon)
+        assert (keys_of(page.rows), page.horizon) == (["a"], horizon)
+
+
+class TestAWindow:
+    async def test_is_paged_by_the_limit(self, scene):
+        cursor, reader = await consumed(scene)
+        await scene.publish(*"abcde")
+        pages = []
+        while True:
+            page = await scene.read(cursor, reader, limit=2)
+            pages.append(keys_of(page.rows))
+            cursor = page.cursor
+            if cursor.open is None:
+                break
+        assert [key for page in pages for key in page] == list("abcde")
+        assert max(map(len, pages)) == 2
+
+    async def test_does_not_grow_while_it_is_paged(self, scene):
+        cursor, reader = await consumed(scene)
+        await scene.publish(*"abc")
+        page = await scene.read(cursor, reader, limit=2)
+        await scene.publish("later")
+        rows, horizon = list(page.rows), page.horizon
+        while page.cursor.open is not None:
+            page = await scene.read(page.cursor, reader, limit=2)
+            rows += page.rows
+            assert page.horizon == horizon
+        assert keys_of(rows) == list("abc")
+        assert keys_of((await scene.read_all(page.cursor, reader))[0]) == ["later"]
+
+    async def test_is_paged_on_by_another_process_from_the_place_in_it(self, scene):
+        cursor, reader = await consumed(scene)
+        await scene.publish(*"abcde")
+        page = await scene.read(cursor, reader, limit=2)
+        assert page.cursor.open is not None
+        assert keys_of((await scene.read_all(page.cursor))[0]) == list("cde")
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 9])
+    async def test_of_any_size_loses_nothing_at_the_edge_of_a_page(self, scene, limit):
+        cursor, reader = await consumed(scene)
+        await scene.publish(*"abcdefgh")
+        rows, _ = await scene.read_all(cursor, reader, limit=limit)
+        assert keys_of(rows) == list("abcdefgh")
+
+    async def test_is_paged_by_the_bytes_and_always_moves(self, scene):
+        cursor, reader = await consumed(scene)
+        big = json.dumps("x" * 900).encode()
+        await scene.publish(*"abcde", payload=big)
+        page = await scene.read(cursor, reader, max_bytes=1800)
+        assert 2 <= len(page.rows) <= 3
+        assert page.cursor.open is not None
+        rows, _ = await scene.read_all(cursor, reader, max_bytes=1)
+        assert keys_of(rows) == list("abcde")
+
+    async def test_counts_the_bytes_that_the_reader_will_hold_not_those_on_disk(self, scene):
+        cursor, reader = await consumed(scene)
+        compressible = json.dumps("x" * 200_000).encode()
+        await scene.publish(*"abcdefgh", payload=compressible)
+        page = await scene.read(cursor, reader, max_bytes=500_000)
+        assert len(page.rows) == 3
+        rows, _ = await scene.read_all(page.cursor, reader, max_bytes=500_000)
+        assert keys_of(rows) == list("defgh")
+
+    async def test_ends_at_the_horizon_given(self, scene):
+        cursor, reader = await consumed(scene)
+        await scene.publish("a", "b")
+        horizon = await reader.horizon()
+        await scene.publish("c")
+        page = await scene.read(cursor, reader, horizon=horizon)
+        assert (keys_of(page.rows), page.horizon) == (["a", "b"], horizon)
+        assert keys_of((await scene.read_all(page.cursor, reader))[0]) == ["c"]
+
+    async def test_to_a_horizon_that_is_reached_is_empty_and_does_not_step_back(self, scene):
+        cursor, reader = await consumed(scene)
+        horizon = await reader.horizon()
+        await scene.publish("a")
+        after = (await scene.read_all(cursor, reader))[1]
+        page = await scene.read(after, reader, horizon=horizon)
+        assert (list(page.rows), page.cursor.open) == ([], None)
+        assert keys_of((await scene.read_all(page.cursor, reader))[0]) in ([], ["a"])  # again at most, lost never
+
+
+class TestTheGeneration:
+    async def test_grows_when_somebody_registers(self, scene):
+        cursor, reader = await consumed(scene)
+        before = (await scene.read(cursor, reader)).generation
+        await scene.subscribe("another")
+        assert (await scene.read(cursor, reader)).generation > before
+
+
+class TestWhatIsKnown:
+    async def test_are_receipts_and_delivery_rows_in_any_state(self, scene):
+        lease = await scene.leased()
+        await scene.publish(*"abcdefg")
+        rows = await scene.rows(lease)
+        states = ["pending", "retrying", "running", "dead", "discarded"]
+        await scene.park(lease, rows[:5])
+        for row, state in zip(rows, states, strict=False):
+            await scene.sql(f"update deliveries set state = '{state}' where event_key = '{row.key}'")
+        await scene.settle(lease, receipts=[receipt(lease, rows[5])])
+        asked = [(row.id, row.day) for row in rows]
+        assert await scene.store.known(lease.slice.subscription, asked) == {row.id for row in rows[:6]}
+
+    async def test_is_each_subscriptions_own(self, scene):
+        lease, other = await scene.leased("one"), await scene.leased("two")
+        await scene.publish("a", "b")
+        rows = await scene.rows(lease)
+        await scene.park(lease, rows[:1])
+        await scene.settle(lease, receipts=[receipt(lease, rows[1])])
+        asked = [(row.id, row.day) for row in rows]
+        assert await scene.store.known(other.slice.subscription, asked) == set()
+        assert await scene.store.known(other.slice.subscription, []) == set()
+
+
+class TestCursors:
+    async def test_of_slices_that_do_not_exist_are_left_out(self, scene):
+        lease = await scene.leased()
+        assert await scene.store.cursors([lease.slice, Slice(lease.slice.subscription, 9)]) == {lease.slice: lease.cursor}
+        assert await scene.store.cursors([]) == {}
+
+
+@shared
+class TestWhileOthersWrite:
+    async def test_what_is_not_committed_is_neither_seen_nor_passed(self, scene):
+        if scene.kind == "file":
+            cursor, reader = await consumed(scene)
+            with scene.connect() as connection:
+                connection.execute("begin immediate")
+                scene.store.append_within_sync(connection, [event("a")])
+                page = await scene.read(cursor, reader)
+                assert list(page.rows) == []
+                connection.commit()
+            connection.close()
+            assert keys_of((await scene.read_all(page.cursor, reader))[0]) == ["a"]
+            return
+        cursor, reader = await consumed(scene)
+        with scene.connect() as early:
+            early.execute("select pg_current_xact_id()")
+            await scene.publish("b")
+            scene.store.append_within_sync(early, [event("a")])
+            page = await scene.read(cursor, reader)
+            assert keys_of(page.rows) == ["b"]
+        assert keys_of((await scene.read_all(page.cursor, reader))[0]) == ["a"]

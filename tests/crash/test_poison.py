@@ -1,0 +1,69 @@
+"""One event kills its process each time; it ends dead alone, and its thousand neighbours do not."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tests.crash.harness import LEASE_TTL, wait_until
+
+if TYPE_CHECKING:
+    from tests.crash.harness import Bench
+
+POISON, EVENTS, ATTEMPTS = 500, 1000, 3
+
+
+def supervise(bench: Bench, subscriptions: dict[str, dict[str, object]], done: object) -> int:
+    """Start the worker again whenever it is gone, until *done*; returns how often it was gone."""
+    crashes, deadline = 0, time.monotonic() + 60
+    worker = bench.work(subscriptions)
+    while not done():
+        if not worker.is_running:
+            crashes += 1
+            worker = bench.work(subscriptions)
+        assert time.monotonic() < deadline, f"not done after {crashes} crashes"
+        time.sleep(0.02)
+    assert worker.terminate() == 0
+    return crashes
+
+
+def test_a_poison_event_ends_dead_alone(bench: Bench):
+    bench.store(range(EVENTS), keys=400)
+    options = {"dies": [POISON], "max_attempts": ATTEMPTS, "concurrency": 1000, "seconds": 0.002}
+    crashes = supervise(
+        bench, {"plain": options},
+        lambda: bench.deliveries("dead") and bench.receipt_count("plain") == EVENTS - 1,
+    )  # fmt: skip
+    assert crashes <= ATTEMPTS + 2
+    assert set(bench.times("done")) == set(range(EVENTS)) - {POISON}
+    (poison,) = {line["id"] for line in bench.lines("start") if line["n"] == POISON}
+    assert bench.deliveries() == [(poison, ATTEMPTS)], "one dead delivery, no row left of any neighbour"
+    history = bench.run("select event_id, attempt, outcome from {h}attempts order by id")
+    assert [(str(event_id), *rest) for event_id, *rest in history] == [
+        (poison, attempt, "worker lost") for attempt in range(1, ATTEMPTS + 1)
+    ]
+    assert bench.receipts("plain").keys().isdisjoint({poison})
+    # A neighbour may run again with each crash, never more often.
+    assert max(bench.times("done").values()) <= crashes + 1
+
+
+def test_two_poison_events_of_one_key_end_dead_in_turn(pg: Bench):
+    pg.store(range(20), key="k")
+    options = {"dies": [5, 6], "max_attempts": 2}
+    crashes = supervise(
+        pg, {"plain": options}, lambda: len(pg.deliveries("dead")) == 2 and pg.receipt_count("plain") == 18
+    )
+    assert crashes <= 2 * (2 + 2)
+    assert [line["n"] for line in pg.lines("done")][-13:] == list(range(7, 20))
+
+
+def test_a_poison_event_in_a_transaction_leaves_no_effect(bench: Bench):
+    bench.store(range(60))
+    options = {"kind": "effect", "dies": [30], "max_attempts": 2, "concurrency": 8, "partitions": 4}
+    crashes = supervise(
+        bench, {"effects": options}, lambda: bench.deliveries("dead") and bench.receipt_count("effects") == 59
+    )
+    assert crashes <= 2 + 2
+    assert len(bench.effects("effects")) == 59
+    assert set(bench.effects("effects").values()) == {1}
+    wait_until(lambda: bench.leases() and all(owner is None for owner, *_ in bench.leases()), "released", LEASE_TTL)

@@ -1,0 +1,166 @@
+"""Following a page of the documentation as a reader would: its blocks in order, in an empty folder."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POSTGRES = "postgresql://localhost/shop"
+"""The DSN that stands in the pages; what follows them puts a real one in its place."""
+
+_FENCE = re.compile(r"^```(\w*)\s*$")
+_NO_RUN = re.compile(r"<!-- no-run: \S.* -->")
+_FILE = re.compile(r"# ([a-z_]+\.py)\n")
+_EXPORT = re.compile(r"export (\w+)=(\S+)")
+_RUNS = ("python", "sql", "console", "sh")
+_COMMANDS = ("holdfast ", "python ", "printf ")
+_WORKER_READY = "working for"
+_SECONDS = 30
+
+
+class Block(NamedTuple):
+    """A fenced block. `line`: of its first line of content."""
+
+    kind: str
+    text: str
+    line: int
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    """The blocks of a page that are to be run."""
+    kind, begun, skip, before = None, 0, False, ""
+    lines = page.read_text("utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        fence = _FENCE.match(line)
+        if fence and kind is None:
+            kind, begun, skip = fence[1], number, bool(_NO_RUN.fullmatch(before))
+        elif fence:
+            if kind in _RUNS and not skip:
+                yield Block(kind, "\n".join(lines[begun : number - 1]) + "\n", begun + 1)
+            kind = None
+        if line.strip():
+            before = line.strip()
+
+
+@dataclass
+class Follower:
+    """Runs the blocks of one page.
+
+    Args:
+        page: For messages.
+        folder: Empty; the current folder of everything that runs.
+        environment: Of the programs that run.
+        postgres_dsn: What `POSTGRES` stands for, if the page needs it.
+    """
+
+    page: str
+    folder: Path
+    environment: dict[str, str]
+    postgres_dsn: str | None
+    names: dict[str, Any] = field(default_factory=lambda: {"__name__": "app"})
+
+    def follow(self, blocks: list[Block]) -> None:
+        with asyncio.Runner() as runner:
+            try:
+                for block in blocks:
+                    getattr(self, f"_run_{block.kind}")(block._replace(text=self._filled(block.text)), runner)
+            finally:
+                self._close_all(runner)
+
+    def _filled(self, text: str) -> str:
+        if self.postgres_dsn is None:
+            return text
+        rest = self.postgres_dsn.partition("://")[2]
+        text = re.sub(r"postgresql(\+\w+)?://localhost/shop", lambda found: f"postgresql{found[1] or ''}://{rest}", text)
+        return re.sub(r"--health-port \d+", "--health-port 0", text)
+
+    def _run_python(self, block: Block, runner: asyncio.Runner) -> None:
+        if named := _FILE.match(block.text):
+            (self.folder / named[1]).write_text(block.text, "utf-8")
+            self._finished(block, [sys.executable, "-W", "error", named[1]])
+            return
+        # Padded, so that a traceback shows the line of the page.
+        code = compile("\n" * (block.line - 1) + block.text, self.page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        result = eval(code, self.names)
+        if inspect.iscoroutine(result):
+            runner.run(result)
+
+    def _run_sql(self, block: Block, runner: asyncio.Runner) -> None:  # noqa: ARG002
+        assert self.postgres_dsn is not None
+        with psycopg.connect(self.postgres_dsn) as connection:
+            connection.execute(block.text.encode())
+
+    def _run_sh(self, block: Block, runner: asyncio.Runner) -> None:
+        prompted = "".join(f"$ {line}\n" if line.strip() else "\n" for line in block.text.splitlines())
+        self._run_console(block._replace(text=prompted), runner)
+
+    def _run_console(self, block: Block, runner: asyncio.Runner) -> None:  # noqa: ARG002
+        for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+            command, _, shown = part.partition("\n")
+            if export := _EXPORT.fullmatch(command.strip()):
+                self.environment[export[1]] = export[2]
+                os.environ[export[1]] = export[2]
+            elif command.startswith("holdfast worker "):
+                self._work(block, command)
+            elif command.startswith(_COMMANDS) and not command.startswith("holdfast demo"):
+                self._compare(block, command, shown, self._finished(block, ["bash", "-c", command]))
+
+    def _compare(self, block: Block, command: str, shown: str, printed: str) -> None:
+        """What the page shows must be printed; lines with digits hold ids, times and sizes, which differ."""
+        found = {" ".join(line.split()) for line in printed.splitlines()}
+        for line in shown.splitlines():
+            expected = " ".join(line.split())
+            if expected and expected != "..." and not re.search(r"\d", expected):
+                assert expected in found, f"{self.page}:{block.line}: {command!r} printed\n{printed}"
+
+    def _finished(self, block: Block, command: list[str]) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=_SECONDS, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{self.page}:{block.line}: {shlex.join(command)}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def _work(self, block: Block, command: str) -> None:
+        """Start a worker, and end it as a service manager does."""
+        with subprocess.Popen(
+            ["bash", "-c", f"exec {command}"], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        ) as worker:  # fmt: skip
+            assert worker.stderr is not None
+            begun = []
+            for line in worker.stderr:
+                begun.append(line)
+                if _WORKER_READY in line:
+                    break
+            worker.send_signal(signal.SIGTERM)
+            rest = worker.stderr.read()
+        assert worker.returncode == 0, f"{self.page}:{block.line}: {command}\n{''.join(begun)}{rest}"
+
+    def _close_all(self, runner: asyncio.Runner) -> None:
+        """What a program would leave to its end."""
+        from holdfast import EventBus, SyncEventBus
+        from sqlalchemy import Engine
+
+        for value in self.names.values():
+            if isinstance(value, SyncEventBus):
+                value.close()
+            elif isinstance(value, EventBus):
+                runner.run(value.close())
+            elif isinstance(value, Engine):
+                value.dispose()
