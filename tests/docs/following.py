@@ -129,6 +129,7 @@ class Follower:
                 assert expected in found, f"{self.page}:{block.line}: {command!r} printed\n{printed}"
 
     def _finished(self, block: Block, command: list[str]) -> str:
+        import time; print(time.monotonic(), command)
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=_SECONDS, check=False,

@@ -86,8 +86,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click knows what to do, also where the reader of our output has left, as "head" does
         except Exception as error:
             if os.environ.get("HOLDFAST_DEBUG"):
                 raise
@@ -96,8 +96,6 @@ class Commands(click.Group):
 
 def as_failure(error: Exception) -> click.ClickException:
     """What a person is told about *error*."""
-    if isinstance(error, BrokenPipeError):  # the reader of our output has left, as `head` does
-        return Failure("the output was closed")
     if isinstance(error, HoldfastError):
         return (WrongUsage if isinstance(error, InvalidInput) else Failure)(str(error))
     return Failure(f"unexpected {type(error).__name__}: {error} (HOLDFAST_DEBUG=1 shows the traceback)")

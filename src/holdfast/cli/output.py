@@ -62,7 +62,8 @@ def _show_rich(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
         return False
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        # The first column names the row, to be copied whole.
+        table.add_column(heading, overflow="fold", no_wrap=heading == headings[0])
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # not markup: a name may look like some
     Console().print(table)

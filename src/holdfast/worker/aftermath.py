@@ -117,6 +117,7 @@ class Aftermath:
         settler, dead = self._shared.settler, verdict.state is State.DEAD
         letters = dead_letter(item.row, self.record.name, item.attempt, verdict.reason) if dead else ()
         if dead and self.record.on_dead == "continue":
+            item.waits_for += 1
             settler.failed(item, verdict, attempt, self._buried, events=letters, blocks=False)
             # A crash before the commit must not find the key's next event handled and this one not dead.
             return Lane.CLOSED if self.consumer.batch is None else Lane.FREE
@@ -125,8 +126,8 @@ class Aftermath:
         settler.failed(
             item, verdict, attempt, lambda item: self._parked(item, verdict.due_in), events=letters, blocks=True
         )
-        for follower in self.lanes.empty_lane(item.key):
-            self.put_behind(follower)
+        if self.consumer.batch is None:
+            self.hold_followers(item.key)
         return Lane.BLOCKED
 
     def _attempt(self, item: InHand, verdict: Verdict, error: BaseException, seconds: float) -> Attempt:
@@ -157,6 +158,11 @@ class Aftermath:
         assert item.key is not None
         item.partition.block(item.key)
         self._shared.settler.held(item, self._let_go)
+
+    def hold_followers(self, key: Key | None) -> None:
+        """What stands in the lane of a key that is blocked now goes behind it, in order."""
+        for follower in self.lanes.empty_lane(key):
+            self.put_behind(follower)
 
     def put_behind(self, item: InHand) -> None:
         """It waits behind its key off the fast path: as a new delivery row, or as the row that it is."""
@@ -197,6 +203,12 @@ class Aftermath:
             self._row_is_gone(item)
         self._let_go(item)
         if self.consumer.batch is None:
+            self.unwait(item)
+
+    def unwait(self, item: InHand) -> None:
+        """One of the things that keep the lane of a dead delivery closed is over: its commit, or its thread."""
+        item.waits_for -= 1
+        if item.waits_for == 0:
             self.free(item.key)
 
     def _row_is_gone(self, item: InHand) -> None:

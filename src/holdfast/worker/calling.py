@@ -9,6 +9,7 @@ from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 from holdfast.context import CURRENT
+from holdfast.errors import TransactionError
 from holdfast.event import Event
 from holdfast.stores.base import Receipt
 from holdfast.subscription import Delivery
@@ -48,7 +49,7 @@ class Caller:
             return False
         receipt = receipt_of(item)
         if not self._consumer.is_async:
-            await self._in_thread(lambda: self._transaction_in_thread(item, receipt))
+            await self._in_thread(lambda: self._transaction_in_thread(item, receipt), copy_context())
             return True
         timeout = self._consumer.timeout
         async with self._store.transaction(receipt, item.partition.epoch, timeout=timeout) as transaction:
@@ -66,7 +67,13 @@ class Caller:
             if not transaction.passed:
                 delivery = self._delivery(item, transaction.connection)
                 CURRENT.set(delivery)
-                self._consumer.handler(*self._arguments([delivery]))
+                if inspect.isawaitable(result := self._consumer.handler(*self._arguments([delivery]))):
+                    if inspect.iscoroutine(result):
+                        result.close()
+                    raise TransactionError(
+                        f"{self._consumer.name!r} is transactional and a plain function, and returned an awaitable, "
+                        f"which cannot run in the transaction's thread: make it async def"
+                    )
 
     def _delivery(self, item: InHand, connection: Any = None) -> Delivery:
         replay = item.due is not None and item.due.is_replay
@@ -89,12 +96,11 @@ class Caller:
         if self._consumer.is_async:
             await in_context(context, context.run(self._consumer.handler, *arguments))
             return
-        result = await self._in_thread(lambda: self._consumer.handler(*arguments))
+        result = await self._in_thread(lambda: self._consumer.handler(*arguments), context)
         if inspect.isawaitable(result):
-            await result
+            await in_context(context, _awaited(result))
 
-    async def _in_thread(self, function: Callable[[], Any]) -> Any:
-        context = copy_context()
+    async def _in_thread(self, function: Callable[[], Any], context: Context) -> Any:
         future = self._threads.run(lambda: context.run(function))
         try:
             return await asyncio.shield(future)
@@ -102,6 +108,10 @@ class Caller:
             if not future.done():
                 raise ThreadStillRuns(future) from None
             raise
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
 
 
 class ThreadStillRuns(asyncio.CancelledError):

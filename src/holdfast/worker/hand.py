@@ -114,7 +114,7 @@ _READABLE = frozenset({Phase.CHECKING, Phase.FAST})
 class InHand:
     """One event for one subscription, read and not settled yet."""
 
-    __slots__ = ("attempt", "due", "key", "mark", "on_done", "partition", "put_offs", "row")
+    __slots__ = ("attempt", "due", "key", "mark", "on_done", "partition", "put_offs", "row", "waits_for")
 
     def __init__(
         self, row: Row, partition: Partition, key: Key | None, *, mark: Mark | None = None, due: Due | None = None,
@@ -126,6 +126,7 @@ class InHand:
         self.attempt = 1 if due is None else due.attempts + 1
         self.put_offs = 0 if due is None else due.put_offs
         self.on_done = on_done
+        self.waits_for = 0  # what keeps its lane closed after its last attempt
 
     def close(self) -> None:
         """It is settled, handed back or dropped: nothing waits for it any more."""

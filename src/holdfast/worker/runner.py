@@ -166,8 +166,11 @@ class Runner:
 
     async def _handle(self, slot: Slot, items: tuple[InHand, ...]) -> None:
         if self.consumer.batch is not None:
-            await self._handle_batch(slot, list(items), set())
+            blocked: set[Key | None] = set()
+            await self._handle_batch(slot, list(items), blocked)
             for key in {item.key for item in items}:
+                if key in blocked:
+                    self._after.hold_followers(key)  # only now: the batch's own later members go first
                 self._after.free(key)
             return
         (item,) = items
@@ -230,12 +233,15 @@ class Runner:
         cause = error
         if slot.timed_out:
             error = AttemptTimeout(f"no end after {self.consumer.timeout:g} s")
-        lane = Lane.FREE
+        lane, thread_runs = Lane.FREE, isinstance(cause, ThreadStillRuns)
         for item in items:
+            item.waits_for += thread_runs
             lane = self._after.failed(item, error, seconds)
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self._shared.stop(error)
         await self._reuse_task(slot, cause)
+        if thread_runs and lane is Lane.CLOSED:
+            self._after.unwait(items[0])
         if isinstance(error, StoreUnavailable):
             await asyncio.sleep(_STORE_PAUSE)
         return lane

@@ -160,7 +160,7 @@ class Worker:
             self._keeper.run(), self._feeder.run(), self._settler.run(), self._retries.run(), self._watch(),
             self._write_cursors(), self._chores(), self._store.listen(self._feeder.wake),
         )  # fmt: skip
-        self._services = [asyncio.get_running_loop().create_task(self._guard(service)) for service in services]
+        self._services = [self._task(service) for service in services]
 
     def wake(self) -> None:
         """An event was stored by this process."""
@@ -177,7 +177,7 @@ class Worker:
         What has not finished by then is cancelled and runs again elsewhere; no attempt is counted.
         """
         self._draining = True
-        _, feeder, _, retries, *_ = self._services
+        keeper, feeder, _, retries, *_ = self._services
         for runner in self._runners.values():
             runner.stop()
         async with self._retries.claiming:
@@ -193,6 +193,8 @@ class Worker:
             for runner in self._runners.values():
                 runner.abort()
             await self._idle(_ABORT_SECONDS)
+        keeper.cancel()  # the leases were kept until here; what is released now must not be missed
+        await asyncio.wait({keeper})
         try:
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 await self._settler.flush()
@@ -324,9 +326,14 @@ class Worker:
                 item.partition.block(item.key)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._guard(work))
+        task = self._task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._guard(work))
+        task.add_done_callback(lambda _: work.close())  # cancelled before its first step, it would complain
+        return task
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
         """A part of the worker that fails by a defect ends the worker, loudly: half a worker is worse than none."""
