@@ -149,14 +149,15 @@ def drain(dsn: str, events: int, kind: Kind = "async") -> Numbers:
         calls, looker = Calls(events), Looker(dsn)
         bus = make_bus(dsn)
         bus.subscribe(NAME, _handler(kind, calls), name=SUBSCRIPTION, transactional=kind == "transactional")
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         async with bus:
             with suppress(TimeoutError):  # what is missing then is counted as lost
                 async with asyncio.timeout(30 + events / 500):
                     await calls.enough.wait()
             receipts, finished = await asyncio.to_thread(looker.wait_for_receipts, events)
+            busy = time.process_time() - busy
         numbers = rate(events, finished - started) | {
-            "start_ms": 1000 * (calls.first_at - started), "lost": events - receipts,
+            "cpu_us_per_event": 1e6 * busy / events, "start_ms": 1000 * (calls.first_at - started), "lost": events - receipts,
             "repeated": calls.count - receipts, "peak_mib": peak_memory() / 2**20,
         }  # fmt: skip
         if kind == "transactional":

@@ -27,6 +27,7 @@ def machine(folder: Path) -> dict[str, str]:
         "psycopg": version("psycopg"),
         "file system": file_system(folder),
         "fdatasync of 8 KiB": f"median {1000 * sync_seconds(folder):.2f} ms",
+        "load before": f"{os.getloadavg()[0]:.1f} processes",
     }
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Results = dict[str, Any]
 
 COLUMNS = {
-    "figure": "figure", "events_per_s": "events/s", "p50_ms": "p50 ms", "p99_ms": "p99 ms",
+    "figure": "figure", "events_per_s": "events/s", "cpu_us_per_event": "CPU µs/event", "p50_ms": "p50 ms", "p99_ms": "p99 ms",
     "ratio": "ratio to raw SQL", "lost": "lost", "repeated": "repeated",
 }  # fmt: skip
 
@@ -113,7 +113,7 @@ def markdown(results: Results) -> str:
     parts.append(
         f"Medians of {settings['rounds']} interleaved rounds; {settings['events']:,} events of 200 bytes with 1,000 "
         f"keys, ordered by key; every measurement in a process of its own, on a fresh copy of one prepared database. "
-        f"Drains are timed from the start of the worker to the last receipt that a reader sees. Ratios are taken "
+        f"Drains are timed from the start of the worker to the last receipt that a reader sees. CPU is what the client process takes. Ratios are taken "
         f"inside each round: of rates (more is better), for single publishes and their latency of times (less is "
         f"better). Made by `{settings['command']}`.\n"
     )

@@ -49,7 +49,7 @@ class Scale:
     @property
     def some(self) -> int:
         """Events for what takes longer."""
-        return max(1, self.events // 10)
+        return max(1, self.events // 20)
 
     @property
     def bulk(self) -> int:
@@ -195,7 +195,7 @@ def run_backlog(stores: Sequence[Place], events: int) -> bool:
 
 def run_figures(stores: Sequence[Place], scale: Scale, options: argparse.Namespace, folder: Path) -> bool:
     """Measure, report and store the results; whether nothing was lost."""
-    started = time.monotonic()
+    started, facts = time.monotonic(), machine(folder)
     found = {place.name: measure_store(place, scale) for place in stores}
     form = "full" if options.full else "quick"
     results: report.Results = {
@@ -204,7 +204,7 @@ def run_figures(stores: Sequence[Place], scale: Scale, options: argparse.Namespa
             "form": form, "events": scale.events, "rounds": scale.rounds, "command": f"python bench/run.py --{form}",
             "seconds": round(time.monotonic() - started),
         },
-        "machine": machine(folder),
+        "machine": facts,
         "stores": found,
         "bars": report.bars(found),
     }  # fmt: skip

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import warnings
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from holdfast.composing import compose, compose_item
@@ -15,6 +13,7 @@ from holdfast.errors import BusStateError, DuplicateSubscription, IdConflict, Tr
 from holdfast.event import Published
 from holdfast.live import Live
 from holdfast.options import BusOptions, from_environment
+from holdfast.running import run_buses
 from holdfast.stores.base import Appended
 from holdfast.subscription import Consumer, Handler, RetryPolicy, describe, make_consumer
 
@@ -272,7 +271,7 @@ class EventBus:
             ConfigurationError: Something is set up wrongly.
         """
         try:
-            await (await self._open()).start()
+            await (await self.open()).start()
         except BaseException:
             await self.close()
             raise
@@ -283,11 +282,15 @@ class EventBus:
     ) -> None:
         await self.close()
 
-    async def close(self) -> None:
-        """Stop the worker gracefully and close every connection; the bus can be used again."""
+    async def close(self) -> BaseException | None:
+        """
+        Stop the worker gracefully and close every connection; the bus can be used again.
+
+        Returns:
+            The SystemExit or KeyboardInterrupt by which a handler asked the process to end, if one did.
+        """
         live, self._live = self._live, None
-        if live is not None and not live.loop.is_closed():
-            await live.stop()
+        return None if live is None or live.loop.is_closed() else await live.stop()
 
     async def run(self) -> None:
         """
@@ -314,8 +317,8 @@ class EventBus:
 
     # Where the bus lives
 
-    async def _open(self) -> Live:
-        """What the bus has in this loop; made at the first use, and again where the loop before is gone."""
+    async def open(self) -> Live:
+        """What the bus has in this loop; made at the first use, and again where the loop before is gone. Internal."""
         live = self._live
         loop = asyncio.get_running_loop()
         if live is not None and live.loop is not loop and not live.loop.is_closed():
@@ -331,7 +334,7 @@ class EventBus:
         """Do *work* in the loop where the bus lives: this one, or, called from another thread's, that one."""
         live = self._live
         if live is None or not live.loop.is_running():
-            return await work(await self._open())
+            return await work(await self.open())
         live.require_usable()  # first: in a forked child the parent's loop seems to run, and is not here
         if live.loop is asyncio.get_running_loop():
             return await work(live)
@@ -371,63 +374,3 @@ def published_within(events: Sequence[NewEvent], results: Sequence[Appended]) ->
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("a subscription declared while the bus runs is not registered: %s", error)
-
-
-async def run_buses(buses: Sequence[EventBus]) -> None:
-    """Work for several buses in one process; see `EventBus.run`."""
-    loop = asyncio.get_running_loop()
-    stop, abort = asyncio.Event(), asyncio.Event()
-
-    def signalled() -> None:
-        (abort if stop.is_set() else stop).set()
-
-    handled = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread: nobody signals us
-            loop.add_signal_handler(number, signalled)
-            handled.append(number)
-    try:
-        lives = [await bus._open() for bus in buses]  # noqa: SLF001 - one module, one class
-        for live in lives:
-            await live.start()
-        logger.info("working for %d subscriptions", sum(len(bus.consumers) for bus in buses))
-        await _first([stop.wait(), *(_worker_stopped(live) for live in lives)])
-        stop.set()
-        logger.info("stopping: running handlers are given time to finish")
-        closing = asyncio.ensure_future(_close_all(buses, lives))
-        await _first([closing, abort.wait()])
-        if not closing.done():
-            logger.warning("aborted by a second signal: what ran will run again")
-            for live in lives:
-                if live.worker_ending is not None:
-                    await live.worker_ending.abort()
-            closing.cancel()
-            raise SystemExit(130)
-        if (cause := await closing) is not None:
-            raise cause
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
-
-
-async def _close_all(buses: Sequence[EventBus], lives: Sequence[Live]) -> BaseException | None:
-    causes = await asyncio.gather(*(live.stop() for live in lives))
-    for bus in buses:
-        bus._live = None  # noqa: SLF001 - one module, one class
-    return next((cause for cause in causes if cause is not None), None)
-
-
-async def _worker_stopped(live: Live) -> None:
-    """Return when the live bus's worker asks to stop."""
-    while live.worker is None:  # noqa: ASYNC110 - only while the store is away at the start
-        await asyncio.sleep(0.1)
-    await live.worker.stop_requested.wait()
-
-
-async def _first(waits: Sequence[Awaitable[Any]]) -> None:
-    """Wait until one of these is done; cancel those that were made here."""
-    tasks = {asyncio.ensure_future(wait): isinstance(wait, asyncio.Future) for wait in waits}
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task, is_callers in tasks.items():
-        if not is_callers:
-            task.cancel()

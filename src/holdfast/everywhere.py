@@ -82,7 +82,7 @@ class GlobalBus(EventBus):
     async def _guard(self) -> None:
         """Keep the worker for as long as the loop runs."""
         try:
-            await (await self._open()).start()
+            await (await self.open()).start()
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             await self.close()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("holdfast")
 
 _POLL_MIN, _POLL_MAX = 0.002, 0.1
+_COUNT_SECONDS = 2.0
 
 
 class Live:
@@ -189,7 +190,6 @@ class Live:
     async def drain(self, timeout: float | None) -> None:
         """Wait until everything stored so far, and what it causes, is settled; see `EventBus.drain`."""
         await self.open_publisher()
-        unsettled: dict[int, int] = {}
         try:
             async with asyncio.timeout(timeout):
                 await self.publisher.wait_drained()
@@ -199,17 +199,31 @@ class Live:
                 try:
                     while True:
                         horizon = await reader.horizon()
-                        await self._wait_settled(horizon, unsettled)
+                        await self._wait_settled(horizon)
                         if not await self.store.caused_since(horizon):
                             return
                 finally:
                     await reader.close()
         except TimeoutError as error:
-            names = {record.id: name for name, (_, record) in self.registered.items()}
-            counts = {names[known]: count for known, count in unsettled.items() if known in names}
-            raise DrainTimeout(timeout or 0.0, counts) from error
+            raise DrainTimeout(timeout or 0.0, await self._count_unsettled()) from error
 
-    async def _wait_settled(self, horizon: str, unsettled: dict[int, int]) -> None:
+    async def _count_unsettled(self) -> dict[str, int]:
+        """Unsettled events by name of subscription, as far as the store tells within a moment."""
+        names = {record.id: name for name, (_, record) in self.registered.items()}
+        try:
+            async with asyncio.timeout(_COUNT_SECONDS):
+                if self.worker is not None:
+                    await self.worker.flush()
+                reader = await self.store.reader()
+                try:
+                    found = await self.store.unsettled(list(names), await reader.horizon())
+                finally:
+                    await reader.close()
+        except (HoldfastError, TimeoutError):
+            return {}
+        return {names[known]: count for known, count in found.items() if count}
+
+    async def _wait_settled(self, horizon: str) -> None:
         pause = _POLL_MIN
         while True:
             worker = self.worker
@@ -217,10 +231,7 @@ class Live:
                 if worker is not None:
                     await worker.flush()
                 watched = [one.id for one in await self.store.subscriptions() if self._is_watched(one)]
-                found = await self.store.unsettled(watched, horizon)
-                unsettled.clear()
-                unsettled.update(found)
-                if not any(found.values()):
+                if not any((await self.store.unsettled(watched, horizon)).values()):
                     return
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _POLL_MAX)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.errors import ConfigurationError
+from holdfast.names import shown_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +48,8 @@ class BusOptions:
             raise ConfigurationError(
                 f"retention is {self.retention!r}: give a timedelta of at least a minute, or None to keep events for ever"
             )
-        if self.require_tx not in {"strict", "warn", "allow"}:
-            raise ConfigurationError(f'require_tx is {self.require_tx!r}: use "strict", "warn" or "allow"')
+        if self.require_tx not in ("strict", "warn", "allow"):
+            raise ConfigurationError(f'require_tx is {shown_value(self.require_tx)}: use "strict", "warn" or "allow"')
 
     @property
     def retention_seconds(self) -> float | None:
@@ -57,9 +57,9 @@ class BusOptions:
 
 
 def _within(name: str, value: Any, low: float, high: float, *, unit: str = "seconds") -> None:
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not fine or not low <= value <= high:
-        raise ConfigurationError(f"{name} is {value!r}: use {low:g} to {high:g} {unit}")
+    # Compared before anything else: NaN is within no bounds, and a huge integer is no float.
+    if not (isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high):
+        raise ConfigurationError(f"{name} is {shown_value(value)}: use {low:g} to {high:g} {unit}")
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> dict[str, Any]:

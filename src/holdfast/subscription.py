@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import sys
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
 from uuid import UUID
 
-from holdfast.errors import InvalidSubscription
-from holdfast.names import check_event_id, check_subscription_name, shown_value
+from holdfast.errors import InvalidEvent, InvalidSubscription
+from holdfast.names import check_event_id, check_occurred_at, check_subscription_name, shown_value
 from holdfast.patterns import check_patterns
 from holdfast.stores.base import Declaration
 
@@ -153,6 +152,7 @@ def make_consumer(
     """
     if not callable(handler):
         _refuse("handler", f"is a {type(handler).__name__}", "give a function or another callable")
+    _refuse_generators(handler)
     checked = check_patterns(patterns)
     is_async = _is_coroutine_function(handler)
     positional = _positional_parameters(handler)
@@ -187,39 +187,47 @@ def _apply(consumer: Consumer, options: dict[str, Any]) -> None:
     _one_of("on_dead", consumer.on_dead, ("continue", "hold"))
     for flag in ("transactional", "replayable"):
         if not isinstance(getattr(consumer, flag), bool):
-            _refuse(flag, f"is {getattr(consumer, flag)!r}", "use True or False")
+            _refuse(flag, f"is {shown_value(getattr(consumer, flag))}", "use True or False")
     if not isinstance(consumer.retry, RetryPolicy):
         _refuse("retry", f"is a {type(consumer.retry).__name__}", "give a RetryPolicy(...)")
     consumer.start = _check_start(consumer.start)
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        _refuse(name, f"is {value!r}", "use " + " or ".join(repr(one) for one in allowed))
+    if not isinstance(value, str) or value not in allowed:
+        _refuse(name, f"is {shown_value(value)}", "use " + " or ".join(repr(one) for one in allowed))
 
 
 def _check_start(start: Any) -> Literal["now", "beginning"] | datetime | UUID:
     if isinstance(start, datetime):
-        if start.tzinfo is None:
-            _refuse("start", "is a datetime without a time zone", "give an aware one, such as datetime.now(UTC)")
-        return start
-    if start in ("now", "beginning"):
-        return start  # type: ignore[no-any-return]
-    if isinstance(start, UUID | str):
         try:
-            return check_event_id(start)
-        except ValueError:
-            pass
-    _refuse("start", f"is {start!r}", 'use "now", "beginning", an aware datetime or the id of an event')
+            return check_occurred_at(start)
+        except InvalidEvent as refused:
+            _refuse("start", refused.problem, "give an aware datetime, such as datetime.now(UTC)")
+    if isinstance(start, str) and start in ("now", "beginning"):
+        return "now" if start == "now" else "beginning"
+    try:
+        return check_event_id(start)
+    except InvalidEvent:
+        _refuse("start", f"is {shown_value(start)}", 'use "now", "beginning", an aware datetime or the id of an event')
+
+
+def _functions_of(handler: Handler) -> tuple[Any, Any]:
+    """What runs when the handler is called: the function behind partials, and the ``__call__`` of an object."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return handler, getattr(handler, "__call__", None)  # noqa: B004 - the method is wanted, not whether it can be called
 
 
 def _is_coroutine_function(handler: Handler) -> bool:
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    if inspect.iscoroutinefunction(handler):
-        return True
-    call = getattr(handler, "__call__", None)  # noqa: B004 - the method is wanted, not whether it can be called
-    return inspect.iscoroutinefunction(call) or asyncio.iscoroutinefunction(handler)
+    function, call = _functions_of(handler)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def _refuse_generators(handler: Handler) -> None:
+    if any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in _functions_of(handler)):
+        # Calling it only makes a generator: not a line of it would run, and every event would count as handled.
+        _refuse("handler", "is a generator", "use a function without yield")
 
 
 def _positional_parameters(handler: Handler) -> int:
@@ -232,6 +240,9 @@ def _positional_parameters(handler: Handler) -> int:
     required = [one for one in positional if one.default is one.empty]
     if not positional and not any(one.kind is one.VAR_POSITIONAL for one in parameters):
         _refuse("handler", "takes no argument", "it is called with the event, and with the delivery if it takes two")
+    named = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
+    if named:
+        _refuse("handler", f"requires {named[0]!r} by name", "it is called with (event) or (event, delivery)")
     if len(required) > 2:
         _refuse("handler", f"requires {len(required)} arguments", "it is called with (event) or (event, delivery)")
     return len(required) if required else 1

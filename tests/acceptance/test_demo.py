@@ -150,7 +150,7 @@ def test_repeats_are_counted_and_are_no_violation():
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
-        (lambda p: p.lines.reverse(), "1 events overtook an earlier one of their key"),
+        (lambda p: p.lines.reverse(), "2 events overtook an earlier one of their key"),
         (lambda p: p.lines.append(p.lines[0]._replace(digest="other")), "1 handled payloads differ"),
         (lambda p: p.lines.append(p.lines[0]._replace(event_id=UUID(int=7))), "1 events were handled and never published"),
         (lambda p: p.books.receipts.pop((UUID(int=1), "billing")), "1 handled deliveries have no receipt"),

@@ -144,12 +144,12 @@ async def test_paused_subscriptions_are_not_waited_for(shared_bus: EventBus, sha
     shared_bus.subscribe("a", lambda event: seen.append("paused"), name="paused")
     shared_bus.subscribe("a", lambda event: seen.append("other"), name="other")
     await shared_bus.drain(10)
-    await _command("pause", "paused", "--dsn", shared_dsn, "--yes")
+    await _command("pause", "paused", "--dsn", shared_dsn)
     await shared_bus.publish("a")
     await shared_bus.drain(10)
     assert "other" in seen
     assert receipts(shared_dsn) == len(seen)
-    await _command("resume", "paused", "--dsn", shared_dsn, "--yes")
+    await _command("resume", "paused", "--dsn", shared_dsn)
     await shared_bus.publish("a")
     await shared_bus.drain(10)
     assert sorted(seen) == ["other", "other", "paused", "paused"]

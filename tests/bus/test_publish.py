@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ import pytest
 from holdfast import Event, EventBus, Published
 from holdfast.errors import BusStateError, HoldfastError, IdConflict, InvalidEvent, PayloadTooLarge
 
-from .waiting import receipts, run, sql, stored, until
+from .waiting import run, sql, stored, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

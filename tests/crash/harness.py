@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
@@ -156,11 +156,15 @@ class Bench:
         """How often each number is in the ledger."""
         return Counter(line["n"] for line in self.lines(what, subscription))
 
+    def acknowledgements(self) -> list[dict[str, Any]]:
+        """The publishers' ledger: what publish returned."""
+        if not self.acknowledged.exists():
+            return []
+        return [json.loads(line) for line in self.acknowledged.read_text().splitlines()]
+
     def published(self) -> set[str]:
         """Ids that publish has acknowledged."""
-        if not self.acknowledged.exists():
-            return set()
-        return {json.loads(line)["id"] for line in self.acknowledged.read_text().splitlines()}
+        return {line["id"] for line in self.acknowledgements()}
 
     def run(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of one statement, outside of Holdfast. ``{h}`` stands before its tables."""
@@ -235,6 +239,18 @@ class Bench:
     def effects(self, subscription: str) -> Counter[str]:
         found = self.run("select event_id from effects where subscription = ?", subscription)
         return Counter(event_id for (event_id,) in found)
+
+
+@contextmanager
+def write_lock(bench: Bench) -> Iterator[None]:
+    """On SQLite, nobody else is inside of a write meanwhile: who is stopped in one keeps the whole file locked."""
+    if not bench.is_sqlite:
+        yield
+        return
+    with closing(sqlite3.connect(bench.dsn.removeprefix("sqlite:///"), timeout=20)) as connection:
+        connection.execute("begin immediate")
+        yield
+        connection.rollback()
 
 
 # ---- judging

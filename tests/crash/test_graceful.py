@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.crash.harness import Bench
 
 
-@pytest.mark.parametrize("options", [{"concurrency": 16}, {"kind": "batch", "batch": 20}], ids=["plain", "batch"])
+@pytest.mark.parametrize("options", [{"concurrency": 16}, {"kind": "batch", "batch": 20, "concurrency": 1}], ids=["plain", "batch"])
 def test_sigterm_in_mid_batch_repeats_nothing(bench: Bench, options: dict[str, object]):
     bench.store(range(600), keys=30)
     subscriptions = {"s": options | {"seconds": 0.02}}

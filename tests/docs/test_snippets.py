@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +14,6 @@ from holdfast import EventBus, errors
 from holdfast.cli.commands import main
 
 from .following import POSTGRES, Follower, blocks_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,10 +38,8 @@ def anchors_of(page: Path) -> set[str]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Of somebody who has Holdfast installed and has set nothing else."""
-    import os
-
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, the current one, of somebody who has Holdfast installed and has set nothing else."""
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, arguments in (("python", ""), ("holdfast", "-m holdfast")):
@@ -56,12 +51,6 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
-    return dict(os.environ)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder, in which the page is followed."""
     here = tmp_path / "project"
     here.mkdir()
     monkeypatch.chdir(here)
@@ -70,12 +59,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_reader_who_follows_the_page_meets_no_error(
-    page: Path, folder: Path, environment: dict[str, str], request: pytest.FixtureRequest
+    page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     blocks = list(blocks_of(page))
     needs_postgres = any(block.kind == "sql" or "//localhost/shop" in block.text for block in blocks)
     dsn = request.getfixturevalue("postgres_dsn") if needs_postgres else None
-    Follower(name_of(page), folder, environment, dsn).follow(blocks)
+    Follower(name_of(page), folder, monkeypatch.setenv, dsn).follow(blocks)
 
 
 def test_the_first_block_of_the_readme_is_a_whole_program_of_ten_lines_at_most() -> None:
@@ -104,7 +93,9 @@ def test_every_page_can_be_found_from_the_index() -> None:
 
 def test_every_error_is_explained() -> None:
     page = (ROOT / "docs" / "errors.md").read_text("utf-8")
-    classes = [name for name, value in vars(errors).items() if inspect.isclass(value) and value.__module__ == errors.__name__]
+    classes = [
+        name for name, value in vars(errors).items() if inspect.isclass(value) and value.__module__ == errors.__name__
+    ]
     assert [name for name in classes if f"`{name}`" not in page] == []
 
 
@@ -129,3 +120,10 @@ def test_the_module_map_knows_every_module() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     names = [path.name for path in source.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
     assert [name for name in names if name not in text] == []
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "docs/guarantees.md", "docs/engine.md"])
+def test_the_tests_that_a_page_names_exist(page: str) -> None:
+    named = set(re.findall(r"`(tests/\w+)`", (ROOT / page).read_text("utf-8")))
+    assert named
+    assert [folder for folder in sorted(named) if not list((ROOT / folder).glob("test_*.py"))] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -29,12 +30,14 @@ class Desk(NamedTuple):
 
     @property
     def spooled(self) -> int:
-        """Bytes of events that processes of this machine and user have spooled for this store."""
+        """Bytes of events that processes of this machine and user have spooled for this store, in the usual place."""
         from holdfast.errors import ConfigurationError
         from holdfast.spool import default_directory
 
         try:
             directory = default_directory(self.store.address)
+            if (chosen := os.environ.get("HOLDFAST_SPOOL", "")) not in {"", "memory", "off"}:
+                directory = Path(chosen) / directory.name
             return sum(path.stat().st_size for path in directory.glob("*.spool"))
         except (ConfigurationError, OSError):  # no home folder, or a file that has just been drained
             return 0

@@ -39,6 +39,8 @@ def load_bus(place: str) -> EventBus:
         raise WrongUsage(
             f"the module {module_name} has no {attribute or 'bus'!r}: write MODULE:NAME of your EventBus"
         ) from error
+    if isinstance(found, SyncEventBus):
+        return found.async_bus
     if not isinstance(found, EventBus):
         raise WrongUsage(f"{place} is a {type(found).__name__}, not an EventBus")
     return found

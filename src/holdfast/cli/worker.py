@@ -38,7 +38,7 @@ def worker_command(
 
 async def work(buses: list[EventBus], host: str, port: int | None) -> None:
     """Run the buses, with the health server where a port is given."""
-    from holdfast.bus import run_buses
+    from holdfast.running import run_buses
 
     if port is None:
         await run_buses(buses)

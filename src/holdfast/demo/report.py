@@ -111,7 +111,7 @@ class RichScreen:
         self.close()
         table = Table()
         for place, column in enumerate(COLUMNS):
-            table.add_column(column, justify="left" if place < 2 else "right")
+            table.add_column(column, justify="left" if place < 2 else "right", no_wrap=place in {0, len(COLUMNS) - 1})
         for row in rows:
             table.add_row(*row.cells, style="red" if row.findings.problems else None)
         self._console.print(table)

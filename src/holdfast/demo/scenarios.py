@@ -46,11 +46,6 @@ async def database_lost(scene: Scene) -> None:
         await scene.publish(islice(items, third))
         scene.say(f"{scene.where['spool']:,} events went into the spool")
         scene.require(scene.where["spool"], "no event went into the spool")
-    back_at, stored = scene.seconds, scene.where["store"]
-    while scene.where["store"] == stored and (burst := list(islice(items, BURST))):
-        await scene.publish(burst)
-    if scene.where["store"] > stored:
-        scene.say(f"the spool has drained {scene.seconds - back_at:.2f} s later: publishing into the store again")
     await scene.publish(items)
 
 

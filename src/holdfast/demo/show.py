@@ -133,8 +133,11 @@ def sigterm_as_interrupt() -> Iterator[None]:
     def interrupt(*_: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    # A shell starts background jobs with SIGINT ignored; then neither signal would end the demo.
+    wanted = {signal.SIGTERM: interrupt, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

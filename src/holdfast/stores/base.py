@@ -141,12 +141,14 @@ class Page(NamedTuple):
         cursor: Where reading goes on; ``cursor.open`` is None once the window is exhausted.
         horizon: The ``open`` of this window.
         generation: Grows whenever somebody registers, pauses, replays, retries or discards: reload then.
+        incarnation: Of the server, whose horizons are worth nothing in another one; None where that cannot happen.
     """
 
     rows: Sequence[Row]
     cursor: Cursor
     horizon: str
     generation: int
+    incarnation: str | None = None
 
 
 class State(StrEnum):
@@ -242,10 +244,11 @@ class Attempt(NamedTuple):
 
 
 class Advance(NamedTuple):
-    """A cursor to be written."""
+    """A cursor to be written, unless the server has another incarnation than the one that it was read in."""
 
     slice: Slice
     cursor: Cursor
+    incarnation: str | None = None
 
 
 @dataclass(slots=True)
@@ -267,6 +270,7 @@ class Released(NamedTuple):
 
     Attributes:
         exact: Nothing beyond the cursor was handled.
+        incarnation: As in `Advance`; where it is another one now, the cursor stays and is not exact.
         lost: What the owner before this one may have had in hand is not finished: the next one must recover it.
     """
 
@@ -275,6 +279,7 @@ class Released(NamedTuple):
     cursor: Cursor
     exact: bool
     lost: bool = False
+    incarnation: str | None = None
 
 
 class HandlerTransaction(Protocol):

@@ -53,9 +53,13 @@ class Breaker:
         self._failed.clear()
         return True
 
+    def wants_probe(self, now: float) -> bool:
+        """Whether it has waited long enough for one event to be tried."""
+        return self.state is Breaker.State.OPEN and now >= self.until
+
     def may_probe(self, now: float) -> bool:
         """Whether one event may be tried now; if so, it is the probe."""
-        if self.state is not Breaker.State.OPEN or now < self.until:
+        if not self.wants_probe(now):
             return False
         self.state = Breaker.State.PROBING
         return True

@@ -59,14 +59,14 @@ class Feeder:
         partitions: The partitions that the worker holds; the worker's own list of them.
         check: Takes over a page of a partition that must be checked before it is handed out.
         reload: Called when the session was lost: every cursor must start from its persisted place.
-        changed: Called when somebody registered, paused, replayed or retried.
+        changed: Called when somebody registered, paused, replayed or retried, before the events of that time are read.
         poll_interval: Longest pause between two reads, seconds.
     """
 
     def __init__(
         self, store: Store, runners: Mapping[int, Runner], partitions: Callable[[], Sequence[Partition]], *,
         check: Callable[[Partition, Page], Awaitable[None]], reload: Callable[[], Awaitable[None]],
-        changed: Callable[[], None], poll_interval: float,
+        changed: Callable[[], Awaitable[None]], poll_interval: float,
     ) -> None:  # fmt: skip
         self._store, self._runners, self._partitions = store, runners, partitions
         self._check, self._reload, self._changed = check, reload, changed
@@ -154,8 +154,10 @@ class Feeder:
                 common = common or page.horizon
             found |= bool(page.rows) or page.cursor.open is not None
             if page.generation != self._generation:
+                # This page may hold the first events of patterns that are not known here yet: know them, read again.
+                await self._changed()
                 self._generation = page.generation
-                self._changed()
+                return True
             await self._deliver(page, cursor, members)
         self.is_quiet = not found
         return found
@@ -178,7 +180,9 @@ class Feeder:
             else:
                 fast.append(partition)
         if fast:
-            self._hand_out(page.rows, {partition: partition.add_page(page.cursor) for partition in fast})
+            self._hand_out(
+                page.rows, {partition: partition.add_page(page.cursor, page.incarnation) for partition in fast}
+            )
 
     def _hand_out(self, rows: Sequence[Row], marks: dict[Partition, Mark]) -> None:
         by_runner: dict[int, dict[int, tuple[Partition, Mark]]] = {}

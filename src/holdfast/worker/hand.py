@@ -38,7 +38,7 @@ class Partition:
     """One leased partition: its epoch, its place in the log, and the keys that wait."""
 
     __slots__ = (
-        "blocked", "crashes", "cursor", "dirty", "epoch", "exact", "horizon", "in_hand", "lost", "marks", "phase",
+        "blocked", "crashes", "cursor", "dirty", "epoch", "exact", "horizon", "in_hand", "incarnation", "lost", "marks", "phase",
         "recovering", "settled", "skipped", "slice", "written",
     )  # fmt: skip
 
@@ -51,6 +51,7 @@ class Partition:
         self.cursor = lease.cursor  # where reading goes on
         self.settled = lease.cursor  # everything before it is settled
         self.written = lease.cursor  # what the store has
+        self.incarnation: str | None = None  # of the server, in which the places were read; None: they are persisted
         self.horizon: str | None = None  # up to here events are checked before they run
         self.marks: deque[Mark] = deque()
         self.blocked: dict[Key, int] = {}  # keys with unsettled delivery rows, and how many
@@ -77,9 +78,10 @@ class Partition:
         """Given back now, the cursor says it all: everything read is settled, and nothing beyond it was touched."""
         return self.exact and self.in_hand == 0 and not self.marks and not self.skipped and not self.recovering
 
-    def add_page(self, after: Cursor) -> Mark:
+    def add_page(self, after: Cursor, incarnation: str | None) -> Mark:
         """A page was read up to *after*; its deliveries count on the mark."""
         mark = Mark(after)
+        self.incarnation = incarnation
         self.marks.append(mark)
         self.cursor = after
         return mark
@@ -103,6 +105,7 @@ class Partition:
     def restart(self, cursor: Cursor) -> None:
         """Read again from the persisted place: what was taken by the lost session is void."""
         self.cursor = self.settled = self.written = cursor
+        self.incarnation = None
         self.marks.clear()
         self.exact = False
 

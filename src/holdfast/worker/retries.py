@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("holdfast.worker")
 
 _CLAIM = 256
-_LONGEST_WAIT, _AFTER_ERROR = 5.0, 0.5
+_LONGEST_WAIT, _AFTER_ERROR, _JUST_DUE = 5.0, 0.5, 0.005
 
 
 class Retries:
@@ -92,8 +92,7 @@ class Retries:
         if len(claim.due) == _CLAIM:
             self.due_in(0.0)
         elif claim.next_in is not None:
-            # What is due and was not taken stands behind something; it is looked at again when that is settled.
-            self.due_in(claim.next_in if claim.next_in > 0 else _AFTER_ERROR)
+            self.due_in(pause_before(claim.next_in))
 
     async def _find_forgotten(self, owners: Mapping[Slice, Partition]) -> None:
         readable = {one: partition for one, partition in owners.items() if not partition.recovering}
@@ -105,3 +104,14 @@ class Retries:
     def _offer(self, partition: Partition, due: Due) -> None:
         runner = self._runners[due.slice.subscription]
         runner.offer(InHand(due.row, partition, runner.key_of(due.row.tenant_id, due.row.key), due=due))
+
+
+def pause_before(next_in: float) -> float:
+    """How long to wait for a retry that falls due in so many seconds.
+
+    One that has just fallen due did so during the claim. One that has been due for longer stands behind something,
+    and is looked at when that is settled, or now and then.
+    """
+    if next_in > 0:
+        return next_in
+    return _JUST_DUE if next_in > -_AFTER_ERROR else _AFTER_ERROR

@@ -82,7 +82,12 @@ class Runner:
 
     @property
     def has_room(self) -> bool:
-        return self.held_now < self.bound and not self.record.paused and self._breaker.is_closed
+        """Whether more may be read for it. An open breaker that wants to probe needs an event to try."""
+        if self.record.paused:
+            return False
+        if self._breaker.is_closed:
+            return self.held_now < self.bound
+        return self.held_now == 0 and self._breaker.wants_probe(self._shared.ports.elapsed())
 
     def key_of(self, tenant_id: str, key: str | None) -> Key | None:
         return None if key is None or self.record.ordering == "none" else (tenant_id, key)
@@ -263,8 +268,10 @@ class Runner:
                 assert slot.task is not None
                 slot.timed_out = True
                 slot.task.cancel()
-        if not self._breaker.is_closed:
+        if self._breaker.wants_probe(now):
             self.start()
+            self._shared.room()
+            self._shared.due(0.0)
 
     def drop_waiting(self, slices: Collection[Slice] | None = None) -> None:
         """Drop what waits and does not run, of these slices or of all."""

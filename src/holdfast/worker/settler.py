@@ -105,7 +105,7 @@ class Settler:
     def advance(self, partition: Partition) -> None:
         """The cursor is due to be written."""
         self._fence(partition)
-        self._next.advances.append(Advance(partition.slice, partition.settled))
+        self._next.advances.append(Advance(partition.slice, partition.settled, partition.incarnation))
         partition.written = partition.settled
         self._wake.set()
 

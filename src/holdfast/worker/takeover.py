@@ -33,12 +33,17 @@ logger = logging.getLogger("holdfast.worker")
 
 T = TypeVar("T")
 CHUNK = 64
+_CHUNK_LEAST = 4
 _PAUSE = 0.5
 
 
-def chunk_size(crashes: int) -> int:
-    """Events that run together in recovery: 64, halved after each further crash."""
-    return max(1, CHUNK >> max(crashes - 1, 0))
+def chunk_size(crashes: int, recovering: int = 1) -> int:
+    """Events of a partition that run together in recovery: 64, halved after each further crash.
+
+    Several partitions that recover at once share the 64, but get a few each: whatever of them runs when the worker
+    vanishes again is suspect, and suspects run one at a time.
+    """
+    return max(1, max(CHUNK // recovering, _CHUNK_LEAST) >> max(crashes - 1, 0))
 
 
 class TakeOver:
@@ -61,6 +66,7 @@ class TakeOver:
         self._store, self._settler, self._runners = store, settler, runners
         self._mark_fast, self._spawn, self._ready = mark_fast, spawn, ready
         self._one_suspect = asyncio.Lock()
+        self._recovering = 0
 
     async def begin(self, partitions: Sequence[Partition], horizon: Callable[[], Coroutine[None, None, str]]) -> None:
         """Load what the store knows of these partitions, and decide how each one starts."""
@@ -105,7 +111,7 @@ class TakeOver:
         known = await self._store.known(partition.slice.subscription, [(row.id, row.day) for row in rows])
         if not partition.is_readable:
             return
-        mark = partition.add_page(page.cursor)
+        mark = partition.add_page(page.cursor, page.incarnation)
         fresh = []
         for row in rows:
             if (item := in_hand.get(row.id)) is not None and runner.in_hand.get(row.id) is item:
@@ -147,16 +153,25 @@ class TakeOver:
 
     async def _recover(self, partition: Partition, rows: list[Row], done: Callable[[], None]) -> None:
         """Run *rows* in chunks; a chunk is on record before it starts and settled before the next."""
-        runner = self._runners[partition.slice.subscription]
         waiting = deque(rows)
-        while waiting and partition.may_run:
-            chunk = [waiting.popleft() for _ in range(min(len(waiting), chunk_size(partition.crashes)))]
-            due = await self._repeat(partition, partial(self._store.take_in, partition.slice, partition.epoch, chunk))
-            if due is None:
-                return
-            await self._run_and_wait(runner, partition, due)
+        self._recovering += 1
+        try:
+            while waiting and partition.may_run:
+                size = chunk_size(partition.crashes, self._recovering)
+                if not await self._recover_chunk(partition, [waiting.popleft() for _ in range(min(len(waiting), size))]):
+                    return
+        finally:
+            self._recovering -= 1
         if partition.may_run:
             done()
+
+    async def _recover_chunk(self, partition: Partition, chunk: list[Row]) -> bool:
+        runner = self._runners[partition.slice.subscription]
+        due = await self._repeat(partition, partial(self._store.take_in, partition.slice, partition.epoch, chunk))
+        if due is None:
+            return False
+        await self._run_and_wait(runner, partition, due)
+        return True
 
     async def _run_suspects(self, partition: Partition, suspects: Iterable[Due]) -> None:
         runner = self._runners[partition.slice.subscription]

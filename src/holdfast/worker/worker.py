@@ -273,7 +273,14 @@ class Worker:
         for partition in partitions:
             partition.advance()
         released = [
-            Released(partition.slice, partition.epoch, partition.settled, partition.ends_exactly, partition.lost)
+            Released(
+                partition.slice,
+                partition.epoch,
+                partition.settled,
+                partition.ends_exactly,
+                partition.lost,
+                partition.incarnation,
+            )
             for partition in partitions
         ]
         if released:
@@ -294,24 +301,21 @@ class Worker:
                     partition.phase = Phase.CHECKING
         self._retries.due_in(0.0)
 
-    def _changed(self) -> None:
-        self._spawn(self._reread())
-
-    async def _reread(self) -> None:
+    async def _changed(self) -> None:
         """Somebody registered, paused, replayed, retried or discarded: look at everything again."""
+        records = {record.id: record for record in await self._store.subscriptions()}
+        for known, runner in self._runners.items():
+            if (record := records.get(known)) is not None:
+                runner.change(record)
+        self._feeder.reroute()
+        self._spawn(self._recount())
+
+    async def _recount(self) -> None:
         try:
-            records = {record.id: record for record in await self._store.subscriptions()}
-            for known, runner in self._runners.items():
-                if (record := records.get(known)) is not None:
-                    runner.change(record)
-            self._feeder.reroute()
             await self._settler.exclusively(self._recount_blocked)
         except StoreUnavailable as error:
-            logger.warning("changed subscriptions cannot be read now: %s", error)
-            await asyncio.sleep(1.0)
-            self._changed()
+            logger.warning("waiting keys cannot be counted now: %s", error)
         self._retries.due_in(0.0)
-        self._feeder.wake()
 
     async def _recount_blocked(self) -> None:
         """Count the delivery rows that keys wait behind, while nothing is being written about them."""

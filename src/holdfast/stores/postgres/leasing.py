@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from holdfast.stores.base import Cursor, Lease, LeaseState, Roster, Slice, WorkerInfo
+from holdfast.stores.base import Advance, Cursor, Lease, LeaseState, Roster, Slice, WorkerInfo
 from holdfast.stores.postgres.session import fence_parameters, slice_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from holdfast.stores.base import Released
     from holdfast.stores.postgres.session import Session
@@ -81,11 +81,12 @@ class Leasing:
             "worker": worker,
             "exacts": [one.exact for one in ordered],
             "losts": [one.lost for one in ordered],
+            "incarnations": [one.incarnation for one in ordered],
         }
         async with self._settle.transaction() as connection:
             cursor = await connection.execute(self._statements["release"], parameters)
             returned = {Slice(*row) for row in await cursor.fetchall()}
-            if places := {one.slice: one.cursor for one in ordered if one.slice in returned}:
+            if places := [Advance(one.slice, one.cursor, one.incarnation) for one in ordered if one.slice in returned]:
                 await connection.execute(self._statements["settle_advances"], advance_parameters(places))
 
     async def mark_fast(self, worker: UUID, leases: Mapping[Slice, int]) -> None:
@@ -100,13 +101,14 @@ class Leasing:
         return {Slice(*row[:2]): Cursor(*row[2:]) for row in rows}
 
 
-def advance_parameters(places: Mapping[Slice, Cursor]) -> dict[str, list[object]]:
-    """The arrays by which cursors are written, in key order."""
-    ordered = sorted(places.items())
+def advance_parameters(advances: Iterable[Advance]) -> dict[str, list[object]]:
+    """The arrays by which cursors are written, in key order; of one slice the latest counts."""
+    ordered = sorted({one.slice: one for one in advances}.values())
     return {
-        "subscriptions": [one.subscription for one, _ in ordered],
-        "partitions": [one.partition for one, _ in ordered],
-        "dones": [cursor.done for _, cursor in ordered],
-        "opens": [cursor.open for _, cursor in ordered],
-        "positions": [cursor.position for _, cursor in ordered],
+        "subscriptions": [one.slice.subscription for one in ordered],
+        "partitions": [one.slice.partition for one in ordered],
+        "dones": [one.cursor.done for one in ordered],
+        "opens": [one.cursor.open for one in ordered],
+        "positions": [one.cursor.position for one in ordered],
+        "incarnations": [one.incarnation for one in ordered],
     }

@@ -49,7 +49,7 @@ class PostgresReader:
         seen = header.tenant_id
         if header.slot > limit or header.slot > len(events):
             return await self._open_window(cursor, await self._nearest_snapshot(cursor.done, seen), bounds)
-        return Page([Row._make(row) for row in events], Cursor(seen), seen, int(header.key or 0))
+        return Page([Row._make(row) for row in events], Cursor(seen), seen, int(header.key or 0), self._incarnation)
 
     async def horizon(self) -> str:
         ((snapshot, incarnation),) = await self._session.run(self._statements["horizon"])
@@ -82,7 +82,7 @@ class PostgresReader:
         header, events = await self._check(rows), [Row._make(row) for row in rows[1:]]
         exhausted = header.slot < bounds["limit"] and header.slot == len(events)
         after = Cursor(cursor.open) if exhausted else Cursor(cursor.done, cursor.open, events[-1].position + 1)
-        return Page(events, after, cursor.open, int(header.key or 0))
+        return Page(events, after, cursor.open, int(header.key or 0), self._incarnation)
 
     async def _check(self, rows: list[tuple[Any, ...]]) -> Row:
         header = Row._make(rows[0])

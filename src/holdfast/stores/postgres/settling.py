@@ -68,7 +68,7 @@ class Settling:
             yield statements["settle_attempts"], attempt_parameters(attempts)
         if events := [event for one, event in settlement.events if one in held]:
             yield statements["append"], columns(events)
-        if places := {one.slice: one.cursor for one in settlement.advances if one.slice in held}:
+        if places := [one for one in settlement.advances if one.slice in held]:
             yield statements["settle_advances"], advance_parameters(places)
 
 

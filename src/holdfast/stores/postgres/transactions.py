@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from holdfast.errors import LeaseLost, TransactionError
@@ -65,6 +66,7 @@ class HandlerTransactions:
             with translated(self._where):
                 connection = await stack.enter_async_context((await self._async_pool()).connection())
                 # The driver begins the transaction by itself, in the same round trip as the receipt.
+                connection.row_factory = tuple_row  # the handler before may have set its own
                 async with connection.pipeline():
                     await connection.execute(self._statements["begin_handling"], first)
                     cursor = await connection.execute(self._statements["first_receipt"], first)
@@ -92,6 +94,7 @@ class HandlerTransactions:
         with ExitStack() as stack:
             with translated(self._where):
                 connection = stack.enter_context(self._sync_pool().connection())
+                connection.row_factory = tuple_row  # the handler before may have set its own
                 with connection.pipeline():
                     connection.execute(self._statements["begin_handling"], first)
                     cursor = connection.execute(self._statements["first_receipt"], first)
@@ -164,6 +167,8 @@ def require_untouched(connection: AnyConnection) -> None:
 
 def has_ended(connection: AnyConnection) -> bool:
     """Whether no transaction is open on a connection that is; one that is lost has at least not committed ours."""
+    if connection.closed:
+        return not connection.broken
     return connection.info.transaction_status == TransactionStatus.IDLE
 
 

@@ -64,25 +64,24 @@ def blocked_keys(session: Session, slices: Collection[Slice]) -> dict[Slice, dic
 
 def claim(session: Session, leases: Mapping[Slice, int], limit: int) -> Claim:
     claimed: list[Due] = []
+    now = session.now()  # one moment for all: what falls due between two of them would be neither taken nor announced
     # Looked up first without the write lock, which an idle worker leaves to others.
-    if _due(session, leases, limit):
+    if _due(session, leases, limit, now):
         with session.write():
-            claimed = _due(session, held(session, leases), limit)
-            now = session.now()
+            claimed = _due(session, held(session, leases), limit, now)
             session.each("mark_running", [{"delivery": due.delivery, "now": now} for due in claimed])
-    return Claim(claimed, _next_in(session, leases))
+    return Claim(claimed, _next_in(session, leases, now))
 
 
-def _due(session: Session, slices: Iterable[Slice], limit: int) -> list[Due]:
+def _due(session: Session, slices: Iterable[Slice], limit: int, now: str) -> list[Due]:
     found: list[Due] = []
     for subscription, partitions in _partitions(slices).items():
-        rows = session.rows("claim", subscription=subscription, partitions=partitions, now=session.now(), limit=limit)
+        rows = session.rows("claim", subscription=subscription, partitions=partitions, now=now, limit=limit)
         found += map(_as_due, rows)
     return sorted(found)[:limit]
 
 
-def _next_in(session: Session, slices: Iterable[Slice]) -> float | None:
-    now = session.now()
+def _next_in(session: Session, slices: Iterable[Slice], now: str) -> float | None:
     times = [
         moment
         for subscription, partitions in _partitions(slices).items()

@@ -118,7 +118,7 @@ def renew(session: Session, worker: UUID, leases: Mapping[Slice, int], ttl: floa
 
 def release(session: Session, worker: UUID, released: Sequence[Released]) -> None:
     with session.write():
-        for slice_, epoch, cursor, exact, lost in released:
+        for slice_, epoch, cursor, exact, lost, _ in released:
             place = {"subscription": slice_.subscription, "partition": slice_.partition}
             state = {"worker": str(worker), "epoch": epoch, "clean": exact, "lost": lost, "now": session.now()}
             ours = session.count("release", place | state)

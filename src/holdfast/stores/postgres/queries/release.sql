@@ -1,10 +1,12 @@
 -- Say goodbye: nobody's now, and "clean" when the cursor says it all. What the owner before left unfinished keeps an
 -- owner whose time is over, so that the next one knows that there is something to recover.
 with mine as materialized (
-    select l.subscription, l.partition, held.exact, held.lost
+    select l.subscription, l.partition, held.lost, held.exact and (held.incarnation is null
+        or exists (select from :"schema".incarnation as i where i.id = held.incarnation)) as exact
     from :"schema".leases as l
     join unnest(%(subscriptions)s::integer[], %(partitions)s::integer[], %(epochs)s::bigint[], %(exacts)s::boolean[],
-        %(losts)s::boolean[]) as held(subscription, partition, epoch, exact, lost)
+        %(losts)s::boolean[], %(incarnations)s::uuid[])
+        as held(subscription, partition, epoch, exact, lost, incarnation)
         on l.subscription = held.subscription and l.partition = held.partition and l.epoch = held.epoch
     where l.owner = %(worker)s
     order by l.subscription, l.partition

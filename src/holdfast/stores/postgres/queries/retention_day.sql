@@ -8,5 +8,5 @@ select (select count(*) from :"schema".event_log where day = %(day)s::date) as e
                         and (e.txid >= pg_snapshot_xmax(c.done) or e.txid = any(array(select pg_snapshot_xip(c.done))))))
             or exists (
                 select from :"schema".deliveries as d where d.subscription = s.id and d.day = %(day)s::date
-                    and d.state in ('pending', 'retrying', 'running'))
+                    and d.payload is null and d.state in ('pending', 'retrying', 'running'))
         order by s.name) as blocking;

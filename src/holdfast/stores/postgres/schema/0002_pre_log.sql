@@ -96,6 +96,8 @@ declare
     log_name text := 'event_log_' || to_char(wanted, 'YYYYMMDD');
     receipts_name text := 'receipts_' || to_char(wanted, 'YYYYMMDD');
 begin
+    perform set_config('lock_timeout', '100ms', true);
+    lock table event_log in share update exclusive mode;  -- one at a time; what waited sees what the other made
     if to_regclass(':"schema".' || log_name) is not null then
         return true;
     end if;
@@ -103,7 +105,6 @@ begin
         or exists (select from receipts_default where day = wanted) then
         return false;
     end if;
-    perform set_config('lock_timeout', '100ms', true);
     execute format('create table %I (like event_log including defaults including constraints including generated)', log_name);
     execute format('create trigger commit_synchronously before insert on %I for each statement
         execute function commit_synchronously()', log_name);

@@ -15,7 +15,12 @@ declare
 begin
     rows_dropped := 0;
     perform set_config('lock_timeout', '100ms', true);
-    execute format('lock table event_log, receipts, %I, %I in access exclusive mode', log_name, receipts_name);
+    lock table only event_log, only receipts in access exclusive mode;
+    blocking := '{}';
+    if to_regclass(':"schema".' || log_name) is null then
+        return;  -- another worker was quicker
+    end if;
+    execute format('lock table %I, %I in access exclusive mode', log_name, receipts_name);
     execute format($check$
         select coalesce(array_agg(distinct s.name), '{}') from subscriptions as s
         where exists (
@@ -23,7 +28,7 @@ begin
                     select from %I as e where e.txid >= pg_snapshot_xmax(c.done)
                         or e.txid = any(array(select pg_snapshot_xip(c.done)))))
             or exists (
-                select from deliveries as d where d.subscription = s.id and d.day = %L
+                select from deliveries as d where d.subscription = s.id and d.day = %L and d.payload is null
                     and d.state in ('pending', 'retrying', 'running'))
     $check$, log_name, day_dropped) into blocking;
     if cardinality(blocking) > 0 then

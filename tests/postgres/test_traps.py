@@ -1,0 +1,296 @@
+"""The traps of the design, each with real connections: what naive stores lose, and this one does not.
+
+Reading here; owning and writing in ``test_traps_of_writing.py``, crashes in ``test_crashes.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from contextlib import closing
+from itertools import pairwise
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from holdfast.errors import StoreUnavailable, WrongStore
+from holdfast.stores import make_store
+from tests.contract.harness import Scene, event, keys_of
+from tests.postgres.writers import NaiveCursor, Writers
+
+INSERT = "insert into holdfast.event_store (tenant_id, event_name, event_key, payload) values ('t', 'e', %s, '1')"
+
+
+def connect(dsn: str, **options) -> psycopg.Connection:
+    return psycopg.connect(dsn, **{"autocommit": True} | options)
+
+
+async def place(scene: Scene):
+    """A cursor after which nothing is stored yet, and the reader that took it."""
+    lease = await scene.leased()
+    reader = await scene.reader()
+    return (await scene.read_all(lease.cursor, reader))[1], reader
+
+
+def store_snapshot(connection: psycopg.Connection, day: str = "(clock_timestamp() at time zone 'UTC')::date") -> None:
+    """As `maintain` does it, whatever the time since the one before."""
+    ((snap,),) = connection.execute("select pg_current_snapshot()::text").fetchall()
+    connection.execute(f"insert into holdfast.snapshots (snap, day) select %s::pg_snapshot, {day}", [snap])
+
+
+class TestConcurrentWriters:
+    async def test_a_naive_cursor_loses_events_where_windows_between_snapshots_lose_none(self, scene):
+        cursor, reader = await place(scene)
+        start, seen = cursor, []
+        seed = time.time_ns() % 2**32
+        with closing(connect(scene.dsn)) as connection, Writers(scene.dsn, threads=10, seed=seed) as writers:
+            naive = NaiveCursor(connection)
+            deadline, turn = time.monotonic() + 4, 0
+            while time.monotonic() < deadline:
+                turn += 1
+                page = await scene.read(cursor, reader, limit=7 if turn % 3 else 1000)
+                seen += page.rows
+                cursor = page.cursor
+                naive.read()
+                if turn % 20 == 0:
+                    store_snapshot(connection)
+            writers.stop()
+            naive.read()
+            seen += (await scene.read_all(cursor, reader))[0]
+        assert writers.errors == [], f"seed {seed}"
+        laggard = (await scene.read_all(start, limit=7))[0]
+        assert len(writers.committed) > 200
+        for rows in (seen, laggard):
+            tags = [json.loads(row.payload) for row in rows]
+            assert len(tags) == len(set(tags)), f"seed {seed}"
+            assert set(tags) == writers.committed, f"seed {seed}"
+            assert not set(tags) & writers.undone
+            in_order = defaultdict(list)
+            for row, tag in zip(rows, tags, strict=True):
+                if row.key is not None:
+                    in_order[row.key].append(int(tag.partition(":")[2]))
+            assert all(numbers == list(range(len(numbers))) for numbers in in_order.values()), f"seed {seed}"
+        assert len(writers.committed - naive.seen) > 0, f"the trap did not snap; seed {seed}"
+
+    async def test_an_open_transaction_holds_nobody_up_and_is_read_when_it_commits(self, scene):
+        cursor, reader = await place(scene)
+        with closing(connect(scene.dsn, autocommit=False)) as early, closing(connect(scene.dsn)) as orphan:
+            early.execute("select pg_current_xact_id()")
+            early.execute(INSERT, ["early"])
+            orphan.execute("begin")
+            orphan.execute(INSERT, ["orphan"])
+            orphan.execute("prepare transaction 'orphan'")
+            await scene.publish("a", "b")
+            page = await scene.read(cursor, reader)
+            assert keys_of(page.rows) == ["a", "b"]
+            early.commit()
+            await scene.publish("c")
+            page = await scene.read(page.cursor, reader)
+            assert keys_of(page.rows) == ["early", "c"]
+            orphan.execute("commit prepared 'orphan'")
+            assert keys_of((await scene.read(page.cursor, reader)).rows) == ["orphan"]
+
+    async def test_a_cause_comes_before_its_effect_though_the_effect_has_the_earlier_transaction(self, scene):
+        cursor, reader = await place(scene)
+        with closing(connect(scene.dsn, autocommit=False)) as early:
+            early.execute("select pg_current_xact_id()")
+            await scene.publish("cause")
+            early.execute(INSERT, ["effect"])
+            early.commit()
+        by_transaction = await scene.sql("select event_key from event_log order by txid, position")
+        assert by_transaction == [("effect",), ("cause",)]
+        assert keys_of((await scene.read(cursor, reader)).rows) == ["cause", "effect"]
+
+    async def test_now_is_what_the_registration_does_not_see_also_what_was_inserted_before_it(self, scene):
+        with closing(connect(scene.dsn, autocommit=False)) as open_one:
+            open_one.execute(INSERT, ["open"])
+            await scene.publish("before")
+            lease = await scene.leased(start="now")
+            open_one.commit()
+        await scene.publish("after")
+        assert keys_of(await scene.rows(lease)) == ["open", "after"]
+
+    async def test_the_order_of_a_batch_survives_duplicates_in_it(self, scene):
+        cursor, reader = await place(scene)
+        known = [event(f"k{number}") for number in range(0, 2000, 2)]
+        await scene.store.append(known, atomic=True)
+        mixed = [event(f"k{n}") if n % 2 else known[n // 2] for n in range(2000)]
+        await scene.store.append(mixed, atomic=False)
+        rows, _ = await scene.read_all(cursor, reader)
+        assert keys_of(rows[1000:]) == [f"k{number}" for number in range(1, 2000, 2)]
+
+
+class TestTheDefaultPartition:
+    async def test_takes_what_has_no_partition_and_gives_it_to_readers(self, scene):
+        cursor, reader = await place(scene)
+        await scene.sql("select drop_day(to_char((clock_timestamp() at time zone 'UTC')::date, 'YYYYMMDD'))")
+        (first,) = await scene.publish("a")
+        assert await scene.sql("select count(*) from event_log_default") == [(1,)]
+        assert keys_of((await scene.read(cursor, reader)).rows) == ["a"]
+        await scene.publish("a", event_id=first.id)
+        assert await scene.stored() == ["a"]
+
+    async def test_keeps_its_rows_so_no_reader_misses_them_and_other_days_get_their_partition(self, scene):
+        cursor, reader = await place(scene)
+        day = await self.drop_all_days(scene)
+        await scene.publish("a")
+        await scene.store.maintain(retention=None)
+        assert await scene.sql("select count(*) from event_log_default") == [(1,)]
+        names = {name for (name,) in await scene.sql("select relname from pg_class where relname ~ '^event_log_2'")}
+        assert f"event_log_{day}" not in names
+        assert len([name for name in names if not name.endswith("_pkey") and "idx" not in name]) >= 7
+        assert keys_of((await scene.read(cursor, reader)).rows) == ["a"]
+
+    async def drop_all_days(self, scene) -> str:
+        days = [day for (day,) in await scene.sql("select to_char((clock_timestamp() at time zone 'UTC')::date + n, "
+                                                  "'YYYYMMDD') from generate_series(0, 7) as n")]  # fmt: skip
+        for day in days:
+            await scene.sql(f"select drop_day('{day}')")
+        return days[0]
+
+    async def test_days_are_made_seven_ahead_by_many_at_once(self, scene):
+        await self.drop_all_days(scene)
+        stores = [scene.store, *[await scene.rival() for _ in range(3)]]
+        await asyncio.gather(*(store.maintain(retention=None) for store in stores))
+        await scene.store.maintain(retention=None)
+        await scene.publish("a")
+        assert await scene.sql("select count(*) from event_log_default") == [(0,)]
+        made = "select count(*) from pg_inherits where inhparent = 'event_log'::regclass"
+        assert await scene.sql(made) == [(9,)]  # today, seven days, the default
+
+
+class TestTheDayFloor:
+    async def test_lies_below_what_an_old_transaction_wrote_long_ago(self, scene):
+        # "Ago" is told to the tables: a transaction wrote five days ago and commits today, after younger snapshots.
+        today = "(clock_timestamp() at time zone 'UTC')::date"
+        cursor, reader = await place(scene)
+        with closing(connect(scene.dsn, autocommit=False)) as old, closing(connect(scene.dsn)) as connection:
+            store_snapshot(connection, f"{today} - 6")
+            old.execute(
+                "insert into holdfast.event_log (event_name, event_key, payload, day) "
+                f"values ('e', 'old', '1', {today} - 5)"
+            )
+            for _ in range(3):
+                store_snapshot(connection)
+                page = await scene.read(cursor, reader)
+                assert list(page.rows) == []
+                cursor = page.cursor
+            old.commit()
+        assert keys_of((await scene.read(cursor, reader)).rows) == ["old"]
+
+    async def test_prunes_the_days_before_it(self, scene):
+        cursor, reader = await place(scene)
+        with closing(connect(scene.dsn)) as connection:
+            for number in range(3):
+                connection.execute(INSERT, [str(number)])
+                store_snapshot(connection)
+        done = (await scene.read_all(cursor, reader))[1].done
+        ((floor, today),) = await scene.sql(
+            scene.store._statements["day_floor"].replace("%(done)s", f"'{done}'").replace("%%", "%")[:-2].join(
+                ["select floor, (clock_timestamp() at time zone 'UTC')::date from (", ") as f(floor)"]
+            )
+        )  # fmt: skip
+        assert (today - floor).days == 2
+
+    async def test_is_of_utc_whatever_the_session_says(self, scene):
+        cursor, reader = await place(scene)
+        for zone in ("Pacific/Kiritimati", "Pacific/Niue", "UTC"):
+            with closing(connect(scene.dsn)) as connection:
+                connection.execute(f"set timezone = '{zone}'")
+                connection.execute(INSERT, [zone])
+        days = await scene.sql("select distinct day = (clock_timestamp() at time zone 'UTC')::date from event_log")
+        assert days == [(True,)]
+        assert len((await scene.read(cursor, reader)).rows) == 3
+
+
+class TestAReadThatCannotBeTrusted:
+    async def test_in_a_transaction_with_an_id_of_its_own_says_so(self, scene):
+        lease = await scene.leased()
+        statement = scene.store._statements["read_new"]
+        bounds = {"done": lease.cursor.done, "floor": "-infinity", "limit": 10, "max_bytes": 1000}
+        with closing(connect(scene.dsn, autocommit=False)) as connection:
+            before = connection.execute(statement, bounds).fetchall()[0]
+            connection.execute("select pg_current_xact_id()")
+            after = connection.execute(statement, bounds).fetchall()[0]
+        assert before[7] is not None
+        assert after[7] is None
+
+    async def test_behind_row_security_is_refused_at_the_start(self, scene):
+        await self.hide_rows(scene)
+        store = make_store(scene.dsn.replace("postgres@", "onlooker@"), timeout=10)
+        with pytest.raises(WrongStore, match="row security"):
+            await store.open()
+        await store.close()
+
+    async def test_behind_row_security_that_comes_later_leaves_the_cursor_where_it_is(self, scene):
+        cursor, _ = await place(scene)
+        await self.make_onlooker(scene)
+        onlooker = Scene("postgres", scene.dsn, make_store(scene.dsn.replace("postgres@", "onlooker@"), timeout=10))
+        await onlooker.store.open()
+        reader = await onlooker.reader()
+        await scene.publish("a")
+        assert keys_of((await onlooker.read(cursor, reader)).rows) == ["a"]
+        await self.hide_rows(scene)
+        with pytest.raises(StoreUnavailable, match="row security"):
+            await onlooker.read(cursor, reader)
+        await onlooker.close()
+
+    async def make_onlooker(self, scene) -> None:
+        await scene.sql("do $$ begin create role onlooker login; exception when duplicate_object then null; end $$")
+        await scene.sql("grant usage on schema holdfast to onlooker")
+        await scene.sql("grant all on all tables in schema holdfast to onlooker")
+
+    async def hide_rows(self, scene) -> None:
+        await self.make_onlooker(scene)
+        await scene.sql("alter table event_log enable row level security")
+        await scene.sql("create policy none_of_it on event_log using (false)")
+
+    async def test_a_role_that_defaults_to_repeatable_read_reads_on(self, scene):
+        name = scene.dsn.rpartition("/")[2]
+        await scene.sql(f'alter database "{name}" set default_transaction_isolation = "repeatable read"')
+        other = Scene("postgres", scene.dsn, make_store(scene.dsn, timeout=10))
+        await other.store.open()
+        cursor, reader = await place(other)
+        for key in ("a", "b"):
+            await scene.publish(key)
+            page = await other.read(cursor, reader)
+            assert keys_of(page.rows) == [key]
+            cursor = page.cursor
+        await other.close()
+
+
+class TestASnapshotInMemory:
+    async def test_is_dropped_when_the_server_is_another_behind_the_same_connection(self, scene):
+        cursor, reader = await place(scene)
+        await scene.publish("a")
+        await scene.sql("delete from incarnation")  # as a crash does, unseen behind a pooler
+        for ask in (lambda: scene.read(cursor, reader), lambda: scene.read(cursor, reader)):
+            try:
+                page = await ask()
+            except StoreUnavailable as error:
+                assert "crashed" in str(error)
+            else:
+                assert keys_of(page.rows) == ["a"]
+        await scene.sql(f"update incarnation set id = '{uuid4()}'")
+        with pytest.raises(StoreUnavailable, match="crashed"):
+            await reader.horizon()
+        assert keys_of((await scene.read(cursor, reader)).rows) == ["a"]
+
+    async def test_is_dropped_with_its_session(self, scene):
+        cursor, reader = await place(scene)
+        await scene.publish("a")
+        await scene.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'holdfast reader'")
+        with pytest.raises(StoreUnavailable):
+            await scene.read(cursor, reader)
+        assert keys_of((await scene.read(cursor, reader)).rows) == ["a"]
+
+
+class TestPositions:
+    async def test_grow_along_what_each_transaction_could_see(self, scene):
+        for number in range(20):
+            await scene.publish(str(number))
+        positions = [position for (position,) in await scene.sql("select position from event_log order by event_key::int")]
+        assert all(before < after for before, after in pairwise(positions))
