@@ -20,7 +20,48 @@ IMPORT_SECONDS_MAX = 0.120
 DRIVERS = ("psycopg", "psycopg_pool", "sqlite3", "_sqlite3", "asyncpg", "aiosqlite", "sqlalchemy")
 
 # Statements that one store alone needs, with the reason.
-SQL_OF_ONE_STORE: dict[str, str] = {}
+SQL_OF_ONE_STORE: dict[str, str] = {
+    "read_new": "PostgreSQL: cursors are snapshots of one incarnation of the server",
+    "lowest_position": "PostgreSQL: cursors are snapshots of one incarnation of the server",
+    "next_snapshot": "PostgreSQL: cursors are snapshots of one incarnation of the server",
+    "snapshot_now": "PostgreSQL: cursors are snapshots of one incarnation of the server",
+    "incarnation": "PostgreSQL: cursors are snapshots of one incarnation of the server",
+    "day_floor": "PostgreSQL: the log is partitioned by day",
+    "make_day": "PostgreSQL: the log is partitioned by day",
+    "missing_days": "PostgreSQL: the log is partitioned by day",
+    "old_days": "PostgreSQL: the log is partitioned by day",
+    "drop_day": "PostgreSQL: the log is partitioned by day",
+    "retention_day": "PostgreSQL: the log is partitioned by day",
+    "append": "PostgreSQL: many rows in one statement; SQLite repeats a statement of one row in its thread",
+    "take_in": "PostgreSQL: many rows in one statement; SQLite repeats a statement of one row in its thread",
+    "lock_ids": "PostgreSQL: an id may lie on any day, where no common unique index is met",
+    "lock_ids_within": "PostgreSQL: an id may lie on any day, where no common unique index is met",
+    "begin_handling": "PostgreSQL: handlers' transactions run beside each other and outlive leases",
+    "require_epoch": "PostgreSQL: handlers' transactions run beside each other and outlive leases",
+    "facts_schema": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",
+    "facts_server": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",
+    "schema_version": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",
+    "notify": "PostgreSQL: SQLite has data_version",
+    "add_cursors": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
+    "add_leases": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
+    "free_leases": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
+    "mark_running": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
+    "taken_in": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
+    "position_at_time": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
+    "position_of_event": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
+    "drop_attempts": "SQLite: retention deletes in bounded batches",
+    "drop_discarded": "SQLite: retention deletes in bounded batches",
+    "drop_events": "SQLite: retention deletes in bounded batches",
+    "drop_receipts": "SQLite: retention deletes in bounded batches",
+    "forget_snapshots": "SQLite: retention deletes in bounded batches",
+    "keep_dead_letters": "SQLite: retention deletes in bounded batches",
+    "last_of_batch": "SQLite: retention deletes in bounded batches",
+    "old_horizon": "SQLite: retention deletes in bounded batches",
+    "retention_counts": "SQLite: retention deletes in bounded batches",
+    "waited_for": "SQLite: retention deletes in bounded batches",
+    "finish_replay": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
+    "applied_migration": "SQLite: it migrates itself",
+}
 
 # What the core may not reach for by itself, so that a simulation can stand in for it: it comes in through ports.py.
 BANNED_IN_CORE = {
@@ -44,7 +85,11 @@ BANNED_IN_CORE = {
     "os.getpid": "process identity",
 }
 # (file below src/holdfast, what it may use) with the reason. `ports.py` may use everything: it is where they come in.
-ALLOWED_IN_CORE: dict[tuple[str, str], str] = {}
+ALLOWED_IN_CORE: dict[tuple[str, str], str] = {
+    ("stores/sqlite/threads.py", "threading"): "SQLite blocks: each connection has a thread of its own",
+    ("stores/sqlite/threads.py", "concurrent.futures"): "the same",
+    ("worker/aftermath.py", "random"): "ports.random, the port itself",
+}
 
 # "me" is nobody: an example.
 MACHINE_PATH = re.compile(r"(?<![\w.~/-])/(?:work|root|home/(?!me/)\w+|Users/(?!me/)\w+|opt/pypi)/")

@@ -14,7 +14,7 @@ from holdfast.event import Published
 from holdfast.live import Live
 from holdfast.options import BusOptions, from_environment
 from holdfast.running import run_buses
-from holdfast.stores.base import Appended
+from holdfast.stores.values import Appended
 from holdfast.subscription import Consumer, Handler, RetryPolicy, describe, make_consumer
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from holdfast.options import BusOptions
     from holdfast.spool import AnySpool
-    from holdfast.stores.base import Store, Subscription
+    from holdfast.stores.base import Store
+    from holdfast.stores.values import Subscription
     from holdfast.subscription import Consumer
 
 logger = logging.getLogger("holdfast")

@@ -19,7 +19,7 @@ from holdfast.errors import (
     StoreUnavailable,
 )
 from holdfast.event import Published
-from holdfast.stores.base import Appended
+from holdfast.stores.values import Appended
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -15,7 +15,7 @@ from uuid import UUID
 from holdfast.errors import InvalidEvent, InvalidSubscription
 from holdfast.names import check_event_id, check_occurred_at, check_subscription_name, shown_value
 from holdfast.patterns import check_patterns
-from holdfast.stores.base import Declaration
+from holdfast.stores.values import Declaration
 
 if TYPE_CHECKING:
     from holdfast.event import Event

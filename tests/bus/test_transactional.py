@@ -233,7 +233,7 @@ async def test_a_handler_that_ends_the_transaction_fails_loudly(
 
     def statements(delivery: Delivery) -> list[Any]:
         connection = delivery.connection
-        first = getattr(connection, ending.split()[0])
+        first = getattr(connection, ending.split(maxsplit=1)[0])
         if "begin" not in ending:
             return [first]
         return [first, lambda: connection.execute("begin")]

@@ -14,7 +14,7 @@ import psycopg
 from holdfast.event import NewEvent
 from holdfast.ids import new_id
 from holdfast.stores import make_store
-from holdfast.stores.base import (
+from holdfast.stores.values import (
     Advance,
     Attempt,
     Cursor,
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.event import Row
-    from holdfast.stores.base import Page, Reader, Store, Subscription
+    from holdfast.stores.base import Reader, Store
+    from holdfast.stores.values import Page, Subscription
 
 TTL = 30.0
 LONG_AGO, FAR_AHEAD = "2001-01-01T00:00:00.000000Z", "2999-01-01T00:00:00.000000Z"  # as both databases read them

@@ -13,7 +13,7 @@ from holdfast.event import Event
 from holdfast.ids import new_id, uuid7
 from holdfast.ports import wall_millis
 from holdfast.stores import make_store
-from holdfast.stores.base import Appended
+from holdfast.stores.values import Appended
 from tests.contract.harness import event, keys_of
 
 STORED, DUPLICATE, CONFLICT = Appended.STORED, Appended.DUPLICATE, Appended.CONFLICT
@@ -195,7 +195,9 @@ class TestThroughTheCallersTransaction:
         assert await scene.stored() == ["a", "c"]
 
     @pytest.mark.parametrize("old", [False, True])
-    async def test_repeats_and_conflicts_are_told_and_a_conflict_stores_none_of_the_others(self, scene, connection, old):
+    async def test_repeats_and_conflicts_are_told_and_a_conflict_stores_none_of_the_others(
+        self, scene, connection, old
+    ):
         first = event("a", event_id=uuid4() if old else None)
         await scene.store.append([first], atomic=True)
         connection.execute("begin")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.errors import LeaseLost
-from holdfast.stores.base import Revised, Slice, State
+from holdfast.stores.values import Revised, Slice, State
 from tests.contract.harness import FAR_AHEAD, LONG_AGO, failed, keys_of, receipt
 
 PENDING, RETRYING, RUNNING, DEAD = State.PENDING, State.RETRYING, State.RUNNING, State.DEAD

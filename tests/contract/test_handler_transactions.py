@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from holdfast.errors import LeaseLost, StoreBusy, TransactionError
-from holdfast.stores.base import Revised, State
+from holdfast.stores.values import Revised, State
 from tests.contract.harness import receipt
 
 

@@ -23,7 +23,9 @@ from holdfast.event import NewEvent
 from holdfast.health import Health
 from holdfast.ids import new_id
 from holdfast.stores import make_store
-from holdfast.stores.base import (
+from holdfast.stores.inspector import make_inspector
+from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter
+from holdfast.stores.values import (
     Advance,
     Attempt,
     Cursor,
@@ -36,16 +38,15 @@ from holdfast.stores.base import (
     State,
     WorkerInfo,
 )
-from holdfast.stores.inspector import make_inspector
-from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from holdfast.event import Row
-    from holdfast.stores.base import Lease, Store, Subscription
+    from holdfast.stores.base import Store
     from holdfast.stores.inspector import Inspector, Operator
     from holdfast.stores.records import Fact
+    from holdfast.stores.values import Lease, Subscription
 
 
 class Scene(NamedTuple):

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from holdfast.stores.base import Advance, Released, Slice
+from holdfast.stores.values import Advance, Released, Slice
 from tests.contract.harness import FAR_AHEAD, LONG_AGO, TTL, until, worker_info
 
 shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)

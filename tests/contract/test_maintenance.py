@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from holdfast.stores.base import Appended, Maintenance, State
+from holdfast.stores.values import Appended, Maintenance, State
 from tests.contract.harness import EVERYTHING_IS_OLD, LONG_AGO, TTL, failed, worker_info
 
 shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)

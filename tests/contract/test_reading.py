@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from holdfast.stores.base import Cursor, Slice
+from holdfast.stores.values import Cursor, Slice
 from tests.contract.harness import event, keys_of, receipt
 
 shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)
@@ -185,7 +185,9 @@ class TestWhatIsKnown:
 class TestCursors:
     async def test_of_slices_that_do_not_exist_are_left_out(self, scene):
         lease = await scene.leased()
-        assert await scene.store.cursors([lease.slice, Slice(lease.slice.subscription, 9)]) == {lease.slice: lease.cursor}
+        assert await scene.store.cursors([lease.slice, Slice(lease.slice.subscription, 9)]) == {
+            lease.slice: lease.cursor
+        }
         assert await scene.store.cursors([]) == {}
 
 

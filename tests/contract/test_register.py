@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from holdfast.errors import IncompatibleSubscription, NotFound
-from holdfast.stores.base import Advance, Declaration, Slice
+from holdfast.stores.values import Advance, Declaration, Slice
 from tests.contract.harness import TTL, event, keys_of
 
 shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)
@@ -58,7 +58,9 @@ class TestADeclaration:
 class TestADeclarationOfAKnownName:
     async def test_changes_patterns_and_policies_and_keeps_id_and_place(self, scene):
         lease = await scene.leased("billing", patterns=("a.*",))
-        changed = await scene.subscribe("billing", patterns=("b.*", "a.*"), ordering="none", on_dead="hold", replayable=False)
+        changed = await scene.subscribe(
+            "billing", patterns=("b.*", "a.*"), ordering="none", on_dead="hold", replayable=False
+        )
         assert changed[0] == lease.slice.subscription
         assert changed[2:] == (("b.*", "a.*"), 1, "none", "hold", False, False)
         assert await scene.store.cursors([lease.slice]) == {lease.slice: lease.cursor}

@@ -6,17 +6,7 @@ import asyncio
 
 import pytest
 
-from holdfast.stores.base import (
-    Advance,
-    Cursor,
-    Finished,
-    Parked,
-    Receipt,
-    Revised,
-    Settlement,
-    Slice,
-    State,
-)
+from holdfast.stores.values import Advance, Cursor, Finished, Parked, Receipt, Revised, Settlement, Slice, State
 from tests.contract.harness import event, failed, keys_of, receipt
 
 shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)
@@ -140,7 +130,9 @@ class TestARevisedDelivery:
         lease, rows = await begun(scene, "a")
         (due,) = await scene.store.take_in(lease.slice, lease.epoch, rows)
         await scene.settle(lease, revised=[Revised(lease.slice, due.delivery, State.RETRYING, 2, 1, 0.0, "why")])
-        assert await scene.sql("select state, attempts, put_offs, reason from deliveries") == [("retrying", 2, 1, "why")]
+        assert await scene.sql("select state, attempts, put_offs, reason from deliveries") == [
+            ("retrying", 2, 1, "why")
+        ]
         assert await scene.claim(lease) == ["a"]
 
     async def test_keeps_its_reason_where_none_is_given(self, scene):
@@ -177,7 +169,9 @@ class TestAFinishedDelivery:
 class TestAnAttempt:
     async def test_is_kept_with_its_facts(self, scene):
         lease, rows = await begun(scene, "a")
-        attempt = failed(lease.slice, rows[0], 2, outcome="timeout", error="E", message="m", traceback="t", seconds=1.25)
+        attempt = failed(
+            lease.slice, rows[0], 2, outcome="timeout", error="E", message="m", traceback="t", seconds=1.25
+        )
         await scene.settle(lease, attempts=[attempt])
         found = await scene.sql("select attempt, outcome, error, message, traceback, seconds from attempts")
         assert found == [(2, "timeout", "E", "m", "t", 1.25)]

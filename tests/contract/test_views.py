@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.event import Event
 from holdfast.ids import is_uuid7
-from holdfast.stores.base import Advance, Appended, Parked, State
+from holdfast.stores.values import Advance, Appended, Parked, State
 from tests.contract.harness import event, failed, keys_of, receipt
 
 
@@ -50,9 +50,7 @@ class TestTheStatusOfAnEvent:
         await scene.publish("a", "b", "c")
         start = (await scene.read(lease.cursor)).cursor if lease.cursor.open is not None else lease.cursor
         page = await scene.read(start, limit=1)
-        await scene.settle(
-            lease, receipts=[receipt(lease, page.rows[0])], advances=[Advance(lease.slice, page.cursor)]
-        )
+        await scene.settle(lease, receipts=[receipt(lease, page.rows[0])], advances=[Advance(lease.slice, page.cursor)])
         await scene.publish("later")
         assert await scene.status() == {"a": "processed", "b": "processing", "c": "processing", "later": "pending"}
         await scene.lapse(lease)
@@ -182,9 +180,7 @@ class TestTheConsumers:
         lease = await scene.leased()
         await scene.publish("a")
         (row,) = await scene.rows(lease)
-        await scene.settle(
-            lease, parked=[Parked(lease.slice, row, State.DEAD, 1)], attempts=[failed(lease.slice, row)]
-        )
+        await scene.settle(lease, parked=[Parked(lease.slice, row, State.DEAD, 1)], attempts=[failed(lease.slice, row)])
         assert await scene.consumed() == []
 
     async def test_have_the_time_of_the_receipt(self, scene):
@@ -199,7 +195,10 @@ class TestTheColumns:
     @pytest.mark.parametrize(
         ("view", "columns"),
         [
-            ("event_store", "id tenant_id event_name payload status retries occurred_at processed_at event_key headers"),
+            (
+                "event_store",
+                "id tenant_id event_name payload status retries occurred_at processed_at event_key headers",
+            ),
             ("event_consumers", "event_id consumer_name processed_at attempts"),
         ],
     )

@@ -27,8 +27,10 @@ def test_sigterm_in_mid_batch_repeats_nothing(bench: Bench, options: dict[str, o
     assert len(bench.lines("done")) < 600, "the last one left something to do"
     worker = bench.work({"s": options})
     wait_until(lambda: bench.receipt_count("s") == 600, "the rest is handled")
+    bench.store(range(600, 700), keys=50)  # handled after everything before was looked up, in every partition
+    wait_until(lambda: bench.receipt_count("s") == 700, "what came later is handled")
     assert worker.terminate() == 0
-    assert bench.times("start") == bench.times("done") == dict.fromkeys(range(600), 1)
+    assert bench.times("start") == bench.times("done") == dict.fromkeys(range(700), 1)
     assert bench.leases() == [(None, True, 0)] * 8, "nothing waited: the cursors are exact"
     assert bench.run("select * from {h}workers") == []
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tests.crash.harness import LEASE_TTL, wait_until
+from tests.crash.harness import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.crash.harness import Bench
 
 POISON, EVENTS, ATTEMPTS = 500, 1000, 3
 
 
-def supervise(bench: Bench, subscriptions: dict[str, dict[str, object]], done: object) -> int:
+def supervise(bench: Bench, subscriptions: dict[str, dict[str, object]], done: Callable[[], object]) -> int:
     """Start the worker again whenever it is gone, until *done*; returns how often it was gone."""
     crashes, deadline = 0, time.monotonic() + 60
     worker = bench.work(subscriptions)
@@ -23,7 +25,9 @@ def supervise(bench: Bench, subscriptions: dict[str, dict[str, object]], done: o
             worker = bench.work(subscriptions)
         assert time.monotonic() < deadline, f"not done after {crashes} crashes"
         time.sleep(0.02)
+    wait_until(lambda: all(crashes == 0 for *_, crashes in bench.leases()), "every take-over is through")
     assert worker.terminate() == 0
+    assert all(owner is None for owner, *_ in bench.leases())
     return crashes
 
 
@@ -66,4 +70,3 @@ def test_a_poison_event_in_a_transaction_leaves_no_effect(bench: Bench):
     assert crashes <= 2 + 2
     assert len(bench.effects("effects")) == 59
     assert set(bench.effects("effects").values()) == {1}
-    wait_until(lambda: bench.leases() and all(owner is None for owner, *_ in bench.leases()), "released", LEASE_TTL)

@@ -282,7 +282,9 @@ class TestASnapshotInMemory:
     async def test_is_dropped_with_its_session(self, scene):
         cursor, reader = await place(scene)
         await scene.publish("a")
-        await scene.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'holdfast reader'")
+        await scene.sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'holdfast reader'"
+        )
         with pytest.raises(StoreUnavailable):
             await scene.read(cursor, reader)
         assert keys_of((await scene.read(cursor, reader)).rows) == ["a"]
@@ -292,5 +294,7 @@ class TestPositions:
     async def test_grow_along_what_each_transaction_could_see(self, scene):
         for number in range(20):
             await scene.publish(str(number))
-        positions = [position for (position,) in await scene.sql("select position from event_log order by event_key::int")]
+        positions = [
+            position for (position,) in await scene.sql("select position from event_log order by event_key::int")
+        ]
         assert all(before < after for before, after in pairwise(positions))

@@ -15,7 +15,7 @@ import pytest
 
 import holdfast.stores.postgres
 from holdfast.errors import LeaseLost, StoreBusy
-from holdfast.stores.base import Advance, Appended, Parked, Receipt, Released, Settlement, State
+from holdfast.stores.values import Advance, Appended, Parked, Receipt, Released, Settlement, State
 from tests.contract.harness import EVERYTHING_IS_OLD, TTL, event, keys_of, until
 
 INSERT = "insert into holdfast.event_store (tenant_id, event_name, event_key, payload) values ('t', 'e', %s, '1')"
@@ -106,7 +106,9 @@ class TestLocks:
             while time.monotonic() < deadline:
                 some = chance.sample(leases, 10)
                 advances = [Advance(lease.slice, lease.cursor) for lease in some]
-                assert await store.settle(Settlement({one.slice: one.epoch for one in some}, advances=advances)) == set()
+                assert (
+                    await store.settle(Settlement({one.slice: one.epoch for one in some}, advances=advances)) == set()
+                )
 
         async def wait_in_vain(store) -> None:
             while time.monotonic() < deadline:
@@ -165,7 +167,9 @@ class TestLocks:
         text = re.sub(r"--.*", "", path.read_text(encoding="utf-8"))
         forbidden = r"\bnow\(\)|current_timestamp|current_date|transaction_timestamp|statement_timestamp"
         assert not re.search(forbidden, text, re.IGNORECASE)
-        assert not re.search(r"pg_advisory_lock\(|set_config\([^)]*false\)|^\s*set \w+ (?:to|=) (?:on|off)", text, re.MULTILINE)
+        assert not re.search(
+            r"pg_advisory_lock\(|set_config\([^)]*false\)|^\s*set \w+ (?:to|=) (?:on|off)", text, re.MULTILINE
+        )
 
 
 class TestRetention:

@@ -166,4 +166,3 @@ class NaiveCursor:
         for position, tag in found:
             self._last = position
             self.seen.add(tag)
-

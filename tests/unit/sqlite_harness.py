@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from holdfast.event import NewEvent
-from holdfast.stores.base import Cursor, Declaration, Lease, Settlement, Slice
+from holdfast.stores.values import Cursor, Declaration, Lease, Settlement, Slice
 
 if TYPE_CHECKING:
     from holdfast.event import Row

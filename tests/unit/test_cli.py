@@ -19,7 +19,7 @@ from holdfast.cli.options import duration, moment
 from holdfast.cli.output import age, clean
 from holdfast.errors import InvalidEvent, StoreUnavailable
 from holdfast.stores import make_store
-from holdfast.stores.base import Attempt, Declaration, Parked, Settlement, State
+from holdfast.stores.values import Attempt, Declaration, Parked, Settlement, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable

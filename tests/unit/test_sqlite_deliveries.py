@@ -9,15 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from holdfast.errors import LeaseLost
-from holdfast.stores.base import (
-    Advance,
-    Cursor,
-    Parked,
-    Receipt,
-    State,
-    WorkerInfo,
-)
 from holdfast.stores.sqlite import SQLiteStore
+from holdfast.stores.values import Advance, Cursor, Parked, Receipt, State, WorkerInfo
 from tests.unit.sqlite_harness import TTL, Clock, event, leased, rows_of, settle
 
 if TYPE_CHECKING:

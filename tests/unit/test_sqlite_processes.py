@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.stores.base import Cursor
 from holdfast.stores.sqlite import SQLiteStore
+from holdfast.stores.values import Cursor
 from tests.unit.sqlite_harness import event, leased, rows_of
 
 ROOT = Path(__file__).parents[2]

@@ -11,17 +11,8 @@ from uuid import UUID
 import pytest
 
 from holdfast.patterns import matches
-from holdfast.stores.base import (
-    Advance,
-    Attempt,
-    Cursor,
-    Declaration,
-    Parked,
-    Receipt,
-    Revised,
-    State,
-)
 from holdfast.stores.sqlite import SQLiteStore
+from holdfast.stores.values import Advance, Attempt, Cursor, Declaration, Parked, Receipt, Revised, State
 from tests.unit.sqlite_harness import event, leased, rows_of, settle
 
 if TYPE_CHECKING:

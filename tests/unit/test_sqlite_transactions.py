@@ -11,8 +11,8 @@ from uuid import uuid4
 import pytest
 
 from holdfast.errors import StoreBusy, StoreUnavailable, TransactionError, WrongStore
-from holdfast.stores.base import Appended, Parked, Receipt, State
 from holdfast.stores.sqlite import SQLiteStore
+from holdfast.stores.values import Appended, Parked, Receipt, State
 from tests.unit.sqlite_harness import event, leased, rows_of, settle
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.event import Row
-    from holdfast.stores.base import Lease
+    from holdfast.stores.values import Lease
 
 FILE, MEMORY = "file", "memory"
 

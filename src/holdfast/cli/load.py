@@ -23,7 +23,7 @@ def load_bus(place: str) -> EventBus:
     Raises:
         Failure: No such module or attribute, it is no EventBus, or the module fails while it is imported.
     """
-    from holdfast import EventBus
+    from holdfast import EventBus, SyncEventBus
 
     module_name, _, attribute = place.partition(":")
     if not module_name or module_name.endswith(".py"):

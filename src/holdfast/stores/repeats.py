@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from holdfast.stores.base import Appended
+from holdfast.stores.values import Appended
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from holdfast.errors import HoldfastError, LeaseLost, Reject, Retry, StoreUnavailable
-from holdfast.stores.base import Attempt, State
+from holdfast.stores.values import Attempt, State
 from holdfast.worker.breaker import Breaker
 from holdfast.worker.decisions import one_line, trace, verdict_on
 from holdfast.worker.lanes import Lane, Lanes
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.ports import Ports
-    from holdfast.stores.base import Store, Subscription
+    from holdfast.stores.base import Store
+    from holdfast.stores.values import Subscription
     from holdfast.subscription import Consumer
     from holdfast.worker.decisions import Verdict
     from holdfast.worker.hand import InHand, Key

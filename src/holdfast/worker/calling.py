@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.context import CURRENT
 from holdfast.errors import TransactionError
 from holdfast.event import Event
-from holdfast.stores.base import Receipt
+from holdfast.stores.values import Receipt
 from holdfast.subscription import Delivery
 
 if TYPE_CHECKING:

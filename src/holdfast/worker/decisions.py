@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import MalformedEvent, Reject, Retry
-from holdfast.stores.base import State
+from holdfast.stores.values import State
 
 if TYPE_CHECKING:
     from holdfast.subscription import RetryPolicy

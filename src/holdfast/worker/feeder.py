@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from holdfast.event import Row
-    from holdfast.stores.base import Cursor, Page, Reader, Store
+    from holdfast.stores.base import Reader, Store
+    from holdfast.stores.values import Cursor, Page
     from holdfast.worker.hand import Mark, Partition
     from holdfast.worker.runner import Runner
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.event import Row
-    from holdfast.stores.base import Cursor, Due, Lease, Slice
+    from holdfast.stores.values import Cursor, Due, Lease, Slice
 
 Key = tuple[str, str]
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from holdfast.ports import Ports
-    from holdfast.stores.base import Lease, Slice, Store, WorkerInfo
+    from holdfast.stores.base import Store
+    from holdfast.stores.values import Lease, Slice, WorkerInfo
 
 logger = logging.getLogger("holdfast.worker")
 

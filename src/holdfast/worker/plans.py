@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from uuid import UUID
 
-    from holdfast.stores.base import LeaseState, Roster, Slice, WorkerInfo
+    from holdfast.stores.values import LeaseState, Roster, Slice, WorkerInfo
 
 
 @dataclass(frozen=True, slots=True)

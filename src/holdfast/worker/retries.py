@@ -13,7 +13,8 @@ from holdfast.worker.hand import InHand, Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from holdfast.stores.base import Due, Slice, Store
+    from holdfast.stores.base import Store
+    from holdfast.stores.values import Due, Slice
     from holdfast.worker.hand import Partition
     from holdfast.worker.runner import Runner
 

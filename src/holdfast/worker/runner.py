@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from holdfast.ports import DaemonThreads
-    from holdfast.stores.base import Slice, Subscription
+    from holdfast.stores.values import Slice, Subscription
     from holdfast.subscription import Consumer
     from holdfast.worker.aftermath import Shared
     from holdfast.worker.hand import InHand, Key

@@ -7,13 +7,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, StoreUnavailable
-from holdfast.stores.base import Advance, Attempt, Finished, Parked, Receipt, Revised, Settlement, State
+from holdfast.stores.values import Advance, Attempt, Finished, Parked, Receipt, Revised, Settlement, State
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from holdfast.event import NewEvent
-    from holdfast.stores.base import Slice, Store
+    from holdfast.stores.base import Store
+    from holdfast.stores.values import Slice
     from holdfast.worker.decisions import Verdict
     from holdfast.worker.hand import InHand, Partition
 

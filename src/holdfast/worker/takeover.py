@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.errors import HoldfastError, LeaseLost, StoreUnavailable
-from holdfast.stores.base import Attempt
+from holdfast.stores.values import Attempt
 from holdfast.worker.decisions import WorkerLost
 from holdfast.worker.hand import InHand, Phase
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
     from holdfast.event import Row
-    from holdfast.stores.base import Due, Page, Store
+    from holdfast.stores.base import Store
+    from holdfast.stores.values import Due, Page
     from holdfast.worker.hand import Partition
     from holdfast.worker.runner import Runner
     from holdfast.worker.settler import Settler
@@ -158,7 +159,9 @@ class TakeOver:
         try:
             while waiting and partition.may_run:
                 size = chunk_size(partition.crashes, self._recovering)
-                if not await self._recover_chunk(partition, [waiting.popleft() for _ in range(min(len(waiting), size))]):
+                if not await self._recover_chunk(
+                    partition, [waiting.popleft() for _ in range(min(len(waiting), size))]
+                ):
                     return
         finally:
             self._recovering -= 1
@@ -194,6 +197,7 @@ class TakeOver:
             return
         if due.lost:
             self._settler.lost_attempt(self._item(runner, partition, due), lost_attempt(due))
+            await self._settler.flush()  # on record before the next attempt, which may be as short
         attempts = await self._repeat(
             partition, lambda: self._store.begin_attempt(partition.slice, partition.epoch, due.delivery)
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast import __version__
 from holdfast.errors import HoldfastError, StoreUnavailable
 from holdfast.ports import SYSTEM, DaemonThreads, Ports, process_identity
-from holdfast.stores.base import Released, WorkerInfo
+from holdfast.stores.values import Released, WorkerInfo
 from holdfast.worker.aftermath import Shared
 from holdfast.worker.feeder import Feeder
 from holdfast.worker.hand import Partition, Phase
@@ -24,7 +24,8 @@ from holdfast.worker.takeover import TakeOver
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
-    from holdfast.stores.base import Lease, Slice, Store, Subscription
+    from holdfast.stores.base import Store
+    from holdfast.stores.values import Lease, Slice, Subscription
     from holdfast.subscription import Consumer
 
 logger = logging.getLogger("holdfast.worker")

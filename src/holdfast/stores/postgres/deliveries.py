@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import LeaseLost
 from holdfast.event import Row
-from holdfast.stores.base import Claim, Due, Slice
 from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.session import fence_parameters, slice_parameters
+from holdfast.stores.values import Claim, Due, Slice
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from holdfast.stores.base import Advance, Cursor, Lease, LeaseState, Roster, Slice, WorkerInfo
 from holdfast.stores.postgres.session import fence_parameters, slice_parameters
+from holdfast.stores.values import Advance, Cursor, Lease, LeaseState, Roster, Slice, WorkerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from holdfast.stores.base import Released
     from holdfast.stores.postgres.session import Session
     from holdfast.stores.sql import Statements
+    from holdfast.stores.values import Released
 
 
 class Leasing:

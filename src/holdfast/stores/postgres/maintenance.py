@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import StoreBusy
 from holdfast.event import EPOCH
-from holdfast.stores.base import Maintenance
+from holdfast.stores.values import Maintenance
 
 if TYPE_CHECKING:
     from datetime import date

@@ -10,10 +10,10 @@ from holdfast.errors import WrongStore
 from holdfast.event import to_micros
 from holdfast.ids import is_uuid7
 from holdfast.ports import wall_millis
-from holdfast.stores.base import Appended
 from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.errors import translated
 from holdfast.stores.repeats import as_uuid, compare, repeat
+from holdfast.stores.values import Appended
 from holdfast.transactions import adapt
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import StoreUnavailable
 from holdfast.event import EPOCH, Row
-from holdfast.stores.base import Cursor, Page
+from holdfast.stores.values import Cursor, Page
 
 if TYPE_CHECKING:
     from holdfast.stores.postgres.session import Session

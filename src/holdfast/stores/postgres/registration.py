@@ -8,14 +8,14 @@ from uuid import UUID
 
 from holdfast.errors import IncompatibleSubscription, NotFound
 from holdfast.patterns import to_regex
-from holdfast.stores.base import Subscription
+from holdfast.stores.values import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.stores.base import Declaration
     from holdfast.stores.postgres.session import Connection, Session
     from holdfast.stores.sql import Statements
+    from holdfast.stores.values import Declaration
 
 
 class Registration:

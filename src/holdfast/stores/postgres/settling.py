@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from holdfast.stores.base import Slice
 from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.leasing import advance_parameters
 from holdfast.stores.postgres.publishing import columns
 from holdfast.stores.postgres.session import fence_parameters
+from holdfast.stores.values import Slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from holdfast.stores.base import Attempt, Parked, Receipt, Revised, Settlement
     from holdfast.stores.postgres.session import Session, Statement
     from holdfast.stores.sql import Statements
+    from holdfast.stores.values import Attempt, Parked, Receipt, Revised, Settlement
 
 
 class Settling:

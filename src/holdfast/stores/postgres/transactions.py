@@ -17,8 +17,8 @@ from holdfast.stores.postgres.errors import translated
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from holdfast.stores.base import Receipt
     from holdfast.stores.sql import Statements
+    from holdfast.stores.values import Receipt
 
     AnyConnection = psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
 

@@ -6,10 +6,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import LeaseLost
-from holdfast.stores.base import Claim, Due, Parked, Slice, State
 from holdfast.stores.sqlite.leasing import held
 from holdfast.stores.sqlite.rows import id_bytes, id_text, json_text, row_of, slices_json
 from holdfast.stores.sqlite.settling import parked_parameters
+from holdfast.stores.values import Claim, Due, Parked, Slice, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

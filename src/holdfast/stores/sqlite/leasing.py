@@ -7,15 +7,15 @@ from uuid import UUID
 
 import msgspec
 
-from holdfast.stores.base import Cursor, Lease, LeaseState, Roster, Slice, WorkerInfo
 from holdfast.stores.sqlite.rows import cursor_of, json_text, leases_json, slices_json
+from holdfast.stores.values import Cursor, Lease, LeaseState, Roster, Slice, WorkerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from holdfast.stores.base import Released
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.threads import SessionThread
+    from holdfast.stores.values import Released
 
 
 class Leasing:

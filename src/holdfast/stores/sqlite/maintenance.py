@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.stores.base import Maintenance
 from holdfast.stores.sqlite.reader import log_state
 from holdfast.stores.sqlite.rows import MAX_POSITION
+from holdfast.stores.values import Maintenance
 
 if TYPE_CHECKING:
     from holdfast.stores.sqlite.session import Session

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import StoreUnavailable, WrongStore
-from holdfast.stores.base import Appended
 from holdfast.stores.repeats import compare, repeat
 from holdfast.stores.sqlite.rows import json_text, time_text
+from holdfast.stores.values import Appended
 from holdfast.transactions import adapt
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.stores.base import Cursor, Page
 from holdfast.stores.sqlite.rows import row_of
+from holdfast.stores.values import Cursor, Page
 
 if TYPE_CHECKING:
     from holdfast.event import Row

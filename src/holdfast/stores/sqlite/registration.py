@@ -9,16 +9,16 @@ from uuid import UUID
 import msgspec
 
 from holdfast.errors import IncompatibleSubscription, NotFound
-from holdfast.stores.base import Subscription
 from holdfast.stores.sqlite.reader import log_state
 from holdfast.stores.sqlite.rows import MAX_POSITION, json_text, time_text
+from holdfast.stores.values import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.stores.base import Declaration
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.threads import SessionThread
+    from holdfast.stores.values import Declaration
 
 
 class Registration:

@@ -10,12 +10,12 @@ from zlib import crc32
 import msgspec
 
 from holdfast.event import Row, to_micros
-from holdfast.stores.base import Cursor
+from holdfast.stores.values import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from holdfast.stores.base import Slice
+    from holdfast.stores.values import Slice
 
 MAX_POSITION = 2**63 - 1
 _SLOT_MASK = 0x7FFF

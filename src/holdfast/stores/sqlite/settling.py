@@ -12,9 +12,9 @@ from holdfast.stores.sqlite.rows import id_text, json_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.stores.base import Attempt, Parked, Receipt, Revised, Settlement, Slice
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.threads import SessionThread
+    from holdfast.stores.values import Attempt, Parked, Receipt, Revised, Settlement, Slice
 
 
 class Settling:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import datetime
 
-    from holdfast.stores.base import HandlerTransaction, Reader, Receipt
+    from holdfast.stores.base import HandlerTransaction, Reader
+    from holdfast.stores.values import Receipt
 
 # Switching a new file to write-ahead logging, and migrating it, may have to wait for other processes that do the same.
 _SETUP_SECONDS = 30.0

@@ -23,8 +23,8 @@ from holdfast.stores.sqlite.threads import Future, OneThread, SessionThread, Tur
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from holdfast.stores.base import Receipt
     from holdfast.stores.sqlite.session import Session
+    from holdfast.stores.values import Receipt
 
 _LOOK_SECONDS = 0.5  # how often one who queues looks whether the store was closed
 

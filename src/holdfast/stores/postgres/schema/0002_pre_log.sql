@@ -97,7 +97,7 @@ declare
     receipts_name text := 'receipts_' || to_char(wanted, 'YYYYMMDD');
 begin
     perform set_config('lock_timeout', '100ms', true);
-    lock table event_log in share update exclusive mode;  -- one at a time; what waited sees what the other made
+    lock table only event_log in share update exclusive mode;  -- one at a time; what waited sees what the other made
     if to_regclass(':"schema".' || log_name) is not null then
         return true;
     end if;

@@ -1,0 +1,269 @@
+"""What the engine and a store tell each other: cursors, leases, deliveries, outcomes. Plain values, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from holdfast.event import NewEvent, Row
+
+
+class Slice(NamedTuple):
+    """One partition of one subscription: the unit that is leased."""
+
+    subscription: int
+    partition: int
+
+
+class Cursor(NamedTuple):
+    """How far a partition has got; see the module's text. ``position`` is the first one not settled."""
+
+    done: str
+    open: str | None = None
+    position: int = 0
+
+
+class Declaration(NamedTuple):
+    """A subscription as the program declares it, validated.
+
+    ``start`` is ``"now"``, ``"beginning"``, an aware datetime (from the first event that occurred then or later),
+    or the id of an event (from it on, it included). It counts only at the first registration of the name.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    partitions: int = 8
+    ordering: Literal["key", "none"] = "key"
+    on_dead: Literal["continue", "hold"] = "continue"
+    replayable: bool = True
+    start: Literal["now", "beginning"] | datetime | UUID = "now"
+
+
+class Subscription(NamedTuple):
+    """A subscription as the store knows it. The latest registration of a name wins."""
+
+    id: int
+    name: str
+    patterns: tuple[str, ...]
+    partitions: int
+    ordering: Literal["key", "none"]
+    on_dead: Literal["continue", "hold"]
+    replayable: bool
+    paused: bool
+
+
+class Appended(Enum):
+    """What became of one event that was to be appended."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"  # the same id with the same content is there already
+    CONFLICT = "conflict"  # the same id with other content is there: not stored
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """Who a worker process is. ``boot_id``, ``pid`` and ``pid_started`` tell a dead process on the same host."""
+
+    id: UUID
+    host: str
+    boot_id: str
+    pid: int
+    pid_started: str
+    version: str
+    subscriptions: tuple[int, ...]
+    draining: bool = False
+
+
+class LeaseState(NamedTuple):
+    """One row of the lease table as seen at a heartbeat. ``free``: nobody's, or expired."""
+
+    slice: Slice
+    owner: UUID | None
+    free: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Answer to a heartbeat: the workers whose own heartbeat is younger than the lease time, and the leases."""
+
+    workers: tuple[WorkerInfo, ...]
+    leases: tuple[LeaseState, ...]
+
+
+class Lease(NamedTuple):
+    """A partition acquired by this worker.
+
+    Attributes:
+        clean: The cursor is exact: nothing beyond it was ever handled.
+        lost: The owner before vanished without goodbye: what it may have had in hand needs recovery.
+        crashes: How often in a row, this time included, an owner vanished before it went fast again.
+    """
+
+    slice: Slice
+    epoch: int
+    cursor: Cursor
+    clean: bool
+    lost: bool
+    crashes: int
+
+
+class Page(NamedTuple):
+    """A part of a window.
+
+    Attributes:
+        rows: Events in position order; those outside the window are left out.
+        cursor: Where reading goes on; ``cursor.open`` is None once the window is exhausted.
+        horizon: The ``open`` of this window.
+        generation: Grows whenever somebody registers, pauses, replays, retries or discards: reload then.
+        incarnation: Of the server, whose horizons are worth nothing in another one; None where that cannot happen.
+    """
+
+    rows: Sequence[Row]
+    cursor: Cursor
+    horizon: str
+    generation: int
+    incarnation: str | None = None
+
+
+class State(StrEnum):
+    """State of a delivery row. Unsettled: the first three."""
+
+    PENDING = "pending"  # held behind its key, replayed, or handed back
+    RETRYING = "retrying"  # failed or put off; runs again when due
+    RUNNING = "running"  # in a worker's hands; at a take-over a suspect
+    DEAD = "dead"
+    DISCARDED = "discarded"
+
+
+class Due(NamedTuple):
+    """A delivery row in the hands of its owner, ``running``.
+
+    Attributes:
+        attempts: Failed or lost attempts so far, of this round.
+        put_offs: Times a handler raised Retry.
+        handled: There is a receipt already, and it is not a replay: finish it without running.
+        lost: The latest attempt has no record, because the worker vanished in it (suspects only).
+    """
+
+    delivery: int
+    slice: Slice
+    row: Row
+    attempts: int
+    put_offs: int
+    is_replay: bool
+    handled: bool = False
+    lost: bool = False
+
+
+class Claim(NamedTuple):
+    """Deliveries that are due now, and seconds until the next retry falls due (None: there is none)."""
+
+    due: Sequence[Due]
+    next_in: float | None
+
+
+class Receipt(NamedTuple):
+    """A handler completed an event. ``replaces``: a replay, which takes the place of the receipt before."""
+
+    slice: Slice
+    event_id: bytes
+    day: int
+    attempts: int = 1
+    replaces: bool = False
+
+
+class Parked(NamedTuple):
+    """An event that leaves the fast path and becomes a delivery row. ``due_in`` seconds from the commit."""
+
+    slice: Slice
+    row: Row
+    state: State
+    attempts: int = 0
+    put_offs: int = 0
+    due_in: float = 0.0
+    reason: str | None = None
+
+
+class Revised(NamedTuple):
+    """A delivery row that changes state. Ignored when the row is no longer ``running``."""
+
+    slice: Slice
+    delivery: int
+    state: State
+    attempts: int
+    put_offs: int = 0
+    due_in: float = 0.0
+    reason: str | None = None
+
+
+class Finished(NamedTuple):
+    """A delivery row that is done: it is deleted, its receipt stands elsewhere in the same settlement."""
+
+    slice: Slice
+    delivery: int
+
+
+class Attempt(NamedTuple):
+    """The record of one attempt that did not succeed; kept until retention. Times are aware UTC datetimes."""
+
+    slice: Slice
+    event_id: bytes
+    day: int
+    attempt: int
+    outcome: Literal["failed", "timeout", "rejected", "put off", "worker lost", "unreadable"]
+    error: str  # type of the error
+    message: str
+    traceback: str | None
+    seconds: float  # how long it ran
+
+
+class Advance(NamedTuple):
+    """A cursor to be written, unless the server has another incarnation than the one that it was read in."""
+
+    slice: Slice
+    cursor: Cursor
+    incarnation: str | None = None
+
+
+@dataclass(slots=True)
+class Settlement:
+    """Outcomes of many events for one transaction. ``epochs`` fences all but plain receipts."""
+
+    epochs: dict[Slice, int] = field(default_factory=dict)
+    receipts: list[Receipt] = field(default_factory=list)
+    parked: list[Parked] = field(default_factory=list)
+    revised: list[Revised] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    advances: list[Advance] = field(default_factory=list)
+    events: list[tuple[Slice, NewEvent]] = field(default_factory=list)  # published if the slice's fence holds
+
+
+class Released(NamedTuple):
+    """A lease given back.
+
+    Attributes:
+        exact: Nothing beyond the cursor was handled.
+        incarnation: As in `Advance`; where it is another one now, the cursor stays and is not exact.
+        lost: What the owner before this one may have had in hand is not finished: the next one must recover it.
+    """
+
+    slice: Slice
+    epoch: int
+    cursor: Cursor
+    exact: bool
+    lost: bool = False
+    incarnation: str | None = None
+
+
+class Maintenance(NamedTuple):
+    """What `Store.maintain` did. ``blocking``: subscriptions that keep old events from being dropped."""
+
+    dropped: int
+    blocking: tuple[str, ...]

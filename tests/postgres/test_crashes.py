@@ -1,0 +1,159 @@
+"""A server that crashes hands out the same transaction ids again; a standby and a copy are not the store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from holdfast.errors import StoreUnavailable, WrongStore
+from holdfast.stores import make_store
+from holdfast.stores.values import Advance
+from holdfast.testing import LocalPostgres
+from tests.contract.harness import Scene, keys_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What is not asked for is not written, so that a crash forgets the transactions that rolled back last.
+FORGETFUL = {"wal_writer_delay": "10s", "autovacuum": "off", "checkpoint_timeout": "1h"}
+
+
+@pytest.fixture
+def server() -> Iterator[LocalPostgres]:
+    with LocalPostgres(fsync=False, settings=FORGETFUL) as server:
+        yield server
+
+
+@pytest.fixture
+async def scene(server):
+    store = make_store(server.dsn(), timeout=10)
+    await store.migrate()
+    await store.open()
+    scene = Scene("postgres", server.dsn(), store)
+    yield scene
+    await scene.close()
+
+
+async def after_rollbacks(scene, rollbacks: int = 40):
+    """A reader and the place that it has in memory, beyond transactions that rolled back."""
+    lease = await scene.leased()
+    reader = await scene.reader()
+    await scene.publish("settled")
+    rows, cursor = await scene.read_all(lease.cursor, reader)
+    assert keys_of(rows) == ["settled"]
+    await scene.settle(lease, advances=[Advance(lease.slice, cursor)])
+    with closing(psycopg.connect(scene.dsn)) as connection:
+        for _ in range(rollbacks):
+            connection.execute("select pg_current_xact_id()")
+            connection.rollback()
+    page = await scene.read(cursor, reader)
+    assert list(page.rows) == []
+    return lease, reader, page.cursor
+
+
+class TestACrash:
+    async def test_voids_what_is_in_memory_and_persisted_cursors_lose_nothing(self, server, scene):
+        lease, reader, in_memory = await after_rollbacks(scene)
+        server.kill()
+        server.start()
+        again = Scene("postgres", server.dsn(), make_store(server.dsn(), timeout=10))
+        await again.store.open()
+        for number in range(60):
+            await again.publish(str(number))
+
+        with pytest.raises(StoreUnavailable):
+            await scene.read(in_memory, reader)
+        with pytest.raises(StoreUnavailable, match="crashed"):  # that was the session; now the new incarnation is seen
+            await scene.read(in_memory, reader)
+
+        persisted = (await again.store.cursors([lease.slice]))[lease.slice]
+        expected = [str(number) for number in range(60)]
+        assert keys_of((await scene.read_all(persisted, reader))[0]) == expected
+        # The trap did snap: who trusts the snapshot in memory passes over what has the ids of before the crash.
+        trusting = keys_of((await scene.read_all(in_memory, await again.reader()))[0])
+        assert len(trusting) < 60
+        await again.close()
+
+    async def test_is_noticed_by_whoever_only_asks_for_a_horizon(self, server, scene):
+        _, reader, _ = await after_rollbacks(scene, 3)
+        server.kill()
+        server.start()
+        with pytest.raises(StoreUnavailable):
+            await reader.horizon()
+        for _ in range(2):  # the lost session first, then, perhaps, the new incarnation
+            try:
+                horizon = await reader.horizon()
+            except StoreUnavailable:
+                continue
+            break
+        assert horizon
+
+    async def test_leaves_what_was_settled_settled_and_leases_with_their_owner(self, server, scene):
+        lease = await scene.leased()
+        await scene.publish("a", "b")
+        await scene.handle_all(lease)
+        server.kill()
+        server.start()
+        scene.store.abandon()
+        await scene.store.close()
+        scene.store = make_store(server.dsn(), timeout=10)
+        await scene.store.open()
+        assert len(await scene.consumed()) == 2
+        assert await scene.store.renew(scene.worker, {lease.slice: lease.epoch}, ttl=30) == {lease.slice}
+
+
+class Standby(LocalPostgres):
+    """A copy of a server's data that waits for more from a primary."""
+
+    def _is_ready(self) -> bool:
+        try:
+            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() in {"ready", "standby"}
+
+    def copy_of(self, server: LocalPostgres, *, waiting: bool) -> None:
+        shutil.copytree(server.data_dir, self.data_dir)
+        if waiting:
+            (self.data_dir / "standby.signal").touch()
+        if self._account:
+            for folder, _, files in os.walk(self.data_dir):
+                for path in (folder, *(f"{folder}/{name}" for name in files)):
+                    os.chown(path, self._account[1], self._account[2])
+
+
+class TestAnotherServer:
+    async def test_that_is_a_standby_is_refused(self, server, scene):
+        await scene.publish("a")
+        await scene.close()
+        server.stop()
+        standby = Standby(fsync=False)
+        try:
+            standby.copy_of(server, waiting=True)
+            standby.start()
+            store = make_store(standby.dsn(), timeout=10)
+            with pytest.raises(WrongStore, match="standby"):
+                await store.open()
+            await store.close()
+        finally:
+            standby.close()
+
+    async def test_whose_transaction_ids_lie_behind_the_cursors_is_refused(self, server, scene):
+        await scene.leased()
+        await scene.sql("update cursors set done = '4000000:4000000:'")
+        store = make_store(server.dsn(), timeout=10)
+        with pytest.raises(WrongStore, match="restored or copied"):
+            await store.open()
+        await store.close()
+
+    async def test_that_the_tables_were_copied_to_is_refused(self, server, scene):
+        await scene.sql("update meta set system_identifier = system_identifier + 1")
+        store = make_store(server.dsn(), timeout=10)
+        with pytest.raises(WrongStore, match="after-restore"):
+            await store.open()
+        await store.close()
