@@ -57,7 +57,7 @@ class Scale:
         return min(self.events, 10_000)
 
 
-QUICK = Scale(events=20_000, rounds=3, publishes=300, samples=20)
+QUICK = Scale(events=20_000, rounds=3, publishes=200, samples=20)
 FULL = Scale(events=50_000, rounds=5, publishes=2_000, samples=100)
 TINY = 2_000  # below so many events, everything is small: a test that the benchmark works, not a measurement
 

@@ -83,6 +83,38 @@ def migrated_dsn(migrated_copies: Callable[[], str]) -> str:
     return migrated_copies()
 
 
+@pytest.fixture(scope="session")
+def reused_dsn(postgres_server: str) -> Iterator[str]:
+    """DSN of a database that many tests use one after the other; see `emptied_dsn`."""
+    name = f"holdfast_test_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_server, autocommit=True) as admin, ThreadPoolExecutor(1) as thread:
+        admin.execute(f'create database "{name}"')
+        thread.submit(asyncio.run, _migrate(dsn_of(postgres_server, name))).result()
+        yield dsn_of(postgres_server, name)
+        admin.execute(f'drop database if exists "{name}" with (force)')
+
+
+@pytest.fixture
+def emptied_dsn(reused_dsn: str) -> str:
+    """
+    DSN of a database that has the tables of Holdfast, with nothing in them: much faster than `migrated_dsn`.
+
+    For tests that change rows and days, and make tables in the schema ``public`` only.
+    """
+    with psycopg.connect(reused_dsn, autocommit=True) as connection:
+        connection.execute(_EMPTY)
+    return reused_dsn
+
+
+_EMPTY = """
+    set search_path = holdfast;
+    delete from subscriptions; delete from workers; delete from snapshots; delete from audit;
+    delete from event_log; delete from receipts;
+    drop schema public cascade; create schema public;
+    select make_day((clock_timestamp() at time zone 'UTC')::date + n) from generate_series(0, 7) as n;
+"""
+
+
 async def _migrate(dsn: str) -> None:
     store = make_store(dsn, timeout=30)
     await store.migrate()

@@ -202,7 +202,7 @@ class EventBus:
             name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers, occurred_at=occurred_at,
             cause=cause, limit=self._options.max_payload,
         )  # fmt: skip
-        (published,) = await self._publish([event], self._transaction(tx), atomic=False)
+        (published,) = await self._publish([event], self._transaction(tx, caller=3), atomic=False)
         return published
 
     async def publish_many(self, items: Iterable[Any], *, tx: Any = None) -> list[Published]:
@@ -222,14 +222,14 @@ class EventBus:
         events = [compose_item(item, index, cause=cause, limit=limit) for index, item in enumerate(items)]
         if not events:
             return []
-        return await self._publish(events, self._transaction(tx), atomic=True)
+        return await self._publish(events, self._transaction(tx, caller=3), atomic=True)
 
     def _cause(self) -> Any:
         cause = CURRENT.get()
         return cause if cause is not None and cause.bus is self else None
 
-    def _transaction(self, tx: Any) -> Any:
-        """The caller's transaction, the handler's, or None."""
+    def _transaction(self, tx: Any, *, caller: int) -> Any:
+        """The caller's transaction, the handler's, or None. *caller*: how many frames up the publishing code is."""
         cause = self._cause()
         handlers = None if cause is None else cause.connection
         if tx is False and handlers is not None and self._options.dsn.startswith("sqlite"):
@@ -246,7 +246,9 @@ class EventBus:
                 'this bus was made with require_tx="strict": pass the session or connection of the caller as tx='
             )
         if self._options.require_tx == "warn":
-            warnings.warn("publishing without tx=: the event is stored even if your transaction fails", stacklevel=4)
+            warnings.warn(
+                "publishing without tx=: the event is stored even if your transaction fails", stacklevel=caller
+            )
         return None
 
     async def _publish(self, events: Sequence[NewEvent], tx: Any, *, atomic: bool) -> list[Published]:

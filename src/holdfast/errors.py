@@ -324,8 +324,11 @@ class Retry(Exception):
     """
 
     def __init__(self, after: float | None = None) -> None:
-        if after is not None and not 0 <= after <= 31_536_000:
-            raise InvalidInput("Retry.after", f"is {after!r}", "use 0 to 31536000 seconds")
+        given: Any = after  # handlers without a type checker give other things
+        if given is not None and not (isinstance(given, int | float) and 0 <= given <= 31_536_000):
+            from holdfast.names import shown_value
+
+            raise InvalidInput("Retry.after", f"is {shown_value(given)}", "use 0 to 31536000 seconds")
         super().__init__(after)
         self.after = after
 
@@ -335,4 +338,4 @@ class Reject(Exception):
 
     def __init__(self, reason: str = "rejected by the handler") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)

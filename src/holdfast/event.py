@@ -18,6 +18,7 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 """Stored times count microseconds from here, days count from its date (PostgreSQL's own epoch)."""
 
 _MICROSECOND = timedelta(microseconds=1)
+_UNREAD: Any = object()
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -79,10 +80,11 @@ class Event:
 
     row: Row
     _payload: Any
-    _headers: Mapping[str, str]
+    _headers: Mapping[str, str] | None
 
     def __init__(self, row: Row) -> None:
         self.row = row
+        self._payload, self._headers = _UNREAD, None
 
     @classmethod
     def build(
@@ -131,22 +133,18 @@ class Event:
         Raises:
             MalformedEvent: Another program stored something that is not JSON.
         """
-        try:
-            return self._payload
-        except AttributeError:
+        if self._payload is _UNREAD:
             self._payload = self._decode("payload", self.row.payload)
-            return self._payload
+        return self._payload
 
     @property
     def headers(self) -> Mapping[str, str]:
         """String headers, read-only; ``correlation_id`` and ``causation_id`` among them where known."""
-        try:
-            return self._headers
-        except AttributeError:
+        if self._headers is None:
             raw = self.row.headers
             decoded = None if raw is None else self._decode("headers", raw)
             self._headers = MappingProxyType(decoded) if isinstance(decoded, dict) else _NO_HEADERS
-            return self._headers
+        return self._headers
 
     def _decode(self, part: str, raw: bytes) -> Any:
         try:

@@ -32,7 +32,7 @@ class GlobalBus(EventBus):
     is pending. When the loop ends, so does the worker, in good order under ``asyncio.run``.
     """
 
-    _guardian: asyncio.Task[None] | None = None
+    _starter: asyncio.Task[None] | None = None
 
     def subscribe(self, patterns: Any, handler: Any = None, **options: Any) -> Any:
         declared = super().subscribe(patterns, handler, **options)
@@ -59,6 +59,11 @@ class GlobalBus(EventBus):
         self._start_soon()
         return super().publish_many(items, tx=tx)
 
+    async def drain(self, timeout: float | None = None) -> None:
+        """See `EventBus.drain`."""
+        self._start_soon()  # whoever starts the worker ends it, and here that is the guardian
+        await super().drain(timeout)
+
     def _require_loop(self) -> None:
         try:
             asyncio.get_running_loop()
@@ -73,20 +78,15 @@ class GlobalBus(EventBus):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return  # at import time: the first publish inside a loop starts it
-        guardian = self._guardian
-        if guardian is not None and not guardian.done() and guardian.get_loop() is loop:
-            return
-        if _worker_wanted():
-            self._guardian = loop.create_task(self._guard())
+        starter, live = self._starter, self._live
+        starts = starter is not None and starter.get_loop() is loop and not starter.done()
+        works = live is not None and live.loop is loop and live.is_started
+        if _worker_wanted() and not starts and not works:
+            self._starter = loop.create_task(self._start())
 
-    async def _guard(self) -> None:
-        """Keep the worker for as long as the loop runs."""
+    async def _start(self) -> None:
         try:
             await (await self.open()).start()
-            await asyncio.get_running_loop().create_future()
-        except asyncio.CancelledError:
-            await self.close()
-            raise
         except Exception:
             logger.exception("the worker of global_bus cannot start; publishing says why")
 
@@ -115,6 +115,7 @@ class GlobalSyncBus(SyncEventBus):
     def _start_soon(self) -> None:
         if not self._started and _worker_wanted():
             self._started = True
+            self._close_at_exit()
             self._background.post(self._start()).add_done_callback(self._report)
 
     def _report(self, started: Any) -> None:

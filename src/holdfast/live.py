@@ -60,6 +60,8 @@ class Live:
         self.worker: Worker | None = None
         self.worker_ending: Worker | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._minder: asyncio.Task[None] | None = None
+        self._stopping = False
         # A bus that is dropped, or a program that ends, must not leave open connections to complain about.
         self._finalizer = weakref.finalize(self, self.store.abandon)
 
@@ -126,13 +128,18 @@ class Live:
 
     # Working
 
+    @property
+    def is_started(self) -> bool:
+        """Whether a worker runs here, or will as soon as the store is back."""
+        return self.worker is not None or self._starting is not None
+
     async def start(self) -> None:
         """Start the worker; if the store is away, go on trying in the background.
 
         Raises:
             HoldfastError: Something is set up wrongly.
         """
-        if self.worker is not None or self._starting is not None:
+        if self.is_started:
             return
         await self.open_publisher()
         try:
@@ -168,23 +175,45 @@ class Live:
             worker.add(self._consumers[name], record)
         worker.start()
         self.worker = worker
+        self._minder = self.loop.create_task(self._mind(worker))
+
+    async def _mind(self, worker: Worker) -> None:
+        """Stop the worker when a handler ends it, or when the loop ends and nobody has said goodbye."""
+        try:
+            await worker.stop_requested.wait()
+        except asyncio.CancelledError:
+            if not self._stopping:
+                await self.stop()
+            raise
+        logger.error("the worker stops: %r", worker.cause)
+        await worker.stop(self._options.stop_timeout)
 
     async def stop(self) -> BaseException | None:
         """End worker and publisher gracefully and close the store; returns what a handler ended the process with."""
+        self._stopping = True
         worker = self.worker_ending = self.worker
         self.worker = None
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
             self._starting = None
-        if worker is not None:
-            await worker.stop(self._options.stop_timeout)
+        if worker is not None and self._minder is not None:
+            await self._stop_worker(worker, self._minder)
         if self._publisher_open:
             await self.publisher.close()
         self._spool_thread.close()
         await self.store.close()
         self._finalizer.detach()
         return None if worker is None else worker.cause
+
+    async def _stop_worker(self, worker: Worker, minder: asyncio.Task[None]) -> None:
+        if worker.stop_requested.is_set():
+            await asyncio.gather(minder, return_exceptions=True)  # it is stopping the worker already
+            return
+        if minder is not asyncio.current_task():
+            minder.cancel()
+            await asyncio.gather(minder, return_exceptions=True)
+        await worker.stop(self._options.stop_timeout)
 
     # Draining
 
@@ -228,6 +257,8 @@ class Live:
         pause = _POLL_MIN
         while True:
             worker = self.worker
+            if worker is not None and worker.stop_requested.is_set():
+                raise BusStateError(f"the worker has stopped, nothing more is handled here: {worker.cause!r}")
             if worker is None or worker.is_quiet:
                 if worker is not None:
                     await worker.flush()

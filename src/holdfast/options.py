@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.errors import ConfigurationError
 from holdfast.names import shown_value
+from holdfast.stores.sql import check_schema_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,11 @@ class BusOptions:
     require_tx: RequireTx = "allow"
 
     def __post_init__(self) -> None:
+        for name, text in (("dsn", self.dsn), ("schema", self.schema)):
+            given: Any = text  # callers without a type checker give other things
+            if not isinstance(given, str):
+                raise ConfigurationError(f"{name} is {shown_value(given)}: give a text")
+        check_schema_name(self.schema)
         _within("lease_ttl", self.lease_ttl, 1, 3600)
         _within("poll_interval", self.poll_interval, 0.001, 60)
         _within("store_timeout", self.store_timeout, 0.01, 3600)

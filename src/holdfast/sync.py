@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import concurrent.futures.thread  # noqa: F401 - its own call at exit must be registered before ours
+import threading
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from holdfast.bus import EventBus, published_within
@@ -38,6 +42,7 @@ class SyncEventBus:
     def __init__(self, dsn: str | None = None, **options: Any) -> None:
         self._bus = EventBus(dsn, **options)
         self._background = BackgroundLoop("holdfast")
+        self._closes_at_exit = False
 
     @property
     def dsn(self) -> str:
@@ -91,7 +96,7 @@ class SyncEventBus:
         return self._publish(events, tx, atomic=True) if events else []
 
     def _publish(self, events: Sequence[NewEvent], tx: Any, *, atomic: bool) -> list[Published]:
-        transaction = self._bus._transaction(tx)  # noqa: SLF001 - as above
+        transaction = self._bus._transaction(tx, caller=4)  # noqa: SLF001 - as above
         if transaction is None:
             return self._wait(self._bus._publish(events, None, atomic=atomic))  # noqa: SLF001 - as above
         # The connection belongs to the calling thread: only the preparation happens in the background.
@@ -147,4 +152,21 @@ class SyncEventBus:
                 "an async handler called the synchronous bus, which would wait for itself: "
                 "make the handler a plain function, or use EventBus"
             )
+        self._close_at_exit()
         return self._background.run(work)
+
+    def _close_at_exit(self) -> None:
+        """A program that ends without `close` hands its partitions back, too."""
+        if not self._closes_at_exit:
+            self._closes_at_exit = True
+            _before_exit(_close, weakref.ref(self))
+
+
+def _close(bus: weakref.ref[SyncEventBus]) -> None:
+    if (found := bus()) is not None:
+        found.close()
+
+
+# The interpreter joins the threads of executors before it calls what `atexit` knows: too late for whoever works in
+# such threads. They end by this hook, which has no public name; the latest call is made first, so theirs must be there.
+_before_exit: Callable[..., object] = getattr(threading, "_register_atexit", atexit.register)

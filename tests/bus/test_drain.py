@@ -10,10 +10,11 @@ import pytest
 from holdfast import Event, EventBus, RetryPolicy
 from holdfast.errors import DrainTimeout
 
-from .waiting import program_environment, receipts, sql, until
+from .waiting import program_environment, receipts, run, sql, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 async def test_an_empty_store_is_drained_at_once(bus: EventBus) -> None:
@@ -166,6 +167,30 @@ async def _command(*arguments: str) -> None:
     )  # fmt: skip
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
+
+
+TWICE = """
+    import asyncio, sys
+    from holdfast import EventBus
+
+    bus = EventBus(sys.argv[1], auto_migrate=True)
+
+    @bus.subscribe("a", name="h")
+    async def handle(event):
+        print(event.payload, flush=True)
+
+    async def main(n):
+        await bus.publish("a", n)
+        await bus.drain(10)
+
+    asyncio.run(main(1))
+    asyncio.run(main(2))
+"""
+
+
+def test_in_two_loops_one_after_the_other(shared_dsn: str, script: Callable[..., Path]) -> None:
+    """The worker of the first loop said no goodbye; the second one need not wait for its leases to end."""
+    assert run(script(TWICE), shared_dsn) == "1\n2\n"
 
 
 async def test_a_timeout_carries_counts(bus: EventBus) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from holdfast import Delivery, Event, EventBus, Reject, Retry, RetryPolicy
-from holdfast.errors import InvalidSubscription
+from holdfast.errors import BusStateError, InvalidSubscription
 
 from .waiting import sql, until
 
@@ -455,6 +455,25 @@ async def test_system_exit_stops_the_worker_and_counts_the_attempt(
     subscribe(second)
     await second.drain(10)
     assert attempts == [1, 2]
+
+
+async def test_system_exit_stops_an_embedded_worker_too(bus: EventBus) -> None:
+    """It handles nothing more, and who waits for it is told."""
+    handled: list[Any] = []
+
+    @bus.subscribe("a", name="h", concurrency=1, retry=RetryPolicy(base=3600))
+    async def handle(event: Event) -> None:
+        if event.payload == "end":
+            raise SystemExit(7)
+        handled.append(event.payload)
+
+    async with bus:
+        await bus.publish("a", 1)
+        await until(lambda: handled == [1])
+        await bus.publish("a", "end")
+        async with asyncio.timeout(15):
+            with pytest.raises(BusStateError, match="stopped"):
+                await bus.drain()
 
 
 # ---- plain functions in threads

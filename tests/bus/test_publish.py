@@ -544,6 +544,35 @@ def test_a_server_that_forks_after_its_loop_ended_publishes_in_parent_and_child(
     assert stored(shared_dsn) == ["parent", "child", "parent"]
 
 
+FORKED_IDLER = """
+    import asyncio, os, sys
+    import psycopg
+    from holdfast import EventBus
+
+    def sessions():
+        with psycopg.connect(sys.argv[1]) as connection:
+            return connection.execute(
+                "select count(*) from pg_stat_activity where application_name like 'holdfast%' "
+                "and datname = current_database()").fetchone()[0]
+
+    bus = EventBus(sys.argv[1], auto_migrate=True)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(bus.publish("parent"))
+    before = sessions()
+    child = os.fork()
+    if child == 0:
+        sys.exit()  # with all that an interpreter does when it ends
+    os.waitpid(child, 0)
+    print(before > 0, sessions() == before)
+    loop.run_until_complete(bus.close())
+    loop.close()
+"""
+
+
+def test_a_fork_that_ends_leaves_the_parents_sessions_alone(postgres_dsn: str, script: Callable[..., Path]) -> None:
+    assert run(script(FORKED_IDLER), postgres_dsn) == "True True\n"
+
+
 async def test_closing_while_publishes_wait_answers_each_of_them(shared_bus: EventBus, shared_dsn: str) -> None:
     await shared_bus.publish("warm.up")
     calls = [asyncio.create_task(shared_bus.publish("a", n)) for n in range(50)]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture(params=["file", "memory", "postgres"])
 async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
     dsns = {"file": f"sqlite:///{tmp_path / 'events.db'}", "memory": "sqlite://"}
-    dsn = dsns.get(request.param) or request.getfixturevalue("migrated_dsn")
+    dsn = dsns.get(request.param) or request.getfixturevalue("emptied_dsn")
     scene = Scene(request.param, dsn, make_store(dsn, timeout=10))
     await scene.store.open()
     yield scene

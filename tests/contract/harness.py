@@ -90,6 +90,7 @@ class Scene:
     worker: UUID = field(default_factory=uuid4)
     others: list[Store] = field(default_factory=list)
     readers: list[Reader] = field(default_factory=list)
+    onlooker: psycopg.AsyncConnection | None = None
 
     # What the engine does
 
@@ -174,11 +175,12 @@ class Scene:
     async def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """Run SQL that both databases understand, past the store."""
         if self.kind == "postgres":
-            async with await psycopg.AsyncConnection.connect(
-                self.dsn, autocommit=True, options="-c search_path=holdfast"
-            ) as connection:
-                cursor = await connection.execute(statement)
-                return await cursor.fetchall() if cursor.description else []
+            if self.onlooker is None or self.onlooker.closed:
+                self.onlooker = await psycopg.AsyncConnection.connect(
+                    self.dsn, autocommit=True, prepare_threshold=None, options="-c search_path=holdfast,public"
+                )
+            cursor = await self.onlooker.execute(statement)
+            return await cursor.fetchall() if cursor.description else []
         if self.kind == "memory":
             return await self.store._writer.run(lambda session: session.connection.execute(statement).fetchall())
         with closing(self.connect()) as connection, connection:
@@ -218,6 +220,8 @@ class Scene:
         return other
 
     async def close(self) -> None:
+        if self.onlooker is not None:
+            await self.onlooker.close()
         for reader in self.readers:
             await reader.close()
         for store in (*self.others, self.store):

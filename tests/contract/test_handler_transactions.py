@@ -22,7 +22,7 @@ class Handling:
 
     async def begun(self, *keys: str):
         """A lease, and the events that its handler is to write into the table ``effects``."""
-        await self.scene.sql("create table effects (key text)")
+        await self.scene.sql(f"create table {self._local('effects')} (key text)")
         lease = await self.scene.leased()
         await self.scene.publish(*keys)
         return lease, await self.scene.rows(lease)
@@ -52,7 +52,7 @@ class Handling:
                 await result
 
     def _local(self, statement: str) -> str:
-        schema = "holdfast.effects" if self.scene.kind == "postgres" else "effects"
+        schema = "public.effects" if self.scene.kind == "postgres" else "effects"
         return statement.replace("effects", schema)
 
     async def effects(self) -> list[str]:

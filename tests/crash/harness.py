@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+
+from holdfast.stores import make_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -181,17 +184,12 @@ class Bench:
 
     def prepare(self) -> None:
         """Make the tables: Holdfast's, and the one that transactional handlers write to."""
-        code = (
-            "import asyncio, sys; from holdfast.stores import make_store\n"
-            "async def main():\n    store = make_store(sys.argv[1], schema='holdfast', timeout=10, handler_connections=1)\n"
-            "    await store.migrate(); await store.close()\n"
-            "asyncio.run(main())"
-        )
-        environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-        subprocess.run([sys.executable, "-c", code, self.dsn], check=True, env=environment, timeout=60)
+        asyncio.run(migrate(self.dsn))
         number = "integer primary key" if self.is_sqlite else "bigint generated always as identity primary key"
         # No constraint: a second effect shall be found, not prevented.
-        self.run(f"create table effects (id {number}, subscription text, event_id text, event_key text, n integer, pid integer)")
+        self.run(
+            f"create table effects (id {number}, subscription text, event_id text, event_key text, n integer, pid integer)"
+        )
 
     def store(self, numbers: Iterable[int], *, key: str | None = None, keys: int = 0) -> None:
         """Store numbered events by plain SQL, in order: of one key, spread over so many keys, or of none."""
@@ -239,6 +237,12 @@ class Bench:
     def effects(self, subscription: str) -> Counter[str]:
         found = self.run("select event_id from effects where subscription = ?", subscription)
         return Counter(event_id for (event_id,) in found)
+
+
+async def migrate(dsn: str) -> None:
+    store = make_store(dsn, schema="holdfast", timeout=10, handler_connections=1)
+    await store.migrate()
+    await store.close()
 
 
 @contextmanager

@@ -59,7 +59,9 @@ def test_nothing_acknowledged_is_lost_over_crashes_under_load(server: LocalPostg
     wait_until(lambda: all(crashing.receipt_count(name) >= len(published) for name in subscriptions), "lag is 0", 40)
     assert [worker.terminate() for worker in workers] == [0, 0], "the same workers, never restarted"
     # A publish whose answer was lost may have happened: more than acknowledged is allowed, less is not.
-    stored = {str(event_id) for (event_id,) in crashing.run("select id from {h}event_log where event_name = 'load.event'")}
+    stored = {
+        str(event_id) for (event_id,) in crashing.run("select id from {h}event_log where event_name = 'load.event'")
+    }
     assert published <= stored
     assert crashing.effects("effects") == dict.fromkeys(stored, 1)
     assert crashing.completed("plain") == stored

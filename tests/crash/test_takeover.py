@@ -128,6 +128,7 @@ def bench_settled(bench: Bench) -> Any:
     def settled() -> bool:
         rows = bench.run("select state, count(*) from {h}deliveries group by state")
         return bench.receipt_count("plain") + sum(count for _, count in rows) == 1500
+
     return settled
 
 

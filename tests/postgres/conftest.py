@@ -14,8 +14,20 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def scene(migrated_dsn: str) -> AsyncIterator[Scene]:
-    scene = Scene("postgres", migrated_dsn, make_store(migrated_dsn, timeout=10))
+async def scene(emptied_dsn: str) -> AsyncIterator[Scene]:
+    async for scene in opened(emptied_dsn):
+        yield scene
+
+
+@pytest.fixture
+async def scene_of_its_own(migrated_dsn: str) -> AsyncIterator[Scene]:
+    """In a database whose tables and settings the test may change."""
+    async for scene in opened(migrated_dsn):
+        yield scene
+
+
+async def opened(dsn: str) -> AsyncIterator[Scene]:
+    scene = Scene("postgres", dsn, make_store(dsn, timeout=10))
     await scene.store.open()
     yield scene
     await scene.close()

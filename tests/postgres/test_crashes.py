@@ -6,6 +6,7 @@ import os
 import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -23,18 +24,28 @@ if TYPE_CHECKING:
 FORGETFUL = {"wal_writer_delay": "10s", "autovacuum": "off", "checkpoint_timeout": "1h"}
 
 
-@pytest.fixture
-def server() -> Iterator[LocalPostgres]:
+@pytest.fixture(scope="module")
+def running_server() -> Iterator[LocalPostgres]:
     with LocalPostgres(fsync=False, settings=FORGETFUL) as server:
         yield server
 
 
 @pytest.fixture
+def server(running_server) -> LocalPostgres:
+    """May be killed and stopped."""
+    running_server.start()
+    return running_server
+
+
+@pytest.fixture
 async def scene(server):
-    store = make_store(server.dsn(), timeout=10)
+    name = f"holdfast_test_{uuid4().hex[:12]}"
+    with closing(psycopg.connect(server.dsn(), autocommit=True)) as admin:
+        admin.execute(f'create database "{name}"')
+    store = make_store(server.dsn(name), timeout=10)
     await store.migrate()
     await store.open()
-    scene = Scene("postgres", server.dsn(), store)
+    scene = Scene("postgres", server.dsn(name), store)
     yield scene
     await scene.close()
 
@@ -61,7 +72,7 @@ class TestACrash:
         lease, reader, in_memory = await after_rollbacks(scene)
         server.kill()
         server.start()
-        again = Scene("postgres", server.dsn(), make_store(server.dsn(), timeout=10))
+        again = Scene("postgres", scene.dsn, make_store(scene.dsn, timeout=10))
         await again.store.open()
         for number in range(60):
             await again.publish(str(number))
@@ -101,7 +112,7 @@ class TestACrash:
         server.start()
         scene.store.abandon()
         await scene.store.close()
-        scene.store = make_store(server.dsn(), timeout=10)
+        scene.store = make_store(scene.dsn, timeout=10)
         await scene.store.open()
         assert len(await scene.consumed()) == 2
         assert await scene.store.renew(scene.worker, {lease.slice: lease.epoch}, ttl=30) == {lease.slice}
@@ -136,7 +147,7 @@ class TestAnotherServer:
         try:
             standby.copy_of(server, waiting=True)
             standby.start()
-            store = make_store(standby.dsn(), timeout=10)
+            store = make_store(standby.dsn(scene.dsn.rpartition("/")[2]), timeout=10)
             with pytest.raises(WrongStore, match="standby"):
                 await store.open()
             await store.close()
@@ -146,14 +157,14 @@ class TestAnotherServer:
     async def test_whose_transaction_ids_lie_behind_the_cursors_is_refused(self, server, scene):
         await scene.leased()
         await scene.sql("update cursors set done = '4000000:4000000:'")
-        store = make_store(server.dsn(), timeout=10)
+        store = make_store(scene.dsn, timeout=10)
         with pytest.raises(WrongStore, match="restored or copied"):
             await store.open()
         await store.close()
 
     async def test_that_the_tables_were_copied_to_is_refused(self, server, scene):
         await scene.sql("update meta set system_identifier = system_identifier + 1")
-        store = make_store(server.dsn(), timeout=10)
+        store = make_store(scene.dsn, timeout=10)
         with pytest.raises(WrongStore, match="after-restore"):
             await store.open()
         await store.close()

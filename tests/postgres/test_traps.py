@@ -175,11 +175,12 @@ class TestTheDayFloor:
             )
             for _ in range(3):
                 store_snapshot(connection)
-                page = await scene.read(cursor, reader)
-                assert list(page.rows) == []
-                cursor = page.cursor
+                cursor = (await scene.read(cursor, reader)).cursor
+            # The floor is found for this place, by a reader whose first, unpruned read is over.
+            later = await scene.reader()
+            assert list((await scene.read(cursor, later)).rows) == []
             old.commit()
-        assert keys_of((await scene.read(cursor, reader)).rows) == ["old"]
+        assert keys_of((await scene.read(cursor, later)).rows) == ["old"]
 
     async def test_prunes_the_days_before_it(self, scene):
         cursor, reader = await place(scene)
@@ -207,6 +208,10 @@ class TestTheDayFloor:
 
 
 class TestAReadThatCannotBeTrusted:
+    @pytest.fixture
+    def scene(self, scene_of_its_own):
+        return scene_of_its_own
+
     async def test_in_a_transaction_with_an_id_of_its_own_says_so(self, scene):
         lease = await scene.leased()
         statement = scene.store._statements["read_new"]
@@ -267,13 +272,9 @@ class TestASnapshotInMemory:
         cursor, reader = await place(scene)
         await scene.publish("a")
         await scene.sql("delete from incarnation")  # as a crash does, unseen behind a pooler
-        for ask in (lambda: scene.read(cursor, reader), lambda: scene.read(cursor, reader)):
-            try:
-                page = await ask()
-            except StoreUnavailable as error:
-                assert "crashed" in str(error)
-            else:
-                assert keys_of(page.rows) == ["a"]
+        with pytest.raises(StoreUnavailable, match="crashed"):
+            await scene.read(cursor, reader)
+        assert keys_of((await scene.read(cursor, reader)).rows) == ["a"]
         await scene.sql(f"update incarnation set id = '{uuid4()}'")
         with pytest.raises(StoreUnavailable, match="crashed"):
             await reader.horizon()

@@ -28,12 +28,15 @@ def connect(dsn: str, **options) -> psycopg.Connection:
 
 async def until_blocked(scene, role: str) -> None:
     """Wait until a session of that role of the store waits for somebody's lock."""
-    await until(
-        lambda: scene.sql(
-            f"select 1 from pg_stat_activity where application_name = 'holdfast {role}' "
-            "and datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0"
-        )
+    await until(lambda: is_blocked(scene, role))
+
+
+async def is_blocked(scene, role: str) -> bool:
+    found = await scene.sql(
+        f"select 1 from pg_stat_activity where application_name = 'holdfast {role}' "
+        "and datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0"
     )
+    return bool(found)
 
 
 class TestTheFence:
@@ -67,10 +70,14 @@ class TestTheFence:
         lease = await scene.leased()
         await scene.publish("a")
         (row,) = await scene.rows(lease)
-        with pytest.raises(LeaseLost):
+
+        async def handle_too_long() -> None:
             async with scene.store.transaction(Receipt(lease.slice, row.id, row.day), lease.epoch) as transaction:
                 await transaction.connection.execute("create table holdfast.effects ()")
                 await scene.usurp(lease)
+
+        with pytest.raises(LeaseLost):
+            await handle_too_long()
         assert await scene.consumed() == []
         assert await scene.sql("select to_regclass('effects')") == [(None,)]
 
@@ -79,12 +86,13 @@ class TestTheFence:
         await scene.publish("a")
         (row,) = await scene.rows(lease)
         one = Receipt(lease.slice, row.id, row.day)
+        zombie = scene.store.transaction(one, lease.epoch)
+        await zombie.__aenter__()
+        taken = await scene.usurp(lease)
+        with pytest.raises(StoreBusy):
+            await scene.store.transaction(one, taken.epoch).__aenter__()
         with pytest.raises(LeaseLost):
-            async with scene.store.transaction(one, lease.epoch):
-                taken = await scene.usurp(lease)
-                with pytest.raises(StoreBusy):
-                    async with scene.store.transaction(one, taken.epoch):
-                        pass
+            await zombie.__aexit__(None, None, None)
         async with scene.store.transaction(one, taken.epoch) as transaction:
             assert not transaction.passed
         assert len(await scene.consumed()) == 1
@@ -120,8 +128,10 @@ class TestLocks:
             worker = uuid4()
             leases = [lease for one in subscriptions for lease in await scene.leases(one, worker, count=4)]
             works += [renew(store, worker, leases), settle(store, leases)]
+        deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
+        before = await scene.sql(deadlocks)
         await asyncio.gather(*works)
-        assert await scene.sql("select deadlocks from pg_stat_database where datname = current_database()") == [(0,)]
+        assert await scene.sql(deadlocks) == before
 
     async def test_owners_in_turn_hand_each_event_out_once(self, scene):
         # Reading the cursor in the statement that takes the lock would give the place of before the wait.
@@ -183,6 +193,23 @@ class TestRetention:
             slow.commit()
         assert await scene.store.maintain(retention=EVERYTHING_IS_OLD) == (0, ("billing",))
         assert await scene.stored() == ["a", "slow"]
+
+    async def test_sees_what_commits_while_it_waits_for_the_lock(self, scene):
+        lease = await scene.leased()
+        met, number = False, 0
+        while not met and number < 50:  # it waits for 0.1 s only, which a busy machine may sleep through
+            await scene.publish(f"handled-{number}")
+            await scene.handle_all(lease)
+            with closing(connect(scene.dsn, autocommit=False)) as slow:
+                slow.execute(INSERT, [f"slow-{number}"])
+                maintaining = asyncio.create_task(scene.store.maintain(retention=EVERYTHING_IS_OLD))
+                while not maintaining.done() and not met:
+                    met = await is_blocked(scene, "background")
+                slow.commit()
+            assert (await maintaining).dropped == 0
+            assert f"slow-{number}" in await scene.stored()
+            number += 1
+        assert met
 
     async def test_does_not_keep_publishers_waiting(self, scene):
         await scene.publish("a")
@@ -270,14 +297,14 @@ class TestPublishing:
 
     async def test_of_the_same_ids_in_opposite_order_harms_nobody(self, scene):
         rival = await scene.rival()
-        for _ in range(10):
+        for _ in range(3):
             batch = [event(str(number)) for number in range(50)]
             outcomes = await asyncio.gather(
                 scene.store.append(batch, atomic=False), rival.append(batch[::-1], atomic=False), return_exceptions=True
             )
             assert all(isinstance(outcome, list | StoreBusy) for outcome in outcomes)  # a deadlock may be repeated
         stored = await scene.stored()
-        assert len(stored) == 500
+        assert len(stored) == 150
 
 
 class TestClaiming:
@@ -285,6 +312,7 @@ class TestClaiming:
         lease = await scene.leased()
         await scene.publish(*map(str, range(200)))
         await scene.park(lease, await scene.rows(lease))
+        await scene.store._work.run("set jit = off")  # the plans forced here cost so much that they would be compiled
         for switch in ("enable_hashjoin", "enable_mergejoin", "enable_nestloop", "enable_material", "enable_sort"):
             await scene.store._work.run(f"set {switch} = off")
             assert len(await scene.claim(lease, 7)) == 7

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from contextlib import suppress
+from typing import Self
 from uuid import uuid4
 
 import psycopg
@@ -33,7 +34,7 @@ class Writers:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
 
-    def __enter__(self) -> Writers:
+    def __enter__(self) -> Self:
         with psycopg.connect(self.dsn) as connection:
             connection.execute("create table if not exists rows_to_lock as select n from generate_series(1, 4) as n")
         for thread in self._threads:

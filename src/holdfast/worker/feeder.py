@@ -186,21 +186,16 @@ class Feeder:
             )
 
     def _hand_out(self, rows: Sequence[Row], marks: dict[Partition, Mark]) -> None:
-        by_runner: dict[int, dict[int, tuple[Partition, Mark]]] = {}
+        places: dict[Runner, dict[int, tuple[Partition, Mark]]] = {}
         for partition, mark in marks.items():
-            by_runner.setdefault(partition.slice.subscription, {})[partition.slice.partition] = (partition, mark)
+            runner = self._runners[partition.slice.subscription]
+            places.setdefault(runner, {})[partition.slice.partition] = (partition, mark)
         route = self.router
-        touched: set[Runner] = set()
         for row in rows:
             for runner in route(row.name):
-                places = by_runner.get(runner.record.id)
-                if places is None:
-                    continue
-                place = places.get(row.slot % runner.record.partitions)
-                if place is not None:
+                if (mine := places.get(runner)) and (place := mine.get(row.slot % runner.record.partitions)):
                     runner.offer(InHand(row, place[0], runner.key_of(row.tenant_id, row.key), mark=place[1]))
-                    touched.add(runner)
-        for runner in touched:
+        for runner in places:
             runner.start()
         for partition in marks:
             partition.advance()

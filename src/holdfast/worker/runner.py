@@ -147,7 +147,9 @@ class Runner:
 
     def _take(self) -> tuple[InHand, ...]:
         """The next deliveries to run; none while paused, stopping or unsure of the leases."""
-        size = self.consumer.batch or 1
+        size = self.consumer.batch
+        if size is None:
+            return self._take_one()
         items: list[InHand] = []
         while len(items) < size and self._lanes and self._may_hand_out():
             item: InHand | None = self._lanes.take()
@@ -160,6 +162,14 @@ class Runner:
             if items and not self._breaker.is_closed:
                 break
         return tuple(items)
+
+    def _take_one(self) -> tuple[InHand, ...]:
+        while self._lanes and self._may_hand_out():
+            item = self._lanes.take()
+            if item.partition.may_run:
+                return (item,)
+            self._after.drop(item)
+        return ()
 
     def _may_hand_out(self) -> bool:
         return (

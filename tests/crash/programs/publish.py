@@ -38,7 +38,7 @@ async def publish_key(bus: EventBus, key: str, pause: float, stop: asyncio.Event
 async def main() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    logging.info("ready for signals")
+    logging.getLogger("program").info("ready for signals")
     bus = EventBus(SETTINGS["dsn"], spool=SETTINGS["spool"], store_timeout=SETTINGS["store_timeout"])
     keys = SETTINGS["keys"]
     pause = keys / SETTINGS["per_second"] if SETTINGS.get("per_second") else 0.0

@@ -40,8 +40,7 @@ async def behave(options: dict[str, Any], event: Event) -> None:
     if number in options.get("dies", ()):
         os.kill(os.getpid(), signal.SIGKILL)
     if number >= options.get("waits_from", sys.maxsize):
-        gate = Path(options["gate"])
-        while not gate.exists():
+        while not Path(options["gate"]).exists():  # noqa: ASYNC110, ASYNC240 - another process opens it
             await asyncio.sleep(0.01)
     if number in options.get("put_off", ()):
         raise Retry(after=3600)
@@ -105,7 +104,7 @@ for each_name, each_options in SETTINGS["subscriptions"].items():
 async def main() -> None:
     running = asyncio.create_task(bus.run())
     await asyncio.sleep(0)  # its signal handlers are set before it first waits
-    logging.info("ready for signals")
+    logging.getLogger("program").info("ready for signals")
     await running
 
 

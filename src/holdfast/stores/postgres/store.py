@@ -69,7 +69,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         self._lease, self._background = self._session("lease", patient), self._session("background", 60.0)
         self._handler_connections = handler_connections
         self._pool = None
-        self._pool_sync = None
+        self._pool_sync = self._new_sync_pool()
         self.identity = ""
 
     def _session(self, role: str, timeout: float) -> Session:
@@ -109,9 +109,8 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
-        if self._pool_sync is not None:
-            await asyncio.to_thread(self._pool_sync.close)
-            self._pool_sync = None
+        await asyncio.to_thread(self._pool_sync.close)
+        self._pool_sync = self._new_sync_pool()
 
     def abandon(self) -> None:
         """Let go of every connection without waiting: the loop that could wait is gone."""

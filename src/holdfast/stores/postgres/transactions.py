@@ -55,7 +55,7 @@ class HandlerTransactions:
     _where: str
     _handler_connections: int
     _pool: AsyncConnectionPool | None
-    _pool_sync: ConnectionPool | None
+    _pool_sync: ConnectionPool
 
     @asynccontextmanager
     async def transaction(
@@ -146,12 +146,14 @@ class HandlerTransactions:
         return self._pool
 
     def _sync_pool(self) -> ConnectionPool:
-        if self._pool_sync is None:
-            self._pool_sync = ConnectionPool(
-                self._conninfo, min_size=0, max_size=self._handler_connections, open=True, max_idle=60,
-                kwargs={"application_name": "holdfast handler"}, timeout=30,
-            )  # fmt: skip
+        self._pool_sync.open()  # by the first of the threads; the others find it open
         return self._pool_sync
+
+    def _new_sync_pool(self) -> ConnectionPool:
+        return ConnectionPool(
+            self._conninfo, min_size=0, max_size=self._handler_connections, open=False, max_idle=60,
+            kwargs={"application_name": "holdfast handler"}, timeout=30,
+        )  # fmt: skip
 
 
 def require_untouched(connection: AnyConnection) -> None:
