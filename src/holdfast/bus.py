@@ -11,7 +11,7 @@ from holdfast.composing import compose, compose_item
 from holdfast.context import CURRENT
 from holdfast.errors import BusStateError, DuplicateSubscription, IdConflict, TransactionError, TransactionRequired
 from holdfast.event import Published
-from holdfast.live import Live
+from holdfast.live import Live, abandon
 from holdfast.options import BusOptions, from_environment
 from holdfast.running import run_buses
 from holdfast.stores.values import Appended
@@ -327,7 +327,7 @@ class EventBus:
             raise BusStateError("this bus works in another event loop: make one bus for each loop")
         if live is None or live.loop is not loop:
             if live is not None:
-                live.store.abandon()
+                abandon(live.store, live.process)
             live = self._live = Live(self._options, self._consumers, self)
         live.require_usable()
         return live

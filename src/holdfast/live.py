@@ -63,7 +63,7 @@ class Live:
         self._minder: asyncio.Task[None] | None = None
         self._stopping = False
         # A bus that is dropped, or a program that ends, must not leave open connections to complain about.
-        self._finalizer = weakref.finalize(self, self.store.abandon)
+        self._finalizer = weakref.finalize(self, abandon, self.store, self.process)
 
     def _make_spool(self) -> AnySpool | None:
         options = self._options
@@ -278,3 +278,9 @@ class Live:
                 "this bus was used before the process forked: its connections belong to the parent; "
                 "make the bus in the child, or use it first there"
             )
+
+
+def abandon(store: Store, process: int) -> None:
+    """Let go of the store's connections, in the process that opened them: a fork's end must not end its parent's."""
+    if process == process_number():
+        store.abandon()

@@ -213,11 +213,13 @@ class Publisher:
         deadline, pause = loop.time() + self._timeout, _FIRST_PAUSE
         maybe_done = False
         while True:
+            sent = False
             try:
                 await self._prepare()
+                sent = True
                 return await self._store.append(events, atomic=atomic), maybe_done
             except StoreUnavailable as error:
-                maybe_done |= error.maybe_done
+                maybe_done |= sent and error.maybe_done
                 if loop.time() + pause >= deadline:
                     error.maybe_done = maybe_done
                     raise

@@ -69,7 +69,7 @@ class Reader(Protocol):
 
         Raises:
             StoreUnavailable: The session is lost, or the server is not the one it was (crash, failover): drop
-                every horizon taken here, reload the persisted cursors, and call again.
+                every horizon taken here, reload the persisted cursors, and take a new reader; this one stays void.
 
         Cost: one statement for a small window; one more, once, to find the lowest position of a large one.
         """

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, StoreUnavailable
-from holdfast.worker.hand import InHand, Phase
+from holdfast.worker.hand import PAGE_EVENTS, InHand, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("holdfast.worker")
 
-PAGE_EVENTS = 1000
 PAGE_BYTES = 8 * 2**20
 _SHORTEST_PAUSE = 0.002
 _NAMES_REMEMBERED = 10_000

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str]
 
+PAGE_EVENTS = 1000
+"""Events that are read at once."""
+BOUND = 2000
+"""Deliveries of a subscription in hand above which no more are read for it."""
+IN_HAND_MAX = BOUND + PAGE_EVENTS
+
 
 class Mark:
     """How many deliveries of one page are not settled yet, and where the cursor stands once none is."""
@@ -38,7 +44,7 @@ class Partition:
     """One leased partition: its epoch, its place in the log, and the keys that wait."""
 
     __slots__ = (
-        "blocked", "crashes", "cursor", "dirty", "epoch", "exact", "horizon", "in_hand", "incarnation", "lost", "marks", "phase",
+        "blocked", "crashes", "cursor", "dirty", "doubtful", "epoch", "exact", "horizon", "in_hand", "incarnation", "lost", "marks", "phase",
         "recovering", "settled", "skipped", "slice", "written",
     )  # fmt: skip
 
@@ -48,6 +54,9 @@ class Partition:
         self.phase = Phase.STARTING
         self.exact = lease.clean  # nothing beyond what was read was ever handled
         self.lost, self.crashes = lease.lost, lease.crashes
+        self.doubtful = (
+            IN_HAND_MAX  # so many unsettled events from the cursor on may have been in the hands of the lost
+        )
         self.cursor = lease.cursor  # where reading goes on
         self.settled = lease.cursor  # everything before it is settled
         self.written = lease.cursor  # what the store has

@@ -13,6 +13,7 @@ from holdfast.worker.aftermath import Aftermath
 from holdfast.worker.breaker import Breaker
 from holdfast.worker.calling import Caller, ThreadStillRuns
 from holdfast.worker.decisions import AttemptTimeout
+from holdfast.worker.hand import BOUND
 from holdfast.worker.lanes import Lane
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ logger = logging.getLogger("holdfast.worker")
 _YIELD_SECONDS = 0.005
 _YIELD_EVERY = 16
 _STORE_PAUSE = 0.2
-_BOUND = 2000
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +66,7 @@ class Runner:
         self._slots: set[Slot] = set()
         self._stopping = False
         self.in_hand = self._after.in_hand
-        self.bound = max(4 * (consumer.batch or 1), _BOUND)
+        self.bound = BOUND
 
     # What comes in
 

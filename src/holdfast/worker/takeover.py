@@ -2,8 +2,8 @@
 
 1. Delivery rows found ``running`` are suspects: they run one at a time, one attempt counted before each run.
 2. Every event that the horizon taken now shows and the cursor does not settle is looked up: what has a receipt or a
-   delivery row is passed over. If the owner vanished, the rest runs in recovery mode: small chunks that are written
-   as ``running`` before they start. If it said goodbye, the rest is handed out at once.
+   delivery row is passed over. If the owner vanished, the first of the rest, as many as it can have had in hand, run in
+   recovery mode: small chunks that are written as ``running`` before they start. All others are handed out at once.
 3. Beyond the horizon nothing can have been in hand: full speed.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from holdfast.event import Row
     from holdfast.stores.base import Store
     from holdfast.stores.values import Due, Page
-    from holdfast.worker.hand import Partition
+    from holdfast.worker.hand import Mark, Partition
     from holdfast.worker.runner import Runner
     from holdfast.worker.settler import Settler
 
@@ -34,7 +34,7 @@ logger = logging.getLogger("holdfast.worker")
 
 T = TypeVar("T")
 CHUNK = 64
-_CHUNK_LEAST = 4
+_CHUNK_LEAST = 8
 _PAUSE = 0.5
 
 
@@ -44,7 +44,7 @@ def chunk_size(crashes: int, recovering: int = 1) -> int:
     Several partitions that recover at once share the 64, but get a few each: whatever of them runs when the worker
     vanishes again is suspect, and suspects run one at a time.
     """
-    return max(1, max(CHUNK // recovering, _CHUNK_LEAST) >> max(crashes - 1, 0))
+    return max(_CHUNK_LEAST, CHUNK // recovering >> max(crashes - 1, 0))
 
 
 class TakeOver:
@@ -123,21 +123,28 @@ class TakeOver:
                 fresh.append(row)
         if page.cursor.open is None and page.horizon == partition.horizon:
             partition.horizon = None  # not when only the window that the owner before had open is exhausted
-        if partition.lost and fresh:
+        careful, fresh = (fresh[: partition.doubtful], fresh[partition.doubtful :]) if partition.lost else ([], fresh)
+        if careful:
+            partition.doubtful -= len(careful)
             partition.recovering = True
             mark.open += 1  # the cursor stays before this page until all of it is recovered
-            self._spawn(self._recover(partition, fresh, lambda: self._recovered(partition, mark)))
-            return
-        for row in fresh:
+            self._spawn(self._recover(partition, careful, lambda: self._recovered(partition, mark, fresh)))
+        else:
+            self._hand_out(partition, mark, fresh)
+            self._page_done(partition)
+
+    def _hand_out(self, partition: Partition, mark: Mark, rows: Sequence[Row]) -> None:
+        runner = self._runners[partition.slice.subscription]
+        for row in rows:
             runner.offer(InHand(row, partition, runner.key_of(row.tenant_id, row.key), mark=mark))
         runner.start()
-        self._page_done(partition)
 
     def _concerns(self, runner: Runner, partition: Partition, row: Row) -> bool:
         return row.slot % runner.record.partitions == partition.slice.partition and runner.matches(row.name)
 
-    def _recovered(self, partition: Partition, mark: object) -> None:
-        mark.open -= 1  # type: ignore[attr-defined]
+    def _recovered(self, partition: Partition, mark: Mark, rest: Sequence[Row]) -> None:
+        self._hand_out(partition, mark, rest)  # only now, or a key's later event would overtake
+        mark.open -= 1
         partition.recovering = False
         self._page_done(partition)
 
@@ -174,6 +181,10 @@ class TakeOver:
         if due is None:
             return False
         await self._run_and_wait(runner, partition, due)
+        if partition.crashes > 1 and partition.may_run:
+            # It got through a chunk: what made its owners vanish is not what stands here.
+            partition.crashes = 1
+            self._spawn(self._mark_fast(partition))
         return True
 
     async def _run_suspects(self, partition: Partition, suspects: Iterable[Due]) -> None:

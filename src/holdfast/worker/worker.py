@@ -182,8 +182,8 @@ class Worker:
         for runner in self._runners.values():
             runner.stop()
         async with self._retries.claiming:
-            retries.cancel()
-        feeder.cancel()
+            cancel_once(retries)
+        cancel_once(feeder)
         await asyncio.wait({feeder, retries})
         partitions = list(self._partitions.values())
         for partition in partitions:
@@ -194,7 +194,7 @@ class Worker:
             for runner in self._runners.values():
                 runner.abort()
             await self._idle(_ABORT_SECONDS)
-        keeper.cancel()  # the leases were kept until here; what is released now must not be missed
+        cancel_once(keeper)  # the leases were kept until here; what is released now must not be missed
         await asyncio.wait({keeper})
         try:
             async with asyncio.timeout(_GOODBYE_SECONDS):
@@ -212,7 +212,7 @@ class Worker:
             runner.abort()
         tasks = [*self._services, *self._tasks]
         for task in tasks:
-            task.cancel()
+            cancel_once(task)
         await asyncio.gather(*tasks, return_exceptions=True)
         for threads in self._threads:
             threads.close()
@@ -384,3 +384,9 @@ class Worker:
             if any(partition.blocked for partition in self._partitions.values()):
                 await self._settler.exclusively(self._recount_blocked)
             await asyncio.sleep(_CHORE_SECONDS)
+
+
+def cancel_once(task: asyncio.Task[None]) -> None:
+    """Cancel a task that is not being cancelled already: a second cancel would interrupt how it tidies up."""
+    if not task.cancelling():
+        task.cancel()

@@ -41,9 +41,9 @@ class Deliveries:
     async def claim(self, leases: Mapping[Slice, int], *, limit: int) -> Claim:
         fence = fence_parameters(leases)
         held = {name: fence[name] for name in ("subscriptions", "partitions")}
-        rows, ((next_in,),) = await self._work.run_many(
-            [(self._statements["claim"], fence | {"limit": limit}), (self._statements["next_due"], held)]
-        )
+        # One after the other: in a pipeline the claim's locks would wait for the second statement to be sent.
+        rows = await self._work.run(self._statements["claim"], fence | {"limit": limit})
+        ((next_in,),) = await self._work.run(self._statements["next_due"], held)
         return Claim([as_due(row) for row in rows], next_in)
 
     async def suspects(self, slices: Collection[Slice]) -> list[Due]:

@@ -12,6 +12,7 @@ from holdfast.stores.postgres.errors import translated
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from holdfast.stores.postgres.session import Session
     from holdfast.stores.sql import Migration, Statements
 
 _LOCK = 7026_0001  # any number that nobody else uses for advisory locks in the database
@@ -37,15 +38,16 @@ def scripts(schema: str, statements: Statements) -> Iterator[tuple[Migration | N
         yield migration, f"{migration.sql}\n{record}"
 
 
-async def migrate(conninfo: str, schema: str, statements: Statements, where: str) -> list[str]:
+async def migrate(session: Session, schema: str, statements: Statements, where: str) -> list[str]:
     """
     Apply what is missing, in order; returns the names applied.
 
     Twenty at once are safe: the lock is held by the transaction of each step, and every step looks again.
     """
     applied: list[str] = []
+    connection = await session.connect()
     with translated(where):
-        async with await psycopg.AsyncConnection.connect(conninfo, application_name="holdfast migrate") as connection:
+        async with connection:
             for migration, text in scripts(schema, statements):
                 async with connection.transaction():
                     await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])

@@ -12,6 +12,8 @@ from holdfast.event import EPOCH, Row
 from holdfast.stores.values import Cursor, Page
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from holdfast.stores.postgres.session import Session
     from holdfast.stores.sql import Statements
 
@@ -33,6 +35,7 @@ class PostgresReader:
     def __init__(self, session: Session, statements: Statements) -> None:
         self._session, self._statements = session, statements
         self._incarnation: str | None = None
+        self._void = False
         # The day floor holds for every "done" whose xmin is at least the one that it was computed for.
         self._floor, self._floor_xmin, self._floor_until = _BEGINNING, 0, 0.0
         self._unpruned_read = False
@@ -44,16 +47,16 @@ class PostgresReader:
         if horizon is not None:
             return await self._open_window(cursor, horizon, bounds)
         bounds["floor"] = await self._day_floor(cursor.done)
-        rows = await self._session.run(self._statements["read_new"], bounds)
-        header, events = await self._check(rows), rows[1:]
+        rows = await self._run("read_new", bounds)
+        header, events = self._check(rows), rows[1:]
         seen = header.tenant_id
         if header.slot > limit or header.slot > len(events):
             return await self._open_window(cursor, await self._nearest_snapshot(cursor.done, seen), bounds)
         return Page([Row._make(row) for row in events], Cursor(seen), seen, int(header.key or 0), self._incarnation)
 
     async def horizon(self) -> str:
-        ((snapshot, incarnation),) = await self._session.run(self._statements["horizon"])
-        await self._require_same(incarnation)
+        ((snapshot, incarnation),) = await self._run("horizon")
+        self._require_same(incarnation)
         return str(snapshot)
 
     async def close(self) -> None:
@@ -61,13 +64,13 @@ class PostgresReader:
 
     async def _nearest_snapshot(self, done: str, seen: str) -> str:
         # A laggard goes from stored snapshot to stored snapshot: small windows, and a lag in seconds.
-        rows = await self._session.run(self._statements["next_snapshot"], {"done": done, "open": seen})
+        rows = await self._run("next_snapshot", {"done": done, "open": seen})
         return str(rows[0][0]) if rows else seen
 
     async def _open_window(self, cursor: Cursor, horizon: str, bounds: dict[str, Any]) -> Page:
         bounds["floor"] = await self._day_floor(cursor.done)
         place = {"done": cursor.done, "open": horizon, "floor": bounds["floor"]}
-        ((lowest,),) = await self._session.run(self._statements["lowest_position"], place)
+        ((lowest,),) = await self._run("lowest_position", place)
         opened = Cursor(cursor.done, horizon, 0 if lowest is None else lowest)
         return await self._read_window(opened, bounds)
 
@@ -78,15 +81,15 @@ class PostgresReader:
             "position": cursor.position,
             "floor": await self._day_floor(cursor.done),
         }
-        rows = await self._session.run(self._statements["read_window"], bounds)
-        header, events = await self._check(rows), [Row._make(row) for row in rows[1:]]
+        rows = await self._run("read_window", bounds)
+        header, events = self._check(rows), [Row._make(row) for row in rows[1:]]
         exhausted = header.slot < bounds["limit"] and header.slot == len(events)
         after = Cursor(cursor.open) if exhausted else Cursor(cursor.done, cursor.open, events[-1].position + 1)
         return Page(events, after, cursor.open, int(header.key or 0), self._incarnation)
 
-    async def _check(self, rows: list[tuple[Any, ...]]) -> Row:
+    def _check(self, rows: list[tuple[Any, ...]]) -> Row:
         header = Row._make(rows[0])
-        await self._require_same(header.name)
+        self._require_same(header.name)
         if header.key is None:
             raise StoreUnavailable(
                 "this read cannot be trusted, so its cursor stays: the server is in recovery, or row security hides "
@@ -94,14 +97,22 @@ class PostgresReader:
             )
         return header
 
-    async def _require_same(self, incarnation: str | None) -> None:
-        if incarnation is not None and self._incarnation in {None, incarnation}:
+    def _require_same(self, incarnation: str | None) -> None:
+        if self._incarnation is None:
             self._incarnation = incarnation
-            return
-        self._incarnation, self._unpruned_read = None, False  # the next call starts afresh
-        if incarnation is None:
-            await self._session.run(self._statements["incarnation"])
-        raise StoreUnavailable("the server has crashed and come back: transaction ids are handed out again")
+        if incarnation is None or incarnation != self._incarnation:
+            self._void = True
+            raise StoreUnavailable("the server has crashed and come back: transaction ids are handed out again")
+
+    async def _run(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        # Once anything failed, every horizon taken here may be another server's: the reader stays void.
+        if self._void:
+            raise StoreUnavailable("this reading session has ended; take a new one")
+        try:
+            return await self._session.run(self._statements[statement], parameters)
+        except StoreUnavailable:
+            self._void = True
+            raise
 
     async def _day_floor(self, done: str) -> str:
         if not self._unpruned_read:
@@ -109,7 +120,7 @@ class PostgresReader:
             return _BEGINNING
         now, xmin = asyncio.get_running_loop().time(), snapshot_xmin(done)
         if now >= self._floor_until or xmin < self._floor_xmin:
-            rows = await self._session.run(self._statements["day_floor"], {"done": done})
+            rows = await self._run("day_floor", {"done": done})
             days = rows[0][0] if rows else None
             self._floor = _BEGINNING if days is None else str((EPOCH + timedelta(days=days)).date())
             self._floor_xmin, self._floor_until = xmin, now + _FLOOR_SECONDS

@@ -118,7 +118,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
             session.abandon()
 
     async def migrate(self) -> list[str]:
-        applied = await migrations.migrate(self._conninfo, self._schema, self._statements, self._where)
+        applied = await migrations.migrate(self._session("migrate", 30.0), self._schema, self._statements, self._where)
         await self.make_days()
         return applied
 

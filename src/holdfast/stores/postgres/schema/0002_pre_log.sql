@@ -40,7 +40,8 @@ create table :"schema".event_log (
     txid xid8 not null default pg_current_xact_id(),
     position bigint not null default nextval(':"schema".event_position'),
     day date not null default (clock_timestamp() at time zone 'UTC')::date,
-    id uuid not null default :"schema".uuid7(),
+    id uuid not null default :"schema".uuid7()
+        constraint id_not_nil check (id <> '00000000-0000-0000-0000-000000000000'),
     occurred_at timestamptz not null default clock_timestamp(),
     slot smallint not null generated always as (:"schema".slot_of(tenant_id, event_key, id)) stored,
     tenant_id text not null default 'default'
