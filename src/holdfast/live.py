@@ -222,20 +222,30 @@ class Live:
         await self.open_publisher()
         try:
             async with asyncio.timeout(timeout):
-                await self.publisher.wait_drained()
-                await self.prepare()
-                await self.start()
-                reader = await self.store.reader()
-                try:
-                    while True:
-                        horizon = await reader.horizon()
-                        await self._wait_settled(horizon)
-                        if not await self.store.caused_since(horizon):
-                            return
-                finally:
-                    await reader.close()
+                while True:
+                    try:
+                        await self._drain()
+                    except StoreUnavailable as error:
+                        logger.info("drain waits for the store: %s", error)
+                        await asyncio.sleep(_POLL_MAX)
+                    else:
+                        return
         except TimeoutError as error:
             raise DrainTimeout(timeout or 0.0, await self._count_unsettled()) from error
+
+    async def _drain(self) -> None:
+        await self.publisher.wait_drained()
+        await self.prepare()
+        await self.start()
+        reader = await self.store.reader()
+        try:
+            while True:
+                horizon = await reader.horizon()
+                await self._wait_settled(horizon)
+                if not await self.store.caused_since(horizon):
+                    return
+        finally:
+            await reader.close()
 
     async def _count_unsettled(self) -> dict[str, int]:
         """Unsettled events by name of subscription, as far as the store tells within a moment."""

@@ -274,11 +274,14 @@ class TestASnapshotInMemory:
         await scene.sql("delete from incarnation")  # as a crash does, unseen behind a pooler
         with pytest.raises(StoreUnavailable, match="crashed"):
             await scene.read(cursor, reader)
+        reader = await scene.reader()
         assert keys_of((await scene.read(cursor, reader)).rows) == ["a"]
         await scene.sql(f"update incarnation set id = '{uuid4()}'")
         with pytest.raises(StoreUnavailable, match="crashed"):
             await reader.horizon()
-        assert keys_of((await scene.read(cursor, reader)).rows) == ["a"]
+        with pytest.raises(StoreUnavailable, match="ended"):
+            await scene.read(cursor, reader)  # whoever else used it must hear of it too
+        assert keys_of((await scene.read(cursor, await scene.reader())).rows) == ["a"]
 
     async def test_is_dropped_with_its_session(self, scene):
         cursor, reader = await place(scene)
@@ -288,7 +291,9 @@ class TestASnapshotInMemory:
         )
         with pytest.raises(StoreUnavailable):
             await scene.read(cursor, reader)
-        assert keys_of((await scene.read(cursor, reader)).rows) == ["a"]
+        with pytest.raises(StoreUnavailable, match="ended"):
+            await scene.read(cursor, reader)
+        assert keys_of((await scene.read(cursor, await scene.reader())).rows) == ["a"]
 
 
 class TestPositions:

@@ -93,6 +93,8 @@ class Keeper:
         if wish.give_back:
             holder.give_back(wish.give_back)
         if wish.acquire and not holder.info.draining:
-            leases = await self._store.acquire(holder.info.id, wish.acquire, ttl=self._ttl, dead=wish.dead)
+            # Leases of this worker that it does not hold come from an acquire whose answer was lost.
+            dead = wish.dead if holder.epochs else wish.dead | {holder.info.id}
+            leases = await self._store.acquire(holder.info.id, wish.acquire, ttl=self._ttl, dead=dead)
             if leases:
                 holder.acquired(leases)
