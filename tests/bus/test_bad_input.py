@@ -311,7 +311,9 @@ def test_options_of_the_bus_are_checked_by_name(option: str, values: list[Any]) 
 @pytest.mark.parametrize(
     "dsn", ["mysql://localhost/x", "nonsense", "postgresql+asyncpg://x/y", "sqlite:/x", "sqlite://host/x", "file.db", "http://x", "://", 5, b"sqlite://"], ids=str
 )  # fmt: skip
-async def test_an_unknown_dsn_is_a_configuration_error(dsn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_dsn_is_a_configuration_error(
+    dsn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError):
         await EventBus(dsn, spool="off").publish("a")
@@ -350,6 +352,7 @@ def test_handlers_that_are_none() -> None:
 
 
 # ---- the store
+
 
 async def test_a_subscription_whose_handler_is_gone_keeps_its_events(
     shared_dsn: str, make_bus: Callable[..., EventBus]
@@ -439,7 +442,15 @@ async def test_a_plain_insert_of_what_only_one_language_can_say_reaches_the_hand
 
     bus.subscribe("holdfast.delivery.dead", dead.append, name="letters")
     await bus.drain(5)
-    strange = ['{"a": 18446744073709551616}', '{"a": 1e999}', '{"a": "\\u0000"}', '{"a": 1, "a": 2}', "1", '"x"', "null"]
+    strange = [
+        '{"a": 18446744073709551616}',
+        '{"a": 1e999}',
+        '{"a": "\\u0000"}',
+        '{"a": 1, "a": 2}',
+        "1",
+        '"x"',
+        "null",
+    ]
     accepted = 0
     for n, payload in enumerate(strange):
         try:

@@ -151,7 +151,9 @@ def test_outside_a_loop_it_names_the_other(script: Callable[..., Path], env: Map
     assert run(source, env=env) == "True\n"
 
 
-def test_drain_may_be_given_to_asyncio_run(script: Callable[..., Path], env: Mapping[str, str], shared_dsn: str) -> None:
+def test_drain_may_be_given_to_asyncio_run(
+    script: Callable[..., Path], env: Mapping[str, str], shared_dsn: str
+) -> None:
     source = script(
         """
         import asyncio
@@ -243,9 +245,7 @@ def test_the_sync_one_with_worker_off(script: Callable[..., Path], env: Mapping[
     ("variable", "value"),
     [("HOLDFAST_AUTO_MIGRATE", "maybe"), ("HOLDFAST_DSN", "mysql://x/y"), ("HOLDFAST_DSN", "nonsense")],
 )
-def test_a_wrong_environment_is_named(
-    script: Callable[..., Path], name: str, variable: str, value: str
-) -> None:
+def test_a_wrong_environment_is_named(script: Callable[..., Path], name: str, variable: str, value: str) -> None:
     source = script(
         f"""
         import asyncio

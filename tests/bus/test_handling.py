@@ -278,7 +278,9 @@ async def test_no_letter_about_a_letter(shared_bus: EventBus, shared_dsn: str) -
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit, StopAsyncIteration, TimeoutError, MemoryError])
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError, GeneratorExit, StopAsyncIteration, TimeoutError, MemoryError]
+)
 async def test_every_kind_of_error_is_a_failed_attempt(bus: EventBus, error: type[BaseException]) -> None:
     attempts: list[int] = []
 
@@ -664,7 +666,10 @@ async def test_batches_keep_the_order_of_each_key_and_never_share_one(bus: Event
         running.update(keys)
         await asyncio.sleep(0)
         running.difference_update(keys)
-        if any(event.payload % 10 == 3 and delivery.attempt == 1 for event, delivery in zip(events, deliveries, strict=True)):
+        if any(
+            event.payload % 10 == 3 and delivery.attempt == 1
+            for event, delivery in zip(events, deliveries, strict=True)
+        ):
             raise Flaw
         for event in events:
             seen[str(event.key)].append(event.payload)
@@ -762,9 +767,7 @@ async def test_events_of_a_key_run_one_at_a_time_in_order_through_retries(bus: E
     bus.subscribe("a", act_async if is_async else act, name="h", retry=FAST, breaker=None)
     async with bus:
         for start in range(0, 120, 40):
-            await bus.publish_many(
-                [{"name": "a", "payload": n, "key": f"k{n % 4}"} for n in range(start, start + 40)]
-            )
+            await bus.publish_many([{"name": "a", "payload": n, "key": f"k{n % 4}"} for n in range(start, start + 40)])
         await bus.drain(30)
     assert dict(completed) == {f"k{k}": [n for n in range(120) if n % 4 == k] for k in range(4)}
 

@@ -233,7 +233,9 @@ async def test_items_are_mappings_or_objects(bus: EventBus) -> None:
     assert events[2].occurred_at == datetime(2020, 1, 1, tzinfo=UTC)
 
 
-async def test_an_event_that_was_received_can_be_published_as_an_item(bus: EventBus, sqlite_dsn: str, tmp_path: Path) -> None:
+async def test_an_event_that_was_received_can_be_published_as_an_item(
+    bus: EventBus, sqlite_dsn: str, tmp_path: Path
+) -> None:
     await bus.publish("a", {"x": 1}, tenant_id="t", key="k", headers={"trace": "y"})
     (event,) = await collected(bus)
     other = EventBus(f"{sqlite_dsn}-2", spool="off")
@@ -287,7 +289,11 @@ async def test_one_conflict_refuses_all_with_its_index(bus: EventBus) -> None:
     await bus.publish("a", 1, event_id=event_id)
     with pytest.raises(IdConflict) as refused:
         await bus.publish_many(
-            [{"name": "b", "payload": 1}, {"name": "a", "payload": 2, "event_id": event_id}, {"name": "c", "payload": 1}]
+            [
+                {"name": "b", "payload": 1},
+                {"name": "a", "payload": 2, "event_id": event_id},
+                {"name": "c", "payload": 1},
+            ]
         )
     assert (refused.value.event_id, refused.value.index) == (event_id, 1)
     assert [event.name for event in await collected(bus)] == ["a"]
@@ -315,7 +321,9 @@ async def test_a_list_is_one_transaction_in_its_order(postgres_dsn: str, make_bu
         bus.publish_many([{"name": f"n{n}", "payload": n} for n in range(1500)]),
         *(bus.publish("single") for _ in range(5)),
     )
-    rows = sql(postgres_dsn, "select event_name, txid::text from event_log where event_name <> 'single' order by position")
+    rows = sql(
+        postgres_dsn, "select event_name, txid::text from event_log where event_name <> 'single' order by position"
+    )
     assert [name for name, _ in rows] == [f"n{n}" for n in range(1500)]
     assert len({txid for _, txid in rows}) == 1
 
@@ -598,5 +606,3 @@ async def _attempt(call: Any) -> Any:
         return await asyncio.wait_for(call, 10)
     except Exception as error:
         return error
-
-

@@ -141,9 +141,7 @@ async def _where(bus: EventBus, where: str) -> Any:
     return published if published.where == where else None
 
 
-async def test_the_order_of_each_key_is_kept_through_the_spool(
-    store: Store, make_bus: Callable[..., EventBus]
-) -> None:
+async def test_the_order_of_each_key_is_kept_through_the_spool(store: Store, make_bus: Callable[..., EventBus]) -> None:
     seen: dict[str, list[int]] = {f"k{k}": [] for k in range(3)}
 
     async def handle(event: Event) -> None:
@@ -273,7 +271,9 @@ async def test_the_same_event_again_while_away_is_stored_once(store: Store, make
     assert stored(store.dsn) == ["before", "a"]
 
 
-async def test_bad_events_are_refused_while_away_as_well(store: Store, make_bus: Callable[..., EventBus], tmp_path: Path) -> None:
+async def test_bad_events_are_refused_while_away_as_well(
+    store: Store, make_bus: Callable[..., EventBus], tmp_path: Path
+) -> None:
     bus = make_bus(store.dsn, **AWAY)
     await bus.publish("before")
     store.take_away()

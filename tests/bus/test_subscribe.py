@@ -335,7 +335,9 @@ async def test_handlers_with_defaults_and_stars_get_the_event_alone(bus: EventBu
     ],
     ids=str,
 )
-async def test_patterns_choose_events_by_name(dsn: str, make_bus: Callable[..., EventBus], patterns: Any, expected: list[str]) -> None:
+async def test_patterns_choose_events_by_name(
+    dsn: str, make_bus: Callable[..., EventBus], patterns: Any, expected: list[str]
+) -> None:
     bus = make_bus(dsn)
     seen: list[str] = []
 
@@ -435,9 +437,7 @@ async def _seen_from(bus: EventBus, start: Any, second_id: Any = None) -> list[s
     return seen
 
 
-async def test_start_counts_only_at_the_first_registration(
-    shared_dsn: str, make_bus: Callable[..., EventBus]
-) -> None:
+async def test_start_counts_only_at_the_first_registration(shared_dsn: str, make_bus: Callable[..., EventBus]) -> None:
     first = make_bus(shared_dsn)
     await first.publish("a", "before")
     first.subscribe("a", noted, name="h")

@@ -169,7 +169,12 @@ def test_an_async_handler_that_calls_the_bus_is_told(bus: SyncEventBus) -> None:
 
     @bus.subscribe("a", name="h")
     async def handle(event: Event) -> None:
-        for call in (lambda: bus.publish("b"), lambda: bus.drain(1), bus.close, lambda: bus.publish_many([{"name": "b", "payload": 1}])):
+        for call in (
+            lambda: bus.publish("b"),
+            lambda: bus.drain(1),
+            bus.close,
+            lambda: bus.publish_many([{"name": "b", "payload": 1}]),
+        ):
             try:
                 call()
             except BusStateError as error:

@@ -205,7 +205,9 @@ async def test_tx_false_is_refused_on_sqlite(make_bus: Callable[..., EventBus], 
         assert "tx=" in str(refused[0])
 
 
-async def test_another_connection_of_the_handlers_own_wins(postgres_dsn: str, make_bus: Callable[..., EventBus]) -> None:
+async def test_another_connection_of_the_handlers_own_wins(
+    postgres_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
     bus = make_bus(postgres_dsn)
 
     @bus.subscribe("a", name="h", transactional=True, retry=FAST)
@@ -293,9 +295,7 @@ async def test_errors_of_the_handlers_own_statements_reach_it_untranslated(
     assert letters[0].payload["error"].startswith(type(caught[0]).__name__)
 
 
-async def test_retry_on_of_a_drivers_error_works_inside_a_transaction(
-    shared_bus: EventBus, shared_dsn: str
-) -> None:
+async def test_retry_on_of_a_drivers_error_works_inside_a_transaction(shared_bus: EventBus, shared_dsn: str) -> None:
     """A policy names the errors that the handler raises, not what Holdfast makes of them."""
     driver = sqlite3.Error if shared_dsn.startswith("sqlite") else psycopg.Error
     attempts: list[int] = []

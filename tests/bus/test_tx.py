@@ -219,9 +219,7 @@ async def test_events_keep_the_order_of_the_calls(begun: Any) -> None:
 # ---- refused
 
 
-async def test_autocommit_without_a_transaction_is_refused(
-    shared_dsn: str, make_bus: Callable[..., EventBus]
-) -> None:
+async def test_autocommit_without_a_transaction_is_refused(shared_dsn: str, make_bus: Callable[..., EventBus]) -> None:
     bus = make_bus(shared_dsn)
     await bus.publish("warm.up")
     if shared_dsn.startswith("sqlite"):
@@ -362,7 +360,9 @@ async def test_strict_requires_tx(shared_dsn: str, make_bus: Callable[..., Event
     assert stored(shared_dsn) == ["warm.up", "b"]
 
 
-async def test_strict_allows_what_joins_a_handlers_transaction(bus: EventBus, make_bus: Callable[..., EventBus], sqlite_dsn: str) -> None:
+async def test_strict_allows_what_joins_a_handlers_transaction(
+    bus: EventBus, make_bus: Callable[..., EventBus], sqlite_dsn: str
+) -> None:
     strict = make_bus(sqlite_dsn, require_tx="strict")
     plain = make_bus(sqlite_dsn)
     seen: list[Event] = []

@@ -12,7 +12,6 @@ import pytest
 
 from holdfast.errors import InvalidEvent, MalformedEvent, NotFound
 from holdfast.event import Event
-from holdfast.stores.base import Store
 from holdfast.stores.sqlite import SQLiteStore, slot_of
 from holdfast.stores.values import Appended, Cursor, Declaration, Parked, Released, Revised, Slice, State, WorkerInfo
 from tests.unit.sqlite_harness import TTL, Clock, event, leased, rows_of, settle
@@ -20,6 +19,8 @@ from tests.unit.sqlite_harness import TTL, Clock, event, leased, rows_of, settle
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from holdfast.stores.base import Store
 
 protocol: type[Store] = SQLiteStore  # for the type checker
 

@@ -40,7 +40,7 @@ async def behave(options: dict[str, Any], event: Event) -> None:
     if number in options.get("dies", ()):
         os.kill(os.getpid(), signal.SIGKILL)
     if number >= options.get("waits_from", sys.maxsize):
-        while not Path(options["gate"]).exists():  # noqa: ASYNC110, ASYNC240 - another process opens it
+        while not Path(options["gate"]).exists():  # noqa: ASYNC110 - another process opens it
             await asyncio.sleep(0.01)
     if number in options.get("put_off", ()):
         raise Retry(after=3600)
