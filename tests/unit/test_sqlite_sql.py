@@ -162,7 +162,12 @@ class TestStatus:
         ((due,), _) = await store.claim({lease.slice: lease.epoch}, limit=10)
         assert status(sql) == ("processing", 1, False)
 
-        await settle(store, lease, revised=[Revised(lease.slice, due.delivery, State.DEAD, 2)], attempts=[failure._replace(attempt=2)])
+        await settle(
+            store,
+            lease,
+            revised=[Revised(lease.slice, due.delivery, State.DEAD, 2)],
+            attempts=[failure._replace(attempt=2)],
+        )
         assert status(sql) == ("dead", 2, False)
 
         sql.execute("update deliveries set state = 'discarded'")
