@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from holdfast.composing import compose, compose_item
 from holdfast.context import CURRENT
-from holdfast.errors import BusStateError, DuplicateSubscription, IdConflict, TransactionError, TransactionRequired
+from holdfast.errors import BusStateError, DuplicateSubscription, IdConflict, StoreBusy, TransactionError, TransactionRequired
 from holdfast.event import Published
 from holdfast.live import Live, abandon
 from holdfast.options import BusOptions, from_environment
@@ -352,7 +352,14 @@ async def _store(live: Live, events: Sequence[NewEvent], *, atomic: bool) -> lis
 
 
 async def _prepare_within(live: Live, events: Sequence[NewEvent]) -> Live:
-    await live.prepare()
+    try:
+        await live.prepare()
+    except StoreBusy as error:
+        raise TransactionError(
+            "this bus has not been used before, so its tables or subscriptions must be written first, and your own "
+            "transaction may be what holds the write lock: use the bus once before (async with bus, drain, or "
+            "holdfast migrate MODULE:BUS)"
+        ) from error
     publisher = await live.open_publisher()
     await publisher.settle_spool([(event.tenant_id, event.key) for event in events])
     return live

@@ -77,7 +77,7 @@ class Live:
         return Spool(directory, limit=options.spool_limit)
 
     async def _in_spool_thread(self, function: Any, *arguments: Any) -> Any:
-        return await self._spool_thread.run(lambda: function(*arguments))
+        return (await self._spool_thread.run(lambda: function(*arguments))).unwrap()
 
     def _stored(self) -> None:
         if self.worker is not None:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread, current_thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from uuid import UUID, uuid4
 
 if TYPE_CHECKING:
@@ -154,6 +154,19 @@ async def _cancel_all() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
+class Outcome(NamedTuple):
+    """What a function did in a thread. A value, because a future cannot carry every error (StopIteration)."""
+
+    value: Any
+    error: BaseException | None = None
+
+    def unwrap(self) -> Any:
+        """The value, or the error raised."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
 class DaemonThreads:
     """A bounded pool of daemon threads: one that never returns cannot keep the process from ending.
 
@@ -166,15 +179,15 @@ class DaemonThreads:
 
     def __init__(self, name: str, limit: int) -> None:
         self._name, self._limit = name, limit
-        self._waiting: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any], asyncio.AbstractEventLoop] | None]
+        self._waiting: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Outcome], asyncio.AbstractEventLoop] | None]
         self._waiting = SimpleQueue()
         self._threads = 0
         self._busy = 0
 
-    def run(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+    def run(self, function: Callable[[], Any]) -> asyncio.Future[Outcome]:
         """Run *function* in a thread; returns a future of the running loop. Call it from that loop only."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[Outcome] = loop.create_future()
         self._busy += 1
         if self._busy > self._threads and self._threads < self._limit:
             self._threads += 1
@@ -183,7 +196,7 @@ class DaemonThreads:
         future.add_done_callback(self._returned)
         return future
 
-    def _returned(self, _: asyncio.Future[Any]) -> None:
+    def _returned(self, _: asyncio.Future[Outcome]) -> None:
         self._busy -= 1
 
     def close(self) -> None:
@@ -196,20 +209,14 @@ class DaemonThreads:
         while (job := self._waiting.get()) is not None:
             function, future, loop = job
             try:
-                result, error = function(), None
+                outcome = Outcome(function())
             except BaseException as raised:  # noqa: BLE001 - it is the caller's to judge
-                result, error = None, raised
+                outcome = Outcome(None, raised)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_resolve, future, result, error)
-            del job, function, future, result, error
+                loop.call_soon_threadsafe(_resolve, future, outcome)
+            del job, function, future, outcome
 
 
-def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.cancelled():
-        return
-    if error is None:
-        future.set_result(result)
-    elif isinstance(error, StopIteration):
-        future.set_exception(RuntimeError("the handler raised StopIteration"))
-    else:
-        future.set_exception(error)
+def _resolve(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not future.cancelled():
+        future.set_result(outcome)

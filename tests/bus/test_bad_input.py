@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import pickle
 import sqlite3
 from contextlib import closing
@@ -167,7 +168,7 @@ async def test_payloads(full: Any) -> None:
 async def test_depth_and_self_containment(full: Any) -> None:
     bus, dsn = full
     for payload in (nested(65), nested(5000), {"a": nested(64)}, endless(), b"[" * 65 + b"]" * 65, b"[" * 100_000):
-        with pytest.raises(InvalidEvent, match="nested deeper than 64|not JSON"):
+        with pytest.raises(InvalidEvent, match=r"nested deeper than 64|not JSON"):
             await bus.publish("a", payload)
     await bus.publish("deep", nested(64))
     assert stored(dsn) == ["warm.up", "deep"]
@@ -317,7 +318,7 @@ async def test_an_unknown_dsn_is_a_configuration_error(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError):
         await EventBus(dsn, spool="off").publish("a")
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
 
 
 def test_retry_refuses_times_that_are_none() -> None:

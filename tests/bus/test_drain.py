@@ -276,4 +276,4 @@ async def test_events_that_come_without_end_do_not_keep_it(bus: EventBus) -> Non
         await bus.drain(20)
         going = False
         await flooding
-        await until(lambda: flooding.done())
+        await until(flooding.done)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+import sqlite3
 import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from holdfast import Delivery, Event, EventBus, Reject, Retry, RetryPolicy
@@ -979,13 +981,12 @@ async def test_an_event_that_cannot_be_decoded_ends_dead_with_its_reason(
     dead = letters_of(shared_bus)
     await shared_bus.publish("a", "before")
     insert = "insert into event_store (tenant_id, event_name, payload) values ('t', 'a', ?)"
+    refused = False
     try:
         sql(shared_dsn, insert, payload)
-    except Exception as error:  # a store that refuses it is as good
-        assert "payload" in str(error) or "stack" in str(error), error
-        dead.append({"error": "refused", "attempts": 1})
+    except (sqlite3.Error, psycopg.Error):  # a store that does not take it is as good
+        refused = True
     await shared_bus.publish("a", "after")
     await shared_bus.drain(15)
     assert handled == ["before", "after"]
-    assert len(dead) == 1
-    assert dead[0]["attempts"] == 1
+    assert [letter["attempts"] for letter in dead] == ([] if refused else [1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sqlite3
 import time
@@ -317,20 +316,18 @@ async def test_a_spool_in_memory_says_so(store: Store, make_bus: Callable[..., E
 
 
 async def test_a_full_spool_refuses_clearly(store: Store, make_bus: Callable[..., EventBus]) -> None:
-    bus = make_bus(store.dsn, store_timeout=0.3, spool=None, spool_limit=4096)
+    bus = make_bus(store.dsn, store_timeout=0.3, spool=None, spool_limit=8192)
     await bus.publish("before")
     store.take_away()
-    taken = 0
+    for _ in range(7):
+        assert (await bus.publish("a", "x" * 500)).where == "spool"
     with pytest.raises(SpoolFull) as full:
-        for _ in range(100):
-            await bus.publish("a", "x" * 500)
-            taken += 1
-    assert 1 <= taken < 10
-    assert full.value.limit == 4096
+        await bus.publish_many([{"name": "a", "payload": "x" * 500}] * 10)
+    assert full.value.limit == 8192
     assert "spool_limit" in str(full.value)
     store.give_back()
     await bus.drain(20)
-    assert stored(store.dsn) == ["before"] + ["a"] * taken
+    assert stored(store.dsn) == ["before"] + ["a"] * 7
 
 
 async def test_a_path_for_the_spool_is_used_and_an_unusable_one_named(
@@ -354,10 +351,8 @@ async def test_tx_behind_a_spooled_event_of_its_key_waits_or_says_so(
     await bus.publish("before", key="k")
     store.take_away()
     await bus.publish("spooled", key="k")
-    with closing(_connect(store.dsn, away=True)) as connection:
-        with pytest.raises((SpoolPending, StoreUnavailable)) as refused:
-            await bus.publish("late", key="k", tx=connection)
-    assert isinstance(refused.value, SpoolPending)
+    with closing(_connect(store.dsn, away=True)) as connection, pytest.raises(SpoolPending):
+        await bus.publish("late", key="k", tx=connection)
     store.give_back()
     await until(lambda: "spooled" in stored(store.dsn))
     with closing(_connect(store.dsn)) as connection:
@@ -470,6 +465,5 @@ def test_two_stores_never_share_a_spool(tmp_path: Path, script: Callable[..., Pa
     )
     run(source)
     assert len([path for path in (tmp_path / "spool").iterdir() if path.is_dir()]) == 2
-    assert os.listdir(tmp_path / "spool")
     for name in ("one", "two"):
         assert [row for (row,) in sql(f"sqlite:///{tmp_path / name}.db", "select event_name from event_log")] == [name]

@@ -6,7 +6,8 @@ import asyncio
 import sqlite3
 import warnings
 from contextlib import asynccontextmanager, closing
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import aiosqlite
@@ -74,13 +75,23 @@ async def sqlite_async(dsn: str) -> AsyncIterator[Any]:
         yield connection, connection.execute, connection.commit, connection.rollback
 
 
+def execute_text(tx: Any, text: str) -> Any:
+    return tx.execute(sqlalchemy.text(text))
+
+
+def connection_of(engine: Any) -> Any:
+    return engine.connect()
+
+
 def alchemy(driver: str, kind: Callable[[Any], Any]) -> Callable[[str], Any]:
     @asynccontextmanager
     async def opened(dsn: str) -> AsyncIterator[Any]:
         engine = sqlalchemy.create_engine(url(dsn, driver))
-        with kind(engine) as tx:
-            yield tx, lambda text: tx.execute(sqlalchemy.text(text)), tx.commit, tx.rollback
-        engine.dispose()
+        try:
+            with kind(engine) as tx:
+                yield tx, partial(execute_text, tx), tx.commit, tx.rollback
+        finally:
+            engine.dispose()
 
     return opened
 
@@ -89,9 +100,11 @@ def alchemy_async(driver: str, kind: Callable[[Any], Any]) -> Callable[[str], An
     @asynccontextmanager
     async def opened(dsn: str) -> AsyncIterator[Any]:
         engine = create_async_engine(url(dsn, driver))
-        async with kind(engine) as tx:
-            yield tx, lambda text: tx.execute(sqlalchemy.text(text)), tx.commit, tx.rollback
-        await engine.dispose()
+        try:
+            async with kind(engine) as tx:
+                yield tx, partial(execute_text, tx), tx.commit, tx.rollback
+        finally:
+            await engine.dispose()
 
     return opened
 
@@ -101,18 +114,18 @@ POSTGRES = {
     "psycopg.Connection": psycopg_sync,
     "asyncpg.Connection": asyncpg_connection,
     "sqlalchemy.Session": alchemy("psycopg", Session),
-    "sqlalchemy.Connection": alchemy("psycopg", lambda engine: engine.connect()),
+    "sqlalchemy.Connection": alchemy("psycopg", connection_of),
     "sqlalchemy.AsyncSession psycopg": alchemy_async("psycopg", AsyncSession),
     "sqlalchemy.AsyncSession asyncpg": alchemy_async("asyncpg", AsyncSession),
-    "sqlalchemy.AsyncConnection": alchemy_async("asyncpg", lambda engine: engine.connect()),
+    "sqlalchemy.AsyncConnection": alchemy_async("asyncpg", connection_of),
 }
 SQLITE = {
     "sqlite3.Connection": sqlite_sync,
     "aiosqlite.Connection": sqlite_async,
     "sqlalchemy.Session": alchemy("", Session),
-    "sqlalchemy.Connection": alchemy("", lambda engine: engine.connect()),
+    "sqlalchemy.Connection": alchemy("", connection_of),
     "sqlalchemy.AsyncSession": alchemy_async("aiosqlite", AsyncSession),
-    "sqlalchemy.AsyncConnection": alchemy_async("aiosqlite", lambda engine: engine.connect()),
+    "sqlalchemy.AsyncConnection": alchemy_async("aiosqlite", connection_of),
 }
 
 
@@ -133,87 +146,114 @@ def place(request: pytest.FixtureRequest) -> tuple[str, Callable[[str], Any]]:
     return request.getfixturevalue("postgres_dsn"), POSTGRES[kind]
 
 
+class Begun(NamedTuple):
+    """A caller's transaction in a database with a table of its own, and a bus with one subscription."""
+
+    bus: EventBus
+    dsn: str
+    seen: list[Event]
+    tx: Any
+    execute: Callable[[str], Any]
+    commit: Callable[[], Any]
+    rollback: Callable[[], Any]
+
+
 @pytest.fixture
-async def begun(place: Any, make_bus: Callable[..., EventBus]) -> AsyncIterator[Any]:
-    """(bus, dsn, tx, execute, commit, rollback) in a database with a table of the caller's own."""
+async def begun(place: Any, make_bus: Callable[..., EventBus]) -> AsyncIterator[Begun]:
     dsn, opened = place
-    bus = make_bus(dsn)
+    bus, seen = make_bus(dsn), []
+    bus.subscribe(["fact", "fact.**"], seen.append, name="h")
     await bus.publish("warm.up")
-    sql(dsn, "create table public.facts (n integer)" if "postgres" in dsn else "create table facts (n integer)")
+    make_table(dsn)
     async with opened(dsn) as (tx, execute, commit, rollback):
-        yield bus, dsn, tx, execute, commit, rollback
+        yield Begun(bus, dsn, seen, tx, execute, commit, rollback)
 
 
-async def test_it_commits_and_rolls_back_with_the_callers_writes(begun: Any) -> None:
-    bus, dsn, tx, execute, commit, rollback = begun
-    seen: list[Event] = []
-    bus.subscribe("fact.**", seen.append, name="h")
-    await done(execute("insert into facts values (1)"))
-    published = await bus.publish("fact.kept", {"n": 1}, tx=tx, key="k", tenant_id="acme")
+def make_table(dsn: str) -> None:
+    sql(dsn, "create table public.facts (n integer)" if "postgres" in dsn else "create table facts (n integer)")
+
+
+async def test_it_commits_and_rolls_back_with_the_callers_writes(begun: Begun) -> None:
+    await done(begun.execute("insert into facts values (1)"))
+    published = await begun.bus.publish("fact.kept", {"n": 1}, tx=begun.tx, key="k", tenant_id="acme")
     assert (published.where, published.deduplicated) == ("store", False)
-    assert "fact.kept" not in stored(dsn)
-    many = await bus.publish_many([{"name": "fact.many", "payload": n} for n in range(3)], tx=tx)
+    assert "fact.kept" not in stored(begun.dsn)
+    many = await begun.bus.publish_many([{"name": "fact.many", "payload": n} for n in range(3)], tx=begun.tx)
     assert len(many) == 3
-    await done(commit())
-    await bus.drain(10)
-    assert [event.name for event in seen].count("fact.many") == 3
-    (kept,) = [event for event in seen if event.name == "fact.kept"]
+    await done(begun.commit())
+    await begun.bus.drain(10)
+    assert [event.name for event in begun.seen].count("fact.many") == 3
+    (kept,) = [event for event in begun.seen if event.name == "fact.kept"]
     assert (kept.id, kept.tenant_id, kept.key, kept.payload) == (published.event_id, "acme", "k", {"n": 1})
-    assert sql(dsn, "select n from facts") == [(1,)]
+    assert sql(begun.dsn, "select n from facts") == [(1,)]
 
 
-async def test_what_is_rolled_back_is_never_delivered(begun: Any) -> None:
-    bus, dsn, tx, execute, commit, rollback = begun
-    seen: list[Event] = []
-    bus.subscribe("fact.**", seen.append, name="h")
-    await done(execute("insert into facts values (1)"))
-    await bus.publish("fact.gone", tx=tx)
-    await bus.publish_many([{"name": "fact.gone", "payload": None}] * 2, tx=tx)
-    await done(rollback())
-    await bus.drain(10)
-    assert seen == []
-    assert stored(dsn) == ["warm.up"]
-    assert sql(dsn, "select n from facts") == []
+async def test_what_is_rolled_back_is_never_delivered(begun: Begun) -> None:
+    await done(begun.execute("insert into facts values (1)"))
+    await begun.bus.publish("fact.gone", tx=begun.tx)
+    await begun.bus.publish_many([{"name": "fact.gone", "payload": None}] * 2, tx=begun.tx)
+    await done(begun.rollback())
+    await begun.bus.drain(10)
+    assert begun.seen == []
+    assert stored(begun.dsn) == ["warm.up"]
+    assert sql(begun.dsn, "select n from facts") == []
 
 
-async def test_a_savepoint_takes_its_events_back(begun: Any) -> None:
-    bus, dsn, tx, execute, commit, rollback = begun
-    if "sqlalchemy" in type(tx).__module__ and dsn.startswith("sqlite"):
+async def test_a_savepoint_takes_its_events_back(begun: Begun) -> None:
+    if "sqlalchemy" in type(begun.tx).__module__ and begun.dsn.startswith("sqlite"):
         pytest.skip("the driver begins too late for savepoints there, as SQLAlchemy documents")
-    await done(execute("insert into facts values (1)"))
-    await bus.publish("fact.before", tx=tx)
-    await done(execute("savepoint mine"))
-    await bus.publish("fact.inside", tx=tx)
-    await done(execute("rollback to savepoint mine"))
-    await bus.publish("fact.after", tx=tx)
-    await done(commit())
-    assert stored(dsn) == ["warm.up", "fact.before", "fact.after"]
+    await done(begun.execute("insert into facts values (1)"))
+    await begun.bus.publish("fact.before", tx=begun.tx)
+    await done(begun.execute("savepoint mine"))
+    await begun.bus.publish("fact.inside", tx=begun.tx)
+    await done(begun.execute("rollback to savepoint mine"))
+    await begun.bus.publish("fact.after", tx=begun.tx)
+    await done(begun.commit())
+    assert stored(begun.dsn) == ["warm.up", "fact.before", "fact.after"]
 
 
-async def test_a_repeat_inside_is_the_same_event_and_other_content_a_conflict(begun: Any) -> None:
-    bus, dsn, tx, execute, commit, rollback = begun
+async def test_a_repeat_inside_is_the_same_event_and_other_content_a_conflict(begun: Begun) -> None:
     event_id = uuid4()
-    await done(execute("insert into facts values (1)"))
-    assert not (await bus.publish("fact", 1, event_id=event_id, tx=tx)).deduplicated
-    assert (await bus.publish("fact", 1, event_id=event_id, tx=tx)).deduplicated
+    await done(begun.execute("insert into facts values (1)"))
+    assert not (await begun.bus.publish("fact", 1, event_id=event_id, tx=begun.tx)).deduplicated
+    assert (await begun.bus.publish("fact", 1, event_id=event_id, tx=begun.tx)).deduplicated
     with pytest.raises(IdConflict) as refused:
-        await bus.publish("fact", 2, event_id=event_id, tx=tx)
+        await begun.bus.publish("fact", 2, event_id=event_id, tx=begun.tx)
     assert refused.value.event_id == event_id
-    await done(commit())
-    assert stored(dsn) == ["warm.up", "fact"]
+    await done(begun.commit())
+    assert stored(begun.dsn) == ["warm.up", "fact"]
 
 
-async def test_events_keep_the_order_of_the_calls(begun: Any) -> None:
-    bus, dsn, tx, execute, commit, rollback = begun
-    seen: list[int] = []
-    bus.subscribe("fact", lambda event: seen.append(event.payload), name="h")
-    await done(execute("insert into facts values (1)"))
+async def test_events_keep_the_order_of_the_calls(begun: Begun) -> None:
+    await done(begun.execute("insert into facts values (1)"))
     for n in range(10):
-        await bus.publish("fact", n, tx=tx, key="k")
-    await bus.publish_many([{"name": "fact", "payload": n, "key": "k"} for n in range(10, 20)], tx=tx)
-    await done(commit())
-    await bus.drain(10)
-    assert seen == list(range(20))
+        await begun.bus.publish("fact", n, tx=begun.tx, key="k")
+    await begun.bus.publish_many([{"name": "fact", "payload": n, "key": "k"} for n in range(10, 20)], tx=begun.tx)
+    await done(begun.commit())
+    await begun.bus.drain(10)
+    assert [event.payload for event in begun.seen] == list(range(20))
+
+
+@pytest.mark.parametrize("subscribes", [True, False])
+async def test_the_first_use_of_a_bus_may_be_inside_a_transaction(
+    place: Any, make_bus: Callable[..., EventBus], subscribes: bool
+) -> None:
+    """The tables are there, but this process has not registered its subscriptions yet."""
+    dsn, opened = place
+    await make_bus(dsn).publish("warm.up")
+    make_table(dsn)
+    bus = make_bus(dsn, store_timeout=0.5)
+    if subscribes:
+        bus.subscribe("fact", lambda event: None, name="h")
+    async with opened(dsn) as (tx, execute, commit, _):
+        await done(execute("insert into facts values (1)"))
+        if subscribes and dsn.startswith("sqlite"):
+            with pytest.raises(TransactionError, match="holdfast migrate"):
+                await bus.publish("fact", tx=tx)
+            return
+        await bus.publish("fact", tx=tx)
+        await done(commit())
+    assert stored(dsn) == ["warm.up", "fact"]
 
 
 # ---- refused
@@ -323,22 +363,24 @@ async def test_an_engine_a_pool_or_a_cursor_says_what_to_pass(
     with pytest.raises(TransactionError, match="connection or session made with it"):
         await bus.publish("a", tx=engine)
     engine.dispose()
-    with psycopg.connect(postgres_dsn) as connection, connection.cursor() as cursor:
-        with pytest.raises(TransactionError, match="cursor's connection"):
-            await bus.publish("a", tx=cursor)
+    with (
+        psycopg.connect(postgres_dsn) as connection,
+        connection.cursor() as cursor,
+        pytest.raises(TransactionError, match="cursor's connection"),
+    ):
+        await bus.publish("a", tx=cursor)
 
 
-async def test_invalid_events_leave_the_callers_transaction_whole(begun: Any) -> None:
-    bus, dsn, tx, execute, commit, rollback = begun
-    await done(execute("insert into facts values (1)"))
+async def test_invalid_events_leave_the_callers_transaction_whole(begun: Begun) -> None:
+    await done(begun.execute("insert into facts values (1)"))
     with pytest.raises(ValueError, match="name"):
-        await bus.publish("not a name", tx=tx)
+        await begun.bus.publish("not a name", tx=begun.tx)
     with pytest.raises(ValueError, match="payload"):
-        await bus.publish_many([{"name": "a", "payload": 1}, {"name": "a", "payload": {1}}], tx=tx)
-    await bus.publish("fact", tx=tx)
-    await done(commit())
-    assert stored(dsn) == ["warm.up", "fact"]
-    assert sql(dsn, "select n from facts") == [(1,)]
+        await begun.bus.publish_many([{"name": "a", "payload": 1}, {"name": "a", "payload": {1}}], tx=begun.tx)
+    await begun.bus.publish("fact", tx=begun.tx)
+    await done(begun.commit())
+    assert stored(begun.dsn) == ["warm.up", "fact"]
+    assert sql(begun.dsn, "select n from facts") == [(1,)]
 
 
 # ---- require_tx

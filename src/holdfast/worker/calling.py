@@ -103,11 +103,12 @@ class Caller:
     async def _in_thread(self, function: Callable[[], Any], context: Context) -> Any:
         future = self._threads.run(lambda: context.run(function))
         try:
-            return await asyncio.shield(future)
+            outcome = await asyncio.shield(future)
         except asyncio.CancelledError:
             if not future.done():
                 raise ThreadStillRuns(future) from None
             raise
+        return outcome.unwrap()
 
 
 async def _awaited(awaitable: Any) -> Any:

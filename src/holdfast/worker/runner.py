@@ -268,8 +268,6 @@ class Runner:
         if isinstance(error, ThreadStillRuns):
             slot.items = ()
             await asyncio.wait({error.future})
-            if not error.future.cancelled():
-                error.future.exception()  # seen: its outcome has been recorded as a timeout
 
     def expire(self, now: float) -> None:
         """The watchdog's round: cancel attempts that have run for longer than the timeout."""
