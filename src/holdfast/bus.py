@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from holdfast.composing import compose, compose_item
 from holdfast.context import CURRENT
-from holdfast.errors import BusStateError, DuplicateSubscription, IdConflict, StoreBusy, TransactionError, TransactionRequired
+from holdfast.errors import (
+    BusStateError,
+    DuplicateSubscription,
+    IdConflict,
+    StoreBusy,
+    TransactionError,
+    TransactionRequired,
+)
 from holdfast.event import Published
 from holdfast.live import Live, abandon
 from holdfast.options import BusOptions, from_environment

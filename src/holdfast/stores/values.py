@@ -244,6 +244,14 @@ class Settlement:
     advances: list[Advance] = field(default_factory=list)
     events: list[tuple[Slice, NewEvent]] = field(default_factory=list)  # published if the slice's fence holds
 
+    def before(self, later: Settlement) -> Settlement:
+        """This settlement and a later one, as one; without receipts, which are made when it is written."""
+        return Settlement(
+            self.epochs | later.epochs, [], self.parked + later.parked, self.revised + later.revised,
+            self.finished + later.finished, self.attempts + later.attempts, self.advances + later.advances,
+            self.events + later.events,
+        )  # fmt: skip
+
 
 class Released(NamedTuple):
     """A lease given back.

@@ -7,14 +7,15 @@ import logging
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, StoreUnavailable
-from holdfast.stores.values import Advance, Attempt, Finished, Parked, Receipt, Revised, Settlement, State
+from holdfast.stores.values import Advance, Finished, Parked, Revised, Settlement, State
+from holdfast.worker.calling import receipt_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from holdfast.event import NewEvent
     from holdfast.stores.base import Store
-    from holdfast.stores.values import Slice
+    from holdfast.stores.values import Attempt, Slice
     from holdfast.worker.decisions import Verdict
     from holdfast.worker.hand import InHand, Partition
 
@@ -153,14 +154,19 @@ class Settler:
         return [item for item in self._blocking if item.key is not None]
 
     async def _write(self) -> None:
-        settlement, handled, committed = self._next, self._handled, self._committed
+        settlement, handled, committed, blocking = self._next, self._handled, self._committed, self._blocking
         if not committed and not settlement.epochs:
             return
         self._next, self._handled, self._committed, self._blocking = Settlement(), [], [], []
-        for item in handled:
-            replaces = item.due is not None and item.due.is_replay
-            settlement.receipts.append(Receipt(item.partition.slice, item.row.id, item.row.day, item.attempt, replaces))
-        lost = await self._persist(settlement)
+        settlement.receipts = [receipt_of(item) for item in handled]
+        try:
+            lost = await self._persist(settlement)
+        except asyncio.CancelledError:
+            # The loop ends in the midst of it. Whoever says goodbye writes it again, which changes nothing.
+            self._next = settlement.before(self._next)
+            self._handled, self._committed = handled + self._handled, committed + self._committed
+            self._blocking = blocking + self._blocking
+            raise
         if lost:
             self._lost(lost)
         for item, then in committed:
