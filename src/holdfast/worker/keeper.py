@@ -86,6 +86,8 @@ class Keeper:
         holder.renewed()
         roster = await self._store.heartbeat(holder.info, ttl=max(self._ttl, 3 * _TICK_MAX))
         dead = dead_neighbours(holder.info, roster.workers, self._ports.process_started)
+        if not holder.epochs:
+            dead |= {holder.info.id}  # leases of its own that it does not know of: the answer to an acquire was lost
         held: dict[int, tuple[Slice, ...]] = {}
         for one in holder.epochs:
             held[one.subscription] = (*held.get(one.subscription, ()), one)
@@ -93,8 +95,6 @@ class Keeper:
         if wish.give_back:
             holder.give_back(wish.give_back)
         if wish.acquire and not holder.info.draining:
-            # Leases of this worker that it does not hold come from an acquire whose answer was lost.
-            dead = wish.dead if holder.epochs else wish.dead | {holder.info.id}
-            leases = await self._store.acquire(holder.info.id, wish.acquire, ttl=self._ttl, dead=dead)
+            leases = await self._store.acquire(holder.info.id, wish.acquire, ttl=self._ttl, dead=wish.dead)
             if leases:
                 holder.acquired(leases)
