@@ -210,6 +210,7 @@ class Live:
         if worker.stop_requested.is_set():
             await asyncio.gather(minder, return_exceptions=True)  # it is stopping the worker already
             return
+        worker.halt()
         if minder is not asyncio.current_task():
             minder.cancel()
             await asyncio.gather(minder, return_exceptions=True)

@@ -34,10 +34,17 @@ def shared_dsn(request: pytest.FixtureRequest) -> str:
     return _dsn(request)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def own_dsn(request: pytest.FixtureRequest) -> str:
+    """The same, for tests that change tables: nobody else gets the database."""
+    found: str = request.getfixturevalue("sqlite_dsn" if request.param == "sqlite" else "migrated_dsn")
+    return found
+
+
 def _dsn(request: pytest.FixtureRequest) -> str:
     if request.param == "memory":
         return "sqlite://"
-    found: str = request.getfixturevalue("sqlite_dsn" if request.param == "sqlite" else "postgres_dsn")
+    found: str = request.getfixturevalue("sqlite_dsn" if request.param == "sqlite" else "emptied_dsn")
     return found
 
 

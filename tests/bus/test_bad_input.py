@@ -109,7 +109,7 @@ PAYLOADS = [
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def full(request: pytest.FixtureRequest, make_bus: Callable[..., EventBus]) -> tuple[EventBus, str]:
     """A bus that has published once: what is refused from now on must leave nothing behind."""
-    dsn = request.getfixturevalue("sqlite_dsn" if request.param == "sqlite" else "postgres_dsn")
+    dsn = request.getfixturevalue("sqlite_dsn" if request.param == "sqlite" else "emptied_dsn")
     bus = make_bus(dsn)
     await bus.publish("warm.up")
     return bus, dsn

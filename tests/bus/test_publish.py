@@ -125,27 +125,30 @@ async def test_concurrent_publishes_of_a_key_keep_the_order_of_the_calls(bus: Ev
         assert [n for n in seen if n % 3 == key] == [n for n in range(300) if n % 3 == key]
 
 
-async def test_calls_at_once_share_transactions(postgres_dsn: str, make_bus: Callable[..., EventBus]) -> None:
-    bus = make_bus(postgres_dsn)
+async def test_calls_at_once_share_transactions(emptied_dsn: str, make_bus: Callable[..., EventBus]) -> None:
+    bus = make_bus(emptied_dsn)
     await bus.publish("warm.up")
     await asyncio.gather(*(bus.publish("a", n) for n in range(200)))
-    ((transactions,),) = sql(postgres_dsn, "select count(distinct txid::text) from event_log where event_name = 'a'")
+    ((transactions,),) = sql(emptied_dsn, "select count(distinct txid::text) from event_log where event_name = 'a'")
     assert transactions < 20
 
 
-async def test_a_neighbour_that_the_database_refuses_harms_nobody(shared_bus: EventBus, shared_dsn: str) -> None:
+async def test_a_neighbour_that_the_database_refuses_harms_nobody(
+    own_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
     """Another program's rule on the log, which Holdfast cannot know."""
-    await shared_bus.publish("warm.up")
-    if shared_dsn.startswith("sqlite"):
-        sql(shared_dsn, "create trigger no_bad before insert on event_log when new.event_name = 'bad' begin "
+    bus = make_bus(own_dsn)
+    await bus.publish("warm.up")
+    if own_dsn.startswith("sqlite"):
+        sql(own_dsn, "create trigger no_bad before insert on event_log when new.event_name = 'bad' begin "
             "select raise(abort, 'bad'); end")  # fmt: skip
     else:
-        sql(shared_dsn, "alter table event_log add check (event_name <> 'bad')")
+        sql(own_dsn, "alter table event_log add check (event_name <> 'bad')")
     names = ["good.1", "good.2", "bad", "good.3", "bad", "good.4"]
-    results = await asyncio.gather(*(shared_bus.publish(name) for name in names), return_exceptions=True)
+    results = await asyncio.gather(*(bus.publish(name) for name in names), return_exceptions=True)
     for name, result in zip(names, results, strict=True):
         assert isinstance(result, HoldfastError if name == "bad" else Published), (name, result)
-    assert stored(shared_dsn) == ["warm.up", "good.1", "good.2", "good.3", "good.4"]
+    assert stored(own_dsn) == ["warm.up", "good.1", "good.2", "good.3", "good.4"]
 
 
 async def test_invalid_neighbours_harm_nobody(bus: EventBus) -> None:
@@ -314,15 +317,15 @@ async def test_a_list_with_a_repetition_stores_it_once(bus: EventBus) -> None:
     assert len(await collected(bus)) == 1
 
 
-async def test_a_list_is_one_transaction_in_its_order(postgres_dsn: str, make_bus: Callable[..., EventBus]) -> None:
-    bus = make_bus(postgres_dsn)
+async def test_a_list_is_one_transaction_in_its_order(emptied_dsn: str, make_bus: Callable[..., EventBus]) -> None:
+    bus = make_bus(emptied_dsn)
     await asyncio.gather(
         *(bus.publish("single") for _ in range(5)),
         bus.publish_many([{"name": f"n{n}", "payload": n} for n in range(1500)]),
         *(bus.publish("single") for _ in range(5)),
     )
     rows = sql(
-        postgres_dsn, "select event_name, txid::text from event_log where event_name <> 'single' order by position"
+        emptied_dsn, "select event_name, txid::text from event_log where event_name <> 'single' order by position"
     )
     assert [name for name, _ in rows] == [f"n{n}" for n in range(1500)]
     assert len({txid for _, txid in rows}) == 1
@@ -577,8 +580,8 @@ FORKED_IDLER = """
 """
 
 
-def test_a_fork_that_ends_leaves_the_parents_sessions_alone(postgres_dsn: str, script: Callable[..., Path]) -> None:
-    assert run(script(FORKED_IDLER), postgres_dsn) == "True True\n"
+def test_a_fork_that_ends_leaves_the_parents_sessions_alone(emptied_dsn: str, script: Callable[..., Path]) -> None:
+    assert run(script(FORKED_IDLER), emptied_dsn) == "True True\n"
 
 
 async def test_closing_while_publishes_wait_answers_each_of_them(shared_bus: EventBus, shared_dsn: str) -> None:

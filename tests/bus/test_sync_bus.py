@@ -229,11 +229,11 @@ def test_tx_joins_the_callers_transaction(shared_bus: SyncEventBus, shared_dsn: 
     assert stored(shared_dsn) == (["warm.up", "a", "b"] if commits else ["warm.up"])
 
 
-def test_an_async_connection_is_refused(postgres_dsn: str, make_sync_bus: Callable[..., SyncEventBus]) -> None:
-    bus = make_sync_bus(postgres_dsn)
+def test_an_async_connection_is_refused(emptied_dsn: str, make_sync_bus: Callable[..., SyncEventBus]) -> None:
+    bus = make_sync_bus(emptied_dsn)
 
     async def attempt() -> None:
-        async with await psycopg.AsyncConnection.connect(postgres_dsn) as connection:
+        async with await psycopg.AsyncConnection.connect(emptied_dsn) as connection:
             with pytest.raises(TransactionError, match="synchronous"):
                 bus.publish("a", tx=connection)
 

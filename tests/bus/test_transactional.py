@@ -39,12 +39,12 @@ async def write(delivery: Delivery, value: int) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.execute("insert into effects values (?)", (value,))
     else:
-        await connection.execute("insert into holdfast.effects values (%s)", (value,))
+        await connection.execute("insert into public.effects values (%s)", (value,))
 
 
 def write_sync(delivery: Delivery, value: int) -> None:
     mark = "?" if isinstance(delivery.connection, sqlite3.Connection) else "%s"
-    table = "effects" if mark == "?" else "holdfast.effects"
+    table = "effects" if mark == "?" else "public.effects"
     delivery.connection.execute(f"insert into {table} values ({mark})", (value,))
 
 
@@ -173,19 +173,19 @@ async def test_what_it_publishes_is_delivered(bus: EventBus) -> None:
     assert [(event.payload, event.tenant_id) for event in seen] == [(7, "acme")]
 
 
-async def test_tx_false_opts_out(postgres_dsn: str, make_bus: Callable[..., EventBus]) -> None:
-    bus = make_bus(postgres_dsn)
+async def test_tx_false_opts_out(emptied_dsn: str, make_bus: Callable[..., EventBus]) -> None:
+    bus = make_bus(emptied_dsn)
 
     @bus.subscribe("a", name="h", transactional=True, retry=FAST)
     async def handle(event: Event, delivery: Delivery) -> None:
         await bus.publish("audit", delivery.attempt, tx=False)
-        assert "audit" in stored(postgres_dsn)
+        assert "audit" in stored(emptied_dsn)
         if delivery.attempt < 3:
             raise Flaw
 
     await bus.publish("a")
     await bus.drain(10)
-    assert stored(postgres_dsn).count("audit") == 3
+    assert stored(emptied_dsn).count("audit") == 3
 
 
 async def test_tx_false_is_refused_on_sqlite(make_bus: Callable[..., EventBus], sqlite_dsn: str) -> None:
@@ -205,21 +205,19 @@ async def test_tx_false_is_refused_on_sqlite(make_bus: Callable[..., EventBus], 
         assert "tx=" in str(refused[0])
 
 
-async def test_another_connection_of_the_handlers_own_wins(
-    postgres_dsn: str, make_bus: Callable[..., EventBus]
-) -> None:
-    bus = make_bus(postgres_dsn)
+async def test_another_connection_of_the_handlers_own_wins(emptied_dsn: str, make_bus: Callable[..., EventBus]) -> None:
+    bus = make_bus(emptied_dsn)
 
     @bus.subscribe("a", name="h", transactional=True, retry=FAST)
     async def handle(event: Event, delivery: Delivery) -> None:
-        async with await psycopg.AsyncConnection.connect(postgres_dsn) as own:
+        async with await psycopg.AsyncConnection.connect(emptied_dsn) as own:
             await bus.publish("own", delivery.attempt, tx=own)
         if delivery.attempt < 2:
             raise Flaw
 
     await bus.publish("a")
     await bus.drain(10)
-    assert stored(postgres_dsn).count("own") == 2
+    assert stored(emptied_dsn).count("own") == 2
 
 
 ENDINGS = ["commit", "rollback", "commit and begin again", "rollback and begin again", "close"]

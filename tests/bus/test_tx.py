@@ -143,7 +143,7 @@ def place(request: pytest.FixtureRequest) -> tuple[str, Callable[[str], Any]]:
     store, kind = request.param
     if store == "sqlite":
         return request.getfixturevalue("sqlite_dsn"), SQLITE[kind]
-    return request.getfixturevalue("postgres_dsn"), POSTGRES[kind]
+    return request.getfixturevalue("emptied_dsn"), POSTGRES[kind]
 
 
 class Begun(NamedTuple):
@@ -298,25 +298,25 @@ async def test_a_closed_connection_is_refused(shared_dsn: str, make_bus: Callabl
     assert stored(shared_dsn) == ["warm.up"]
 
 
-async def test_a_failed_transaction_is_refused(postgres_dsn: str, make_bus: Callable[..., EventBus]) -> None:
-    bus = make_bus(postgres_dsn)
+async def test_a_failed_transaction_is_refused(emptied_dsn: str, make_bus: Callable[..., EventBus]) -> None:
+    bus = make_bus(emptied_dsn)
     await bus.publish("warm.up")
-    async with await psycopg.AsyncConnection.connect(postgres_dsn) as connection:
+    async with await psycopg.AsyncConnection.connect(emptied_dsn) as connection:
         with pytest.raises(psycopg.Error):
             await connection.execute("select * from no_such_table")
         with pytest.raises(TransactionAborted):
             await bus.publish("a", tx=connection)
         await connection.rollback()
         await bus.publish("b", tx=connection)
-    assert stored(postgres_dsn) == ["warm.up", "b"]
+    assert stored(emptied_dsn) == ["warm.up", "b"]
 
 
 async def test_a_connection_to_another_store_is_refused(
-    shared_dsn: str, make_bus: Callable[..., EventBus], tmp_path: Any, postgres_server: str
+    own_dsn: str, make_bus: Callable[..., EventBus], tmp_path: Any, postgres_server: str
 ) -> None:
-    bus = make_bus(shared_dsn)
+    bus = make_bus(own_dsn)
     await bus.publish("warm.up")
-    if shared_dsn.startswith("sqlite"):
+    if own_dsn.startswith("sqlite"):
         empty, other = tmp_path / "empty.db", tmp_path / "other.db"
         await make_bus(f"sqlite:///{other}").publish("warm.up")
         for path in (empty, other):
@@ -326,15 +326,15 @@ async def test_a_connection_to_another_store_is_refused(
     else:
         with psycopg.connect(postgres_server) as connection, pytest.raises(WrongStore):
             await bus.publish("a", tx=connection)
-        schema = make_bus(shared_dsn, schema="second")
+        schema = make_bus(own_dsn, schema="second")
         await schema.publish("warm.up")
-        sql(shared_dsn, "alter schema holdfast rename to hidden")
-        sql(shared_dsn, "alter schema second rename to holdfast")
-        with psycopg.connect(shared_dsn) as connection, pytest.raises(WrongStore):
+        sql(own_dsn, "alter schema holdfast rename to hidden")
+        sql(own_dsn, "alter schema second rename to holdfast")
+        with psycopg.connect(own_dsn) as connection, pytest.raises(WrongStore):
             await bus.publish("a", tx=connection)
-        sql(shared_dsn, "alter schema holdfast rename to second")
-        sql(shared_dsn, "alter schema hidden rename to holdfast")
-    assert stored(shared_dsn) == ["warm.up"]
+        sql(own_dsn, "alter schema holdfast rename to second")
+        sql(own_dsn, "alter schema hidden rename to holdfast")
+    assert stored(own_dsn) == ["warm.up"]
 
 
 @pytest.mark.parametrize("tx", [5, "tx", object(), True, {}, sqlalchemy], ids=str)
@@ -346,25 +346,25 @@ async def test_other_things_are_refused_with_what_would_do(bus: EventBus, tx: An
 
 
 async def test_a_connection_of_the_other_kind_of_database_is_refused(
-    postgres_dsn: str, make_bus: Callable[..., EventBus]
+    emptied_dsn: str, make_bus: Callable[..., EventBus]
 ) -> None:
-    bus, memory = make_bus(postgres_dsn), make_bus("sqlite://")
+    bus, memory = make_bus(emptied_dsn), make_bus("sqlite://")
     with closing(sqlite3.connect(":memory:")) as connection, pytest.raises(TransactionError):
         await bus.publish("a", tx=connection)
-    with psycopg.connect(postgres_dsn) as other, pytest.raises(TransactionError):
+    with psycopg.connect(emptied_dsn) as other, pytest.raises(TransactionError):
         await memory.publish("a", tx=other)
 
 
 async def test_an_engine_a_pool_or_a_cursor_says_what_to_pass(
-    postgres_dsn: str, make_bus: Callable[..., EventBus]
+    emptied_dsn: str, make_bus: Callable[..., EventBus]
 ) -> None:
-    bus = make_bus(postgres_dsn)
-    engine = sqlalchemy.create_engine(url(postgres_dsn, "psycopg"))
+    bus = make_bus(emptied_dsn)
+    engine = sqlalchemy.create_engine(url(emptied_dsn, "psycopg"))
     with pytest.raises(TransactionError, match="connection or session made with it"):
         await bus.publish("a", tx=engine)
     engine.dispose()
     with (
-        psycopg.connect(postgres_dsn) as connection,
+        psycopg.connect(emptied_dsn) as connection,
         connection.cursor() as cursor,
         pytest.raises(TransactionError, match="cursor's connection"),
     ):

@@ -58,7 +58,7 @@ def sql(dsn: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
     if dsn.startswith("sqlite"):
         with closing(sqlite3.connect(path_of(dsn), isolation_level=None, timeout=10)) as connection:
             return connection.execute(statement, values).fetchall()
-    with psycopg.connect(dsn, autocommit=True, options="-c search_path=holdfast,public") as connection:
+    with psycopg.connect(dsn, autocommit=True, options="-c search_path=public,holdfast") as connection:
         cursor = connection.execute(statement.replace("?", "%s"), values)
         return cursor.fetchall() if cursor.description else []
 

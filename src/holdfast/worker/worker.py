@@ -171,16 +171,20 @@ class Worker:
         """Write all outcomes so far."""
         await self._settler.flush()
 
+    def halt(self) -> None:
+        """Hand out nothing more; `stop` follows."""
+        self._draining = True
+        for runner in self._runners.values():
+            runner.stop()
+
     async def stop(self, grace: float) -> None:
         """
         End: hand out nothing more, let running handlers finish within *grace* seconds, give everything back.
 
         What has not finished by then is cancelled and runs again elsewhere; no attempt is counted.
         """
-        self._draining = True
+        self.halt()
         keeper, feeder, _, retries, *_ = self._services
-        for runner in self._runners.values():
-            runner.stop()
         async with self._retries.claiming:
             cancel_once(retries)
         cancel_once(feeder)
