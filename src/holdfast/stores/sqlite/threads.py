@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext, suppress
-from threading import Event, Lock
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from functools import partial
+from queue import SimpleQueue
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from holdfast.errors import StoreBusy, StoreUnavailable
 from holdfast.stores.sqlite.errors import is_broken, translated
@@ -60,20 +62,32 @@ class Stop(Event):
 
 
 class OneThread:
-    """A thread that runs one call after the other, started when it is first needed."""
+    """A thread that runs one call after the other, started when it is first needed.
+
+    The standard library's executor is not used: a store that is garbage closes its connections by a job of theirs,
+    and its ``submit`` takes a lock that the same thread may hold when the collector runs. A `SimpleQueue` may be put
+    into from there.
+    """
 
     def __init__(self, name: str) -> None:
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._name = name
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._starting = Lock()
+        self.is_started = False
+        self._closed = False
 
     def submit(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """
         Raises:
             StoreUnavailable: `close` was called.
         """
-        try:
-            return self._executor.submit(call, *args, **kwargs)
-        except RuntimeError as error:
-            raise StoreUnavailable("the store is closed") from error
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        if not self.is_started:
+            self._start()
+        future: Future[_T] = Future()
+        self._jobs.put((future, partial(call, *args, **kwargs)))
+        return future
 
     async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run *call* in the thread. Cancelled before it began, it does not run; later it runs to its end."""
@@ -81,7 +95,30 @@ class OneThread:
 
     def close(self) -> None:
         """Let what is queued run, then end the thread; does not wait for it."""
-        self._executor.shutdown(wait=False)
+        self._closed = True
+        self._jobs.put(None)
+
+    def _start(self) -> None:
+        with self._starting:
+            if not self.is_started:
+                Thread(target=self._serve, name=self._name, daemon=True).start()
+                self.is_started = True
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, call = job
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = call()
+                except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+            del job, future, call
+        while not self._jobs.empty():
+            if late := self._jobs.get():
+                late[0].set_exception(StoreUnavailable("the store is closed"))
 
 
 class SessionThread:
@@ -145,7 +182,8 @@ class SessionThread:
         self._thread.close()
 
     def abandon(self) -> None:
-        """Close without waiting, where no loop can wait any more."""
-        with suppress(StoreUnavailable):
-            self._thread.submit(self._drop)
-        self._thread.close()
+        """Close without waiting, where no loop can wait any more; the garbage collector may be the caller."""
+        if self._thread.is_started:
+            with suppress(StoreUnavailable):
+                self._thread.submit(self._drop)
+            self._thread.close()
