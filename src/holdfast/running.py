@@ -29,12 +29,16 @@ async def run_buses(buses: Sequence[EventBus]) -> None:
         SystemExit, KeyboardInterrupt: A handler raised it. SystemExit(130): a second signal aborted.
     """
     stop, abort = asyncio.Event(), asyncio.Event()
+    lives: list[Live] = []
 
     def signalled() -> None:
         (abort if stop.is_set() else stop).set()
+        for live in lives:
+            if live.worker is not None:
+                live.worker.halt()  # at once: what is handed out now would only be waited for
 
     with _signals(signalled):
-        lives = [await bus.open() for bus in buses]
+        lives += [await bus.open() for bus in buses]
         try:
             for live in lives:
                 await live.start()
