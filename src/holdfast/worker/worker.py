@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("holdfast.worker")
 
 _CURSOR_SECONDS, _IDLE_CURSOR_SECONDS, _CHORE_SECONDS = 1.0, 60.0, 60.0
-_ABORT_SECONDS, _GOODBYE_SECONDS = 2.0, 5.0
+_ABORT_SECONDS, _GOODBYE_SECONDS, _CANCEL_SECONDS = 2.0, 5.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +186,8 @@ class Worker:
         self.halt()
         keeper, feeder, _, retries, *_ = self._services
         async with self._retries.claiming:
-            cancel_once(retries)
-        cancel_once(feeder)
-        await asyncio.wait({feeder, retries})
+            retries.cancel()
+        await cancelled([feeder, retries])
         partitions = list(self._partitions.values())
         for partition in partitions:
             partition.phase = Phase.ENDING
@@ -198,8 +197,7 @@ class Worker:
             for runner in self._runners.values():
                 runner.abort()
             await self._idle(_ABORT_SECONDS)
-        cancel_once(keeper)  # the leases were kept until here; what is released now must not be missed
-        await asyncio.wait({keeper})
+        await cancelled([keeper])  # the leases were kept until here; what is released now must not be missed
         try:
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 await self._settler.flush()
@@ -215,9 +213,7 @@ class Worker:
             runner.stop()
             runner.abort()
         tasks = [*self._services, *self._tasks]
-        for task in tasks:
-            cancel_once(task)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(tasks)
         for threads in self._threads:
             threads.close()
         self._services = []
@@ -390,7 +386,17 @@ class Worker:
             await asyncio.sleep(_CHORE_SECONDS)
 
 
-def cancel_once(task: asyncio.Task[None]) -> None:
-    """Cancel a task that is not being cancelled already: a second cancel would interrupt how it tidies up."""
-    if not task.cancelling():
-        task.cancel()
+async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """
+    Cancel the tasks and wait until they have ended.
+
+    One that is being cancelled already, as by the end of ``asyncio.run``, is not cancelled again: that would
+    interrupt how it tidies up. But a timeout of its own, which cancels too, may be all that is under way: so look
+    again until it has ended.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            if not task.cancelling():
+                task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_SECONDS)

@@ -1,4 +1,6 @@
 -- Take what is due and not behind its key, under the fence of the leases. The fence is locked in key order.
+-- One reading of the clock for all rows: a retry that falls due in the middle would be not due itself and no longer
+-- in the way of those behind it.
 with fence as materialized (
     select l.subscription, l.partition
     from :"schema".leases as l
@@ -12,13 +14,13 @@ with fence as materialized (
     from fence
     join :"schema".deliveries as d on d.subscription = fence.subscription and d.partition = fence.partition
     join :"schema".subscriptions as s on s.id = d.subscription
-    where d.state in ('pending', 'retrying') and d.due_at <= clock_timestamp()
+    where d.state in ('pending', 'retrying') and d.due_at <= statement_timestamp()
         and (d.event_key is null or s.ordering = 'none' or not exists (
             select from :"schema".deliveries as before
             where before.subscription = d.subscription and before.tenant_id = d.tenant_id
                 and before.event_key = d.event_key and before.id < d.id
                 and (before.state = 'running'
-                    or before.state in ('pending', 'retrying') and before.due_at > clock_timestamp()
+                    or before.state in ('pending', 'retrying') and before.due_at > statement_timestamp()
                     or before.state = 'dead' and s.on_dead = 'hold')))
     order by d.id limit %(limit)s
     for no key update of d
