@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("holdfast")
 
 _POLL_MIN, _POLL_MAX = 0.002, 0.1
-_COUNT_SECONDS = 2.0
+_COUNT_SECONDS, _LOOK_SECONDS = 2.0, 0.3
 
 
 class Live:
@@ -265,12 +265,14 @@ class Live:
         return {names[known]: count for known, count in found.items() if count}
 
     async def _wait_settled(self, horizon: str) -> None:
-        pause = _POLL_MIN
+        pause, looked = _POLL_MIN, self.loop.time()
         while True:
             worker = self.worker
             if worker is not None and worker.stop_requested.is_set():
                 raise BusStateError(f"the worker has stopped, nothing more is handled here: {worker.cause!r}")
-            if worker is None or worker.is_quiet:
+            # While others publish without end the worker is never quiet: look all the same, now and then.
+            if worker is None or worker.is_quiet or self.loop.time() - looked > _LOOK_SECONDS:
+                looked = self.loop.time()
                 if worker is not None:
                     await worker.flush()
                 watched = [one.id for one in await self.store.subscriptions() if self._is_watched(one)]
