@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own: for tests, the demo and ``holdfast dev``.
+"""A PostgreSQL server of one's own: for tests and the demo.
 
 The server is a direct child of this process, so `LocalPostgres.kill` is a real crash and a restart takes a moment.
 PostgreSQL refuses to run as root: when root asks, the server runs as the existing account ``postgres``, else

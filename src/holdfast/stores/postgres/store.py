@@ -94,7 +94,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         if system != server or highest_xid > server_xid:
             raise WrongStore(
                 f"{self._where} is a restored or copied store: its cursors belong to another server; "
-                f"stop the publishers and run  holdfast migrate --after-restore"
+                f"this release cannot repair them; use the original server, or another schema for a new store"
             )
         if row_security:
             raise WrongStore(
