@@ -13,7 +13,6 @@ from holdfast.errors import (
     BusStateError,
     DuplicateSubscription,
     IdConflict,
-    StoreBusy,
     TransactionError,
     TransactionRequired,
 )
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from holdfast.event import NewEvent
     from holdfast.options import RequireTx
+    from holdfast.stores.values import Declaration
     from holdfast.subscription import SubscribeOptions
 
 logger = logging.getLogger("holdfast")
@@ -264,10 +264,10 @@ class EventBus:
         return await self._at_home(lambda live: _store(live, events, atomic=atomic))
 
     async def _publish_within(self, events: Sequence[NewEvent], tx: Any) -> list[Published]:
-        live = await self._prepare_within(events)
-        return published_within(events, await live.store.append_within(tx, events))
+        live, first = await self._prepare_within(events)
+        return published_within(events, await live.store.append_within(tx, events, first=first))
 
-    async def _prepare_within(self, events: Sequence[NewEvent]) -> Live:
+    async def _prepare_within(self, events: Sequence[NewEvent]) -> tuple[Live, list[Declaration] | None]:
         # The caller's connection belongs to the caller's loop or thread: only the preparation goes elsewhere.
         return await self._at_home(lambda live: _prepare_within(live, events))
 
@@ -358,18 +358,11 @@ async def _store(live: Live, events: Sequence[NewEvent], *, atomic: bool) -> lis
     return await (await live.open_publisher()).publish(events, atomic=atomic)
 
 
-async def _prepare_within(live: Live, events: Sequence[NewEvent]) -> Live:
-    try:
-        await live.prepare()
-    except StoreBusy as error:
-        raise TransactionError(
-            "this bus has not been used before, so its tables or subscriptions must be written first, and your own "
-            "transaction may be what holds the write lock: use the bus once before (async with bus, drain, or "
-            "holdfast migrate MODULE:BUS)"
-        ) from error
+async def _prepare_within(live: Live, events: Sequence[NewEvent]) -> tuple[Live, list[Declaration] | None]:
+    first = await live.prepare_beside_a_transaction()
     publisher = await live.open_publisher()
     await publisher.settle_spool([(event.tenant_id, event.key) for event in events])
-    return live
+    return live, first
 
 
 def published_within(events: Sequence[NewEvent], results: Sequence[Appended]) -> list[Published]:

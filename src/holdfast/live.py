@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from holdfast.options import BusOptions
     from holdfast.spool import AnySpool
     from holdfast.stores.base import Store
-    from holdfast.stores.values import Subscription
+    from holdfast.stores.values import Declaration, Subscription
     from holdfast.subscription import Consumer
 
 logger = logging.getLogger("holdfast")
@@ -87,12 +87,30 @@ class Live:
 
     async def prepare(self) -> None:
         """Open the store and register what is declared; cheap once that is done."""
-        if self._opened and len(self.registered) == len(self._consumers) and not self._undeclared():
+        if self._is_prepared():
             return
         async with self._opening:
             if not self._opened:
                 await self._open_store()
             await self._register()
+
+    async def prepare_beside_a_transaction(self) -> list[Declaration] | None:
+        """
+        Prepare, while a transaction of the caller's may keep us from writing.
+
+        Returns:
+            What the caller's transaction has to set up by itself, because we cannot; None, as a rule: nothing.
+        """
+        if self._is_prepared():
+            return None
+        declarations = [consumer.declaration for consumer in self._consumers.values()]
+        if not await self.store.stands(declarations):
+            return declarations
+        await self.prepare()
+        return None
+
+    def _is_prepared(self) -> bool:
+        return self._opened and len(self.registered) == len(self._consumers) and not self._undeclared()
 
     async def _open_store(self) -> None:
         if self._options.auto_migrate:

@@ -100,8 +100,8 @@ class SyncEventBus:
         if transaction is None:
             return self._wait(self._bus._publish(events, None, atomic=atomic))  # noqa: SLF001 - as above
         # The connection belongs to the calling thread: only the preparation happens in the background.
-        live = self._wait(self._bus._prepare_within(events))  # noqa: SLF001 - as above
-        return published_within(events, live.store.append_within_sync(transaction, events))
+        live, first = self._wait(self._bus._prepare_within(events))  # noqa: SLF001 - as above
+        return published_within(events, live.store.append_within_sync(transaction, events, first=first))
 
     def start(self) -> None:
         """Start the worker in the background; returns when it runs."""

@@ -234,26 +234,53 @@ async def test_events_keep_the_order_of_the_calls(begun: Begun) -> None:
     assert [event.payload for event in begun.seen] == list(range(20))
 
 
-@pytest.mark.parametrize("subscribes", [True, False])
+@pytest.mark.parametrize("warm", [True, False], ids=["tables", "nothing"])
 async def test_the_first_use_of_a_bus_may_be_inside_a_transaction(
-    place: Any, make_bus: Callable[..., EventBus], subscribes: bool
+    place: Any, make_bus: Callable[..., EventBus], warm: bool
 ) -> None:
-    """The tables are there, but this process has not registered its subscriptions yet."""
+    """Nothing is registered yet, nor are there tables, and on SQLite the caller holds the only write lock."""
     dsn, opened = place
-    await make_bus(dsn).publish("warm.up")
+    if warm:
+        await make_bus(dsn).publish("warm.up")
     make_table(dsn)
-    bus = make_bus(dsn, store_timeout=0.5)
-    if subscribes:
-        bus.subscribe("fact", lambda event: None, name="h")
-    async with opened(dsn) as (tx, execute, commit, _):
+    bus, seen = make_bus(dsn), list[Event]()
+    bus.subscribe("fact", seen.append, name="h")
+    async with opened(dsn) as (tx, execute, _, rollback):
         await done(execute("insert into facts values (1)"))
-        if subscribes and dsn.startswith("sqlite"):
-            with pytest.raises(TransactionError, match="holdfast migrate"):
-                await bus.publish("fact", tx=tx)
-            return
-        await bus.publish("fact", tx=tx)
+        await bus.publish("fact", "gone", tx=tx)
+        await done(rollback())
+    async with opened(dsn) as (tx, execute, commit, _):
+        await done(execute("insert into facts values (2)"))
+        await bus.publish("fact", 1, tx=tx, key="k")
+        await bus.publish("fact", 2, tx=tx, key="k")
         await done(commit())
-    assert stored(dsn) == ["warm.up", "fact"]
+    await bus.drain(10)
+    assert [event.payload for event in seen] == [1, 2]
+    assert sql(dsn, "select n from facts") == [(2,)]
+
+
+async def test_a_first_use_that_is_rolled_back_leaves_nothing(
+    sqlite_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
+    bus = make_bus(sqlite_dsn)
+    bus.subscribe("fact", print, name="h")
+    with closing(sqlite3.connect(path_of(sqlite_dsn))) as connection:
+        connection.row_factory = sqlite3.Row
+        await bus.publish("fact", tx=connection)
+        assert connection.execute("select name from subscriptions").fetchone()["name"] == "h"
+        connection.rollback()
+        assert connection.execute("select * from sqlite_master").fetchall() == []
+
+
+async def test_a_first_use_through_a_connection_to_another_file_writes_nothing(
+    sqlite_dsn: str, make_bus: Callable[..., EventBus], tmp_path: Any
+) -> None:
+    for other in (tmp_path / "other.db", ":memory:"):
+        with closing(sqlite3.connect(other)) as connection:
+            connection.execute("begin immediate")
+            with pytest.raises(WrongStore, match="leads to"):
+                await make_bus(sqlite_dsn).publish("fact", tx=connection)
+            assert connection.execute("select * from sqlite_master").fetchall() == []
 
 
 # ---- refused

@@ -61,6 +61,12 @@ class Child:
     def is_running(self) -> bool:
         return self.process.poll() is None
 
+    @property
+    def has_taken_over(self) -> bool:
+        """Whether it is through with all that a worker before it, which vanished, may have had in hand."""
+        said = self.text()
+        return said.count("its worker vanished") == said.count("had in hand is finished")
+
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

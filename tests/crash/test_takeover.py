@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def drained(bench: Bench, worker: Child, receipts: int, subscription: str = "plain") -> None:
     wait_until(lambda: bench.receipt_count(subscription) == receipts, f"{receipts} receipts")
+    wait_until(lambda: worker.has_taken_over, "every take-over is through")
     assert worker.terminate() == 0
 
 

@@ -40,12 +40,12 @@ class Scene:
     def wake_the_zombie(self) -> None:
         self.late.touch()
         self.zombie.send(signal.SIGCONT)
-        wait_until(lambda: "lease lost" in self.zombie.text(), "the zombie has noticed")
+        wait_until(lambda: "is another worker's now" in self.zombie.text(), "the zombie has noticed")
 
     def finish(self) -> None:
         self.next.touch()
         wait_until(lambda: self.bench.receipt_count("s") == 2, "both events are settled")
-        wait_until(lambda: self.bench.leases()[0][2] == 0, "the take-over is through")
+        wait_until(lambda: self.successor.has_taken_over, "the take-over is through")
         self.late.touch()
         assert self.zombie.terminate() == 0
         assert self.successor.terminate() == 0

@@ -131,17 +131,33 @@ class Store(Protocol):
         """
         ...
 
-    async def append_within(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
+    async def stands(self, declarations: Sequence[Declaration]) -> bool:
+        """
+        Whether `open` and `register` go through beside an open transaction of the caller's: because they have
+        nothing to write, or because there is more than one writer at a time. Writes nothing.
+        """
+        ...
+
+    async def append_within(
+        self, transaction: Any, events: Sequence[NewEvent], *, first: Sequence[Declaration] | None = None
+    ) -> list[Appended]:
         """
         Store *events* through the caller's connection or session: one statement (two for ids older than 20 hours
         or not UUIDv7), no commit. Synchronous connections are used in the calling thread, without waiting.
 
+        Args:
+            first: Given where `stands` said no: what `open` and `register` of these would write is written through
+                that connection too, and commits or is undone with the rest.
+
         Raises:
             NotInTransaction, TransactionAborted, WrongStore, TransactionError (not a kind this store knows)
+            With *first*, also as `migrate` and `register`.
         """
         ...
 
-    def append_within_sync(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
+    def append_within_sync(
+        self, transaction: Any, events: Sequence[NewEvent], *, first: Sequence[Declaration] | None = None
+    ) -> list[Appended]:
         """The same for synchronous connections and sessions, from any thread."""
         ...
 

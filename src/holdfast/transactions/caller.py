@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from holdfast.errors import HoldfastError, TransactionAborted, TransactionError, WrongStore
 from holdfast.stores.sqlstate import NO_TABLES, from_sqlstate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import sqlite3
+    from collections.abc import Callable, Mapping, Sequence
 
+T = TypeVar("T")
 WHERE = "the connection given as tx="
 
 
@@ -54,6 +56,18 @@ class Caller(ABC):
             "an asynchronous connection or session was given as tx= to a synchronous publish: "
             "pass a synchronous one, or publish with EventBus"
         )
+
+    async def lend(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Call *function* with the connection of sqlite3 that lies below, in the thread that this belongs to.
+
+        Raises:
+            TransactionError: There is none below.
+        """
+        return self.lend_sync(function)
+
+    def lend_sync(self, function: Callable[[sqlite3.Connection], T]) -> T:  # noqa: ARG002
+        """The same for synchronous connections and sessions."""
+        raise unusable("it is asynchronous, or no connection of sqlite3 lies below it")
 
 
 def closed() -> TransactionAborted:

@@ -6,7 +6,8 @@ The asynchronous ones run the same code: SQLAlchemy's own bridge lets a synchron
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError, UnboundExecutionError
@@ -17,13 +18,14 @@ from holdfast.transactions.caller import Caller, closed, failed, from_postgres, 
 from holdfast.transactions.placeholders import render
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
     from sqlalchemy.orm import Session, scoped_session
 
     from holdfast.transactions import Database
 
+T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
 
@@ -38,6 +40,9 @@ class ConnectionCaller(Caller):
 
     def run_sync(self, sql: str, parameters: Mapping[str, str]) -> Rows:
         return _run(self._connection, self._database, sql, parameters)
+
+    def lend_sync(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        return _lend(self._connection, self._database, function)
 
 
 class AsyncConnectionCaller(Caller):
@@ -56,6 +61,9 @@ class AsyncConnectionCaller(Caller):
     async def run(self, sql: str, parameters: Mapping[str, str]) -> Rows:
         return await self._connection.run_sync(_run, self._database, sql, parameters)
 
+    async def lend(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._connection.run_sync(_lend, self._database, function)
+
 
 class SessionCaller(Caller):
     """`sqlalchemy.orm.Session`, also the current one of a `scoped_session`."""
@@ -69,6 +77,9 @@ class SessionCaller(Caller):
 
     def run_sync(self, sql: str, parameters: Mapping[str, str]) -> Rows:
         return _run(self._session, self._database, sql, parameters)
+
+    def lend_sync(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        return _lend(self._session, self._database, function)
 
 
 class AsyncSessionCaller(Caller):
@@ -85,6 +96,9 @@ class AsyncSessionCaller(Caller):
 
     async def run(self, sql: str, parameters: Mapping[str, str]) -> Rows:
         return await self._session.run_sync(_run, self._database, sql, parameters)
+
+    async def lend(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._session.run_sync(_lend, self._database, function)
 
 
 def _require_session(session: Session) -> None:
@@ -107,17 +121,33 @@ def _require_connection(connection: Connection) -> None:
 
 
 def _run(target: Session | Connection, database: Database, sql: str, parameters: Mapping[str, str]) -> Rows:
-    try:
-        # Of a session, the connection of its current transaction, taken without a flush.
-        connection = target if isinstance(target, Connection) else target.connection()
-        _require_database(connection, database)
-        _require_no_autocommit(connection)
+    with _connection_of(target, database) as connection:
         statement = render(sql, connection.dialect.paramstyle)
         # A server-side cursor, which the caller may have asked for, takes no writing statement.
         result = connection.exec_driver_sql(
             statement.text, statement.arguments(parameters), execution_options={"stream_results": False}
         )
         return [tuple(row) for row in result] if result.returns_rows else []
+
+
+def _lend(target: Session | Connection, database: Database, function: Callable[[sqlite3.Connection], T]) -> T:
+    with _connection_of(target, database) as connection:
+        below: Any = connection.connection.dbapi_connection
+        if not connection.dialect.is_async:
+            return sqlite.lent(below, function)
+        result: T = below.run_async(lambda driver: sqlite.within(driver, sqlite.lent, function))
+        return result
+
+
+@contextmanager
+def _connection_of(target: Session | Connection, database: Database) -> Iterator[Connection]:
+    """The connection of the target's transaction; errors inside become errors of Holdfast."""
+    try:
+        # Of a session, the connection of its current transaction, taken without a flush.
+        connection = target if isinstance(target, Connection) else target.connection()
+        _require_database(connection, database)
+        _require_no_autocommit(connection)
+        yield connection
     except DBAPIError as error:
         original = _from_below(error)
         if isinstance(original, sqlite3.Error):

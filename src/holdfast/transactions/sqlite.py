@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.errors import NotInTransaction
 from holdfast.transactions.caller import WHERE, Caller, closed, no_tables, unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import aiosqlite
 
     from holdfast.errors import HoldfastError
     from holdfast.transactions import Database
 
+T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
 
@@ -30,6 +31,9 @@ class SQLiteCaller(Caller):
 
     def run_sync(self, sql: str, parameters: Mapping[str, str]) -> Rows:
         return _run(self._connection, sql, parameters)
+
+    def lend_sync(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        return lent(self._connection, function)
 
 
 class AiosqliteCaller(Caller):
@@ -46,6 +50,10 @@ class AiosqliteCaller(Caller):
     async def run(self, sql: str, parameters: Mapping[str, str]) -> Rows:
         rows: Rows = await within(self._connection, _run, sql, parameters)
         return rows
+
+    async def lend(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        result: T = await within(self._connection, lent, function)
+        return result
 
 
 async def within(connection: aiosqlite.Connection, function: Any, *arguments: Any) -> Any:
@@ -76,6 +84,15 @@ def require_transaction(connection: sqlite3.Connection | aiosqlite.Connection) -
             "the connection given as tx= is in autocommit and has no open transaction: nothing was published; "
             "begin one (connection.execute('begin immediate')), or publish without tx="
         )
+
+
+def lent(connection: sqlite3.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
+    """What *function* makes of the connection; errors of the driver become errors of Holdfast."""
+    require_transaction(connection)
+    try:
+        return function(connection)
+    except sqlite3.Error as error:
+        raise from_sqlite(error) from error
 
 
 def _run(connection: sqlite3.Connection, sql: str, parameters: Mapping[str, str]) -> Rows:

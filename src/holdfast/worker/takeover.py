@@ -91,8 +91,8 @@ class TakeOver:
             own = [due for due in suspects if due.slice == partition.slice]
             if partition.lost:
                 logger.warning(
-                    "subscription %d, partition %d: its worker vanished; %d deliveries may have been in its hands",
-                    *partition.slice, len(own),
+                    "subscription %s, partition %d: its worker vanished; %d deliveries are on record as in its hands",
+                    self._name(partition), partition.slice.partition, len(own),
                 )  # fmt: skip
             if partition.exact:
                 partition.phase = Phase.FAST
@@ -154,8 +154,13 @@ class TakeOver:
             partition.phase, partition.exact = Phase.FAST, True
             if partition.lost:
                 partition.lost = False
+                where = self._name(partition), partition.slice.partition
+                logger.info("subscription %s, partition %d: what its lost worker had in hand is finished", *where)
                 self._spawn(self._mark_fast(partition))
         self._ready()
+
+    def _name(self, partition: Partition) -> str:
+        return self._runners[partition.slice.subscription].record.name
 
     # Recovery mode
 
@@ -258,7 +263,8 @@ class TakeOver:
                 logger.warning("recovery waits for the store: %s", error)
                 await asyncio.sleep(_PAUSE)
             except HoldfastError:
-                logger.exception("recovery of partition %d of subscription %d is refused", *reversed(partition.slice))
+                where = self._name(partition), partition.slice.partition
+                logger.exception("subscription %s, partition %d: its recovery is refused", *where)
                 await asyncio.sleep(_PAUSE)
         return None
 

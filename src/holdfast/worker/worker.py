@@ -110,7 +110,9 @@ class Worker:
         """These leases are another worker's now: what waits is dropped, what runs may write receipts only."""
         gone = [self._partitions.pop(one) for one in set(slices) if one in self._partitions]
         for partition in gone:
-            logger.warning("lease lost: subscription %d, partition %d, epoch %d", *partition.slice, partition.epoch)
+            name = self._runners[partition.slice.subscription].record.name
+            where = name, partition.slice.partition, partition.epoch
+            logger.warning("subscription %s, partition %d: the lease of epoch %d is another worker's now", *where)
             partition.phase = Phase.LOST
             if partition.in_hand:
                 self._zombies[partition.slice] = partition

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.event import NewEvent
     from holdfast.stores.postgres.session import Connection, Session
     from holdfast.stores.sql import Statements
+    from holdfast.stores.values import Declaration
     from holdfast.transactions import Caller
 
 _OLD_MILLIS = 20 * 3600 * 1000
@@ -81,7 +82,13 @@ class Publishing:
         # Not on the publishing session: the next publish would wait for the hint about the last one.
         await self._lease.run(self._statements["notify"], {"channel": self._channel})
 
-    async def append_within(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
+    async def stands(self, declarations: Sequence[Declaration]) -> bool:  # noqa: ARG002
+        return True  # writers do not keep each other out here
+
+    async def append_within(
+        self, transaction: Any, events: Sequence[NewEvent], *, first: Sequence[Declaration] | None = None
+    ) -> list[Appended]:
+        assert first is None, "the store stands"
         caller = adapt(transaction, "postgresql")
         if not caller.is_async:
             return self._append_through(caller, events)
@@ -100,7 +107,10 @@ class Publishing:
             existing = await caller.run(self._statements["existing_within"], {"ids": _id_list(events)})
         return compare(events, stored, existing)
 
-    def append_within_sync(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
+    def append_within_sync(
+        self, transaction: Any, events: Sequence[NewEvent], *, first: Sequence[Declaration] | None = None
+    ) -> list[Appended]:
+        assert first is None, "the store stands"
         return self._append_through(adapt(transaction, "postgresql"), events)
 
     def _append_through(self, caller: Caller, events: Sequence[NewEvent]) -> list[Appended]:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import StoreUnavailable, WrongStore
 from holdfast.stores.repeats import compare, repeat
+from holdfast.stores.sqlite.guest import GuestSession, set_up_within, stands
 from holdfast.stores.sqlite.rows import json_text, time_text
 from holdfast.stores.values import Appended
 from holdfast.transactions import adapt
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from holdfast.stores.sql import Statements
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.threads import SessionThread
+    from holdfast.stores.values import Declaration
     from holdfast.transactions import Caller
 
 
@@ -26,6 +29,8 @@ class Publishing:
 
     _statements: Statements
     _writer: SessionThread
+    _lookup: SessionThread
+    _path: str | None
     _clock: Callable[[], datetime]
     _where: str
 
@@ -39,34 +44,56 @@ class Publishing:
     async def notify(self) -> None:
         """Nothing to do: a commit changes ``data_version``, which every listener watches."""
 
-    async def append_within(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
+    async def stands(self, declarations: Sequence[Declaration]) -> bool:
+        if self._path is None:
+            return True  # whatever connection the caller has, it is to another database
+        try:
+            return await self._lookup.run(stands, declarations)
+        except StoreUnavailable:  # there is no file yet, or the caller's transaction keeps even readers out
+            return False
+
+    async def append_within(
+        self, transaction: Any, events: Sequence[NewEvent], *, first: Sequence[Declaration] | None = None
+    ) -> list[Appended]:
         caller = adapt(transaction, "sqlite")
         if not caller.is_async:
-            return self._append_through(caller, events)
+            return self._append_through(caller, events, first)
         caller.require_transaction()
-        stored = await caller.run(*self._insertion(events))
+        store_id = self.identity if first is None else await caller.lend(self._setting_up(first))
+        stored = await caller.run(*self._insertion(events, store_id))
         if len(stored) == len(events):
             return [Appended.STORED] * len(events)
-        return self._compared(events, stored, await caller.run(*self._question(events)))
+        return self._compared(events, stored, await caller.run(*self._question(events, store_id)))
 
-    def append_within_sync(self, transaction: Any, events: Sequence[NewEvent]) -> list[Appended]:
-        return self._append_through(adapt(transaction, "sqlite"), events)
+    def append_within_sync(
+        self, transaction: Any, events: Sequence[NewEvent], *, first: Sequence[Declaration] | None = None
+    ) -> list[Appended]:
+        return self._append_through(adapt(transaction, "sqlite"), events, first)
 
-    def _append_through(self, caller: Caller, events: Sequence[NewEvent]) -> list[Appended]:
+    def _append_through(
+        self, caller: Caller, events: Sequence[NewEvent], first: Sequence[Declaration] | None
+    ) -> list[Appended]:
         caller.require_transaction()
-        stored = caller.run_sync(*self._insertion(events))
+        store_id = self.identity if first is None else caller.lend_sync(self._setting_up(first))
+        stored = caller.run_sync(*self._insertion(events, store_id))
         if len(stored) == len(events):
             return [Appended.STORED] * len(events)
-        return self._compared(events, stored, caller.run_sync(*self._question(events)))
+        return self._compared(events, stored, caller.run_sync(*self._question(events, store_id)))
 
-    def _insertion(self, events: Sequence[NewEvent]) -> tuple[str, dict[str, str]]:
+    def _setting_up(self, declarations: Sequence[Declaration]) -> Callable[[sqlite3.Connection], str]:
+        return lambda connection: set_up_within(
+            GuestSession(connection, self._statements, self._clock), declarations, self._statements, self._path,
+            self._where,
+        )  # fmt: skip
+
+    def _insertion(self, events: Sequence[NewEvent], store_id: str) -> tuple[str, dict[str, str]]:
         now = time_text(self._clock())
         rows = json_text([_columns(event, now) for event in events])
-        return self._statements["append_within"], {"events": rows, "store_id": self.identity}
+        return self._statements["append_within"], {"events": rows, "store_id": store_id}
 
-    def _question(self, events: Sequence[NewEvent]) -> tuple[str, dict[str, str]]:
+    def _question(self, events: Sequence[NewEvent], store_id: str) -> tuple[str, dict[str, str]]:
         ids = json_text([str(event.id) for event in events])
-        return self._statements["existing_within"], {"ids": ids, "store_id": self.identity}
+        return self._statements["existing_within"], {"ids": ids, "store_id": store_id}
 
     def _compared(
         self, events: Sequence[NewEvent], stored: Sequence[tuple[Any, ...]], existing: Sequence[tuple[Any, ...]]
