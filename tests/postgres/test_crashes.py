@@ -165,6 +165,6 @@ class TestAnotherServer:
     async def test_that_the_tables_were_copied_to_is_refused(self, server, scene):
         await scene.sql("update meta set system_identifier = system_identifier + 1")
         store = make_store(scene.dsn, timeout=10)
-        with pytest.raises(WrongStore, match="cannot repair"):
+        with pytest.raises(WrongStore, match="--after-restore"):
             await store.open()
         await store.close()

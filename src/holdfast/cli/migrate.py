@@ -1,44 +1,89 @@
-"""Bringing the tables to this release, and registering a program's subscriptions."""
+"""Bringing the tables to this release: made, changed, repaired, their roles; and a program's subscriptions."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from holdfast.cli.commands import WrongUsage
-from holdfast.cli.options import Target, store_options
-from holdfast.cli.output import clean
+from holdfast.cli.desk import at_desk
+from holdfast.cli.options import Target, actor_option, store_options, yes_option
+from holdfast.cli.output import clean, confirm
+
+if TYPE_CHECKING:
+    from holdfast import EventBus
+    from holdfast.cli.desk import Desk
+    from holdfast.stores.records import Restored
 
 
 @click.command("migrate")
 @store_options
 @click.argument("place", metavar="[MODULE:BUS]", required=False)
-@click.option("--sql", "as_sql", is_flag=True, help="Print the whole schema as SQL; change nothing.")
-def migrate_command(target: Target, place: str | None, as_sql: bool) -> None:
+@click.option(
+    "--sql", "as_sql", is_flag=True, help="Print the schema, or with --roles the roles, as SQL; change nothing."
+)
+@click.option("--roles", is_flag=True, help="Make the roles publisher, worker, operator and viewer, with their rights.")
+@click.option("--after-restore", is_flag=True, help="Make a store that was restored into another server usable there.")
+@actor_option
+@yes_option
+def migrate_command(
+    target: Target, place: str | None, as_sql: bool, roles: bool, after_restore: bool, actor: str, yes: bool
+) -> None:
     """Make or change the tables; with MODULE:BUS, in that bus's store, and register its subscriptions."""
+    if after_restore and (as_sql or roles or place):
+        raise WrongUsage("--after-restore goes alone: give the store by --dsn")
+    if after_restore:
+        repair(target, actor, yes=yes)
+        return
+    bus = None if place is None else bus_at(place, target)
+    if bus is not None:
+        target = Target(bus.dsn, bus.schema)
+    if as_sql:
+        click.echo(script(target, roles=roles))
+        return
+    migrate(target, bus)
+    if roles:
+        store: Any = postgres(target)
+        asyncio.run(store.make_roles())
+        names = ", ".join(f"{target.schema}_{part}" for part in ("publisher", "worker", "operator", "viewer"))
+        click.echo(f"roles {names}: grant them to those who log in")
+
+
+def bus_at(place: str, target: Target) -> EventBus:
+    from holdfast.cli.load import load_bus
+
+    os.environ["HOLDFAST_DSN"] = target.dsn  # a bus that names no store itself takes the one given here
+    return load_bus(place)
+
+
+def postgres(target: Target) -> Any:
+    """The store, which must be PostgreSQL."""
     from holdfast.stores import make_store
 
-    if place is None:
-        bus = None
-    else:
-        from holdfast.cli.load import load_bus
-
-        # A bus that names no store itself takes the one given here.
-        os.environ["HOLDFAST_DSN"] = target.dsn
-        bus = load_bus(place)
-        target = Target(bus.dsn, bus.schema)
     store = make_store(target.dsn, schema=target.schema, timeout=10.0)
-    if as_sql:
-        script = getattr(store, "migration_script", None)
-        if script is None:
-            raise WrongUsage("an SQLite file makes its tables by itself: --sql is for PostgreSQL")
-        click.echo(script())
-        return
+    if not hasattr(store, "migration_script"):
+        raise WrongUsage(
+            "an SQLite file makes its tables by itself and has no roles: --sql and --roles are for PostgreSQL"
+        )
+    return store
+
+
+def script(target: Target, *, roles: bool) -> str:
+    store = postgres(target)
+    text: str = store.roles_script() if roles else store.migration_script()
+    return text
+
+
+def migrate(target: Target, bus: EventBus | None) -> None:
+    from holdfast.stores import make_store
+
     declarations = [] if bus is None else [consumer.declaration for consumer in bus.consumers]
 
     async def work() -> tuple[list[str], list[str]]:
+        store = make_store(target.dsn, schema=target.schema, timeout=10.0)
         try:
             applied = await store.migrate()
             await store.open()
@@ -53,3 +98,15 @@ def migrate_command(target: Target, place: str | None, as_sql: bool) -> None:
         click.echo("The tables are up to date.")
     for name in names:
         click.echo(f"registered {clean(name)}")
+
+
+def repair(target: Target, actor: str, *, yes: bool) -> None:
+    async def work(opened: Desk) -> Restored:
+        confirm(
+            "Nothing may publish to this store or work for it meanwhile; the log is rewritten, and what its cursors had "
+            "not passed is handled again where it has no receipt. Go on?", yes=yes,
+        )  # fmt: skip
+        return await opened.operator.after_restore(actor=actor)
+
+    done = at_desk(target, work)
+    click.echo(f"Repaired: {done.events} events are kept, {done.deliveries} deliveries wait to be handled.")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         LeaseRecord,
         ReplayFilter,
         ReplayRecord,
+        Restored,
         Retention,
         Status,
         SubscriptionRecord,
@@ -196,6 +197,18 @@ class Operator(Protocol):
 
     async def retention_run(self, seconds: float, *, actor: str) -> Retention:
         """Drop events stored longer than *seconds* ago that every subscription is through with."""
+        ...
+
+    async def after_restore(self, *, actor: str) -> Restored:
+        """
+        Repair a store that was restored into, or copied to, another server: what its cursors had not passed and has
+        no receipt waits as delivery rows, and every cursor begins at what that server shows now.
+
+        Publishers wait meanwhile; nothing may work there. Cost: rewrites the whole log.
+
+        Raises:
+            ConfigurationError: It was not restored, or the store's cursors need no server.
+        """
         ...
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from holdfast.stores.inspecting import Inspecting
-    from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter, Retention, SubscriptionRecord
+    from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter, Restored, Retention, SubscriptionRecord
 
 Rows: TypeAlias = "list[tuple[Any, ...]]"
 Result = TypeVar("Result")
@@ -62,6 +62,10 @@ class Operating(ABC):
     @abstractmethod
     async def drop_old(self, seconds: float) -> Retention:
         """Drop what retention allows."""
+
+    @abstractmethod
+    async def after_restore(self, *, actor: str) -> Restored:
+        """Repair what was restored into another server."""
 
     async def pause(self, subscription: str, *, actor: str) -> bool:
         return await self._switch("pause", subscription, actor)

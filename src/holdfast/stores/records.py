@@ -301,6 +301,14 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """What `Operator.after_restore` did: deliveries that wait again, and events that are kept."""
+
+    deliveries: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """One thing that doctor looked at. `level`: ok; note, worth knowing; problem, needs `fix`."""
 

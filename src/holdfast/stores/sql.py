@@ -67,5 +67,9 @@ class Statements:
                 version, phase, name = match.groups()
                 yield Migration(int(version), phase, name, self._fill(entry.read_text("utf-8")))
 
+    def script(self, name: str) -> str:
+        """A text of several statements that lies beside the folders."""
+        return self._fill(self._folder.joinpath(f"{name}.sql").read_text("utf-8"))
+
     def _fill(self, text: str) -> str:
         return text.replace(SCHEMA_TOKEN, self._qualifier).replace(':"schema"', self._schema)

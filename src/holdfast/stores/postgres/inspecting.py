@@ -160,7 +160,7 @@ def schema_facts(row: tuple[Any, ...]) -> list[Fact]:
         if same_server
         else Fact(
             "origin", "a restored or copied store: its cursors belong to another server", "problem",
-            "this release cannot repair them: use the original server, or another schema for a new store",
+            "stop all that publishes and works there, and run  holdfast migrate --after-restore",
         ),
         Fact("row security", "off for this role")
         if not row_security

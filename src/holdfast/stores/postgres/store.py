@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from holdfast.errors import ConfigurationError, HoldfastError, SchemaMismatch, WrongStore
 from holdfast.stores.postgres import migrations
 from holdfast.stores.postgres.deliveries import Deliveries
+from holdfast.stores.postgres.errors import translated
 from holdfast.stores.postgres.leasing import Leasing
 from holdfast.stores.postgres.maintenance import Keeping
 from holdfast.stores.postgres.publishing import Publishing
@@ -93,8 +94,8 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
             raise WrongStore(f"{self._where} is a standby: point the DSN at the primary server")
         if system != server or highest_xid > server_xid:
             raise WrongStore(
-                f"{self._where} is a restored or copied store: its cursors belong to another server; "
-                f"this release cannot repair them; use the original server, or another schema for a new store"
+                f"{self._where} is a restored or copied store: its cursors belong to another server; stop all that "
+                f"publishes and works there, and run  holdfast migrate --after-restore"
             )
         if row_security:
             raise WrongStore(
@@ -125,6 +126,22 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
     def migration_script(self) -> str:
         """The whole schema as one SQL text, for people who apply it by other means."""
         return "\n".join(text for _, text in migrations.scripts(self._schema, self._statements))
+
+    def roles_script(self) -> str:
+        """What `make_roles` runs."""
+        return self._statements.script("roles")
+
+    async def make_roles(self) -> None:
+        """
+        Make the roles publisher, worker, operator and viewer of this schema, and give each what it needs.
+
+        Raises:
+            PermissionDenied: This role may not make roles, or does not own the tables.
+        """
+        connection = await self._session("roles", 30.0).connect()
+        with translated(self._where):
+            async with connection:
+                await connection.execute(self.roles_script().encode())
 
     async def reader(self) -> Reader:
         await self._work.run(self._statements["incarnation"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.errors import ConfigurationError
 from holdfast.stores.operating import Operating, Result
-from holdfast.stores.records import Retention
+from holdfast.stores.records import Restored, Retention
 from holdfast.stores.sqlite.inspecting import adapted
 
 if TYPE_CHECKING:
@@ -41,3 +42,8 @@ class SQLiteOperator(Operating):
         before = await self._looking.retention_preview(seconds)
         done = await self._store.maintain(retention=seconds)
         return Retention(done.dropped, max(0, before.droppable + before.kept - done.dropped), done.blocking)
+
+    async def after_restore(self, *, actor: str) -> Restored:  # noqa: ARG002 - refused before anybody acts
+        raise ConfigurationError(
+            "an SQLite file that was copied whole needs no repair: its cursors are places in itself"
+        )

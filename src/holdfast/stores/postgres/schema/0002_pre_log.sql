@@ -91,8 +91,9 @@ alter table :"schema".event_log_default enable always trigger commit_synchronous
 
 -- Make one day's partitions of log and receipts; false where the default partition already holds rows of that day.
 -- The tables are made first and attached then, which takes a lighter lock than "create table ... partition of".
+-- With the owner's rights, so that a worker needs no more than the right to call it.
 create function :"schema".make_day(wanted date) returns boolean
-language plpgsql set search_path = :"schema", pg_catalog as $$
+language plpgsql security definer set search_path = :"schema", pg_catalog, pg_temp as $$
 declare
     log_name text := 'event_log_' || to_char(wanted, 'YYYYMMDD');
     receipts_name text := 'receipts_' || to_char(wanted, 'YYYYMMDD');
@@ -116,3 +117,4 @@ begin
     return true;
 end
 $$;
+revoke execute on function :"schema".make_day(date) from public;

@@ -7,7 +7,7 @@
 -- The lock comes first: a publish that is under way would otherwise slip between the check and the drop.
 -- Then every statement of the function takes its own snapshot (it is volatile), so the checks see what is committed.
 create function :"schema".drop_day(suffix text, out rows_dropped bigint, out blocking text[])
-language plpgsql volatile set search_path = :"schema", pg_catalog as $$
+language plpgsql volatile security definer set search_path = :"schema", pg_catalog, pg_temp as $$
 declare
     day_dropped date := to_date(suffix, 'YYYYMMDD');
     log_name text := 'event_log_' || suffix;
@@ -46,3 +46,4 @@ begin
     execute format('drop table %I', receipts_name);
 end
 $$;
+revoke execute on function :"schema".drop_day(text) from public;

@@ -1,0 +1,1 @@
+select deliveries_placed, events_kept from :"schema".after_restore();

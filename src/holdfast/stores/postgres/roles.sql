@@ -1,0 +1,69 @@
+-- Four roles with the rights that each part of a system needs, and no more. They are siblings: none includes another,
+-- and a program that does two things is granted two roles. Nobody can log in as one; grant them to those who can:
+--     grant :"schema"_worker to shop_app;
+-- Safe to run again, and needed again after a migration that brought new tables. Run it as the owner of the tables.
+
+do $$
+declare
+    part text;
+begin
+    foreach part in array array['publisher', 'worker', 'operator', 'viewer'] loop
+        begin
+            execute format('create role %I nologin', ':"schema"_' || part);
+        exception when duplicate_object or unique_violation then
+            null;  -- roles belong to the whole server: another database has made it
+        end;
+    end loop;
+end
+$$;
+
+revoke all on schema :"schema" from public;
+revoke all on all tables in schema :"schema" from public;
+revoke all on all sequences in schema :"schema" from public;
+revoke all on all functions in schema :"schema" from public;
+grant usage on schema :"schema" to ":"schema"_publisher", ":"schema"_worker", ":"schema"_operator", ":"schema"_viewer";
+
+-- publisher: stores events, by a bus that declares no subscription or by plain SQL. It can read what a repeat with the
+-- same id is compared with, and nothing of what becomes of events.
+grant insert (id, day, occurred_at, tenant_id, event_name, event_key, payload, headers)
+    on :"schema".event_log to ":"schema"_publisher";
+grant select (id, day, tenant_id, event_name, event_key, payload) on :"schema".event_log to ":"schema"_publisher";
+grant insert on :"schema".event_store to ":"schema"_publisher";
+grant select on :"schema".meta, :"schema".schema_migrations, :"schema".incarnation to ":"schema"_publisher";
+grant select (done) on :"schema".cursors to ":"schema"_publisher";
+grant insert on :"schema".incarnation to ":"schema"_publisher";
+grant usage on sequence :"schema".event_position to ":"schema"_publisher";
+grant execute on function :"schema".uuid7(), :"schema".event_day(uuid), :"schema".slot_of(text, text, uuid)
+    to ":"schema"_publisher";
+
+-- worker: registers, leases, reads, settles, keeps house. It cannot change or delete an event, nor see the audit.
+grant select on all tables in schema :"schema" to ":"schema"_worker";
+revoke all on :"schema".audit from ":"schema"_worker";
+grant insert (id, day, occurred_at, tenant_id, event_name, event_key, payload, headers)
+    on :"schema".event_log to ":"schema"_worker";
+grant insert on :"schema".event_store, :"schema".incarnation, :"schema".attempts to ":"schema"_worker";
+grant insert, update on :"schema".subscriptions, :"schema".leases, :"schema".cursors, :"schema".receipts
+    to ":"schema"_worker";
+grant insert, update, delete on :"schema".deliveries, :"schema".workers to ":"schema"_worker";
+grant insert, delete on :"schema".snapshots to ":"schema"_worker";
+grant update on :"schema".meta to ":"schema"_worker";
+grant usage on sequence :"schema".event_position to ":"schema"_worker";
+grant execute on all functions in schema :"schema" to ":"schema"_worker";
+revoke execute on function :"schema".after_restore() from ":"schema"_worker";
+
+-- operator: pauses, retries, discards, replays, renames, removes, and leaves an audit row for each.
+grant select on all tables in schema :"schema" to ":"schema"_operator";
+grant update, delete on :"schema".subscriptions to ":"schema"_operator";
+grant insert, update, delete on :"schema".leases, :"schema".cursors to ":"schema"_operator";
+grant insert, update on :"schema".deliveries, :"schema".replays, :"schema".audit to ":"schema"_operator";
+grant insert, delete on :"schema".snapshots to ":"schema"_operator";
+grant delete on :"schema".workers to ":"schema"_operator";
+grant update on :"schema".meta to ":"schema"_operator";
+grant execute on all functions in schema :"schema" to ":"schema"_operator";
+revoke execute on function :"schema".after_restore() from ":"schema"_operator";
+
+-- viewer: looks.
+grant select on all tables in schema :"schema" to ":"schema"_viewer";
+grant execute on all functions in schema :"schema" to ":"schema"_viewer";
+revoke execute on function :"schema".after_restore(), :"schema".make_day(date), :"schema".drop_day(text)
+    from ":"schema"_viewer";

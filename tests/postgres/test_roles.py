@@ -1,0 +1,203 @@
+"""``holdfast migrate --roles``: each role can do its work, and is refused what is not its work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from holdfast import Event, EventBus, Reject
+from holdfast.stores import make_store
+from holdfast.stores.inspector import make_inspector
+from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PARTS = ("publisher", "worker", "operator", "viewer")
+
+
+def migrate(dsn: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "holdfast", "migrate", "--dsn", dsn, *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+@pytest.fixture
+def as_part(migrated_dsn: str) -> Iterator[Callable[[str], str]]:
+    """``as_part("worker")``: a DSN that logs in as a user who is granted that role alone."""
+    assert "holdfast_viewer" in migrate(migrated_dsn, "--roles").stdout
+    user = f"user_{uuid4().hex[:8]}"
+    with psycopg.connect(migrated_dsn, autocommit=True) as admin:
+        for part in PARTS:
+            admin.execute(f"create role {user}_{part} login password 'secret' in role holdfast_{part}")
+
+        def dsn(part: str) -> str:
+            place = urlsplit(migrated_dsn)
+            host = place.netloc.rpartition("@")[2]
+            return urlunsplit(place._replace(netloc=f"{user}_{part}:secret@{host}"))
+
+        yield dsn
+        for part in PARTS:
+            admin.execute(f"drop role {user}_{part}")
+
+
+def refused(dsn: str, *statements: str) -> None:
+    with psycopg.connect(dsn, autocommit=True, options="-c search_path=holdfast") as connection:
+        for statement in statements:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+
+
+async def test_a_publisher_publishes_and_sees_nothing_of_what_becomes_of_it(
+    as_part: Callable[[str], str], migrated_dsn: str
+) -> None:
+    bus = EventBus(as_part("publisher"), spool="off")
+    event_id = uuid4()
+    await bus.publish("a", 1, event_id=event_id)
+    assert (await bus.publish("a", 1, event_id=event_id)).deduplicated
+    await bus.publish_many([{"name": "a", "payload": 2}, {"name": "a", "payload": 3}])
+    with psycopg.connect(as_part("publisher")) as connection:
+        await bus.publish("a", 4, tx=connection)
+        connection.execute("insert into holdfast.event_store (event_name, payload) values ('a', '5')")
+    await bus.close()
+    with psycopg.connect(migrated_dsn) as admin:
+        assert admin.execute("select count(*) from holdfast.event_log").fetchone() == (5,)
+    refused(
+        as_part("publisher"), "select status from event_store", "select * from deliveries", "select headers from event_log",
+        "delete from event_log", "update event_log set tenant_id = 'x'", "insert into event_log (position) values (1)",
+        "insert into event_log (txid, event_name, payload) values ('3', 'a', '1')", "insert into subscriptions default values",
+        "select make_day(current_date)", "select drop_day('20200101')", "select after_restore()",
+        "update leases set owner = null", "select * from audit",
+    )  # fmt: skip
+
+
+async def test_a_worker_works_and_keeps_house(as_part: Callable[[str], str], migrated_dsn: str) -> None:
+    with psycopg.connect(migrated_dsn) as admin:
+        admin.execute("drop table holdfast.event_log_" + _tomorrow(admin))
+        admin.execute("drop table holdfast.receipts_" + _tomorrow(admin))
+    bus, seen = EventBus(as_part("worker"), spool="off", stop_timeout=1), list[Any]()
+
+    @bus.subscribe("a", name="plain")
+    async def plain(event: Event) -> None:
+        if event.payload == "bad":
+            raise Reject("bad")
+        seen.append(event.payload)
+
+    @bus.subscribe("a", name="transactional", transactional=True)
+    async def transactional(event: Event) -> None:
+        await bus.publish("b", event.payload)
+
+    await bus.publish_many([{"name": "a", "payload": one, "key": "k"} for one in (1, "bad", 2)])
+    await bus.drain(15)
+    await bus.close()
+    assert seen == [1, 2]
+    store = make_store(as_part("worker"), timeout=10)
+    await store.maintain(retention=86400.0)
+    await store.close()
+    with psycopg.connect(migrated_dsn) as admin:
+        assert admin.execute("select to_regclass('holdfast.event_log_" + _tomorrow(admin) + "')::text").fetchone() != (
+            None,
+        )
+    refused(
+        as_part("worker"), "delete from event_log", "update event_log set tenant_id = 'x'", "delete from receipts",
+        "select * from audit", "insert into audit (actor, action, target) values ('a', 'b', 'c')", "drop table event_log",
+        "select after_restore()", "delete from subscriptions",
+    )  # fmt: skip
+
+
+def _tomorrow(admin: psycopg.Connection[Any]) -> str:
+    row = admin.execute("select to_char((clock_timestamp() at time zone 'UTC')::date + 1, 'YYYYMMDD')").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+async def test_an_operator_operates_and_cannot_touch_an_event(as_part: Callable[[str], str], migrated_dsn: str) -> None:
+    bus = EventBus(migrated_dsn, spool="off", stop_timeout=1)
+
+    @bus.subscribe("a", name="s", partitions=2)
+    async def handle(event: Event) -> None:
+        raise Reject("as ever")
+
+    await bus.publish_many([{"name": "a", "payload": n} for n in range(3)])
+    await bus.drain(15)
+    await bus.close()
+    store = make_store(as_part("operator"), timeout=10)
+    inspector, operator = make_inspector(store)
+    try:
+        assert await operator.pause("s", actor="ann")
+        assert await operator.resume("s", actor="ann")
+        assert await operator.retry_dead(DeadFilter(), actor="ann") == 3
+        assert await operator.discard(DeadFilter(), held=True, actor="ann") == 3
+        assert await operator.replay("s", ReplayFilter(), actor="ann", rate=10_000) == 3
+        await operator.repartition("s", 4, actor="ann")
+        await operator.rename("s", "t", actor="ann")
+        assert (await operator.retention_run(86400.0, actor="ann")).droppable == 0
+        assert await operator.remove("t", actor="ann") == 3
+        assert len(await inspector.audit()) == 9
+    finally:
+        await inspector.close()
+        await store.close()
+    refused(
+        as_part("operator"), "delete from event_log", "update event_log set payload = '1'", "delete from audit",
+        "insert into event_store (event_name, payload) values ('a', '1')", "insert into receipts default values",
+        "select after_restore()",
+    )  # fmt: skip
+
+
+async def test_a_viewer_looks(as_part: Callable[[str], str], migrated_dsn: str) -> None:
+    bus = EventBus(migrated_dsn, spool="off")
+    bus.subscribe("a", print, name="s")
+    published = await bus.publish("a", 1)
+    await bus.close()
+    store = make_store(as_part("viewer"), timeout=10)
+    inspector, _ = make_inspector(store)
+    try:
+        status = await inspector.status()
+        assert [one.lag for one in status.subscriptions] == [1]
+        assert len((await inspector.events(EventFilter())).events) == 1
+        assert (await inspector.event(published.event_id)).payload == 1
+        assert await inspector.dead(DeadFilter()) == []
+        assert await inspector.audit() == []
+        assert await inspector.workers() == []
+    finally:
+        await inspector.close()
+        await store.close()
+    refused(
+        as_part("viewer"), "insert into event_store (event_name, payload) values ('a', '1')", "delete from event_log",
+        "update subscriptions set paused_at = now()", "delete from deliveries", "select make_day(current_date)",
+        "select drop_day('20200101')", "select after_restore()", "insert into audit (actor, action, target) values ('a', 'b', 'c')",
+    )  # fmt: skip
+
+
+def test_nobody_else_has_a_right_left(as_part: Callable[[str], str], migrated_dsn: str) -> None:
+    with psycopg.connect(migrated_dsn, autocommit=True) as admin:
+        name = f"stranger_{uuid4().hex[:8]}"
+        admin.execute(f"create role {name}")
+        try:
+            ((usage,),) = admin.execute(f"select has_schema_privilege('{name}', 'holdfast', 'usage')").fetchall()
+            assert not usage
+            functions = f"""
+                select proname from pg_proc where pronamespace = 'holdfast'::regnamespace
+                    and has_function_privilege('{name}', oid, 'execute')
+            """
+            assert admin.execute(functions).fetchall() == []
+            for one, other in [(one, other) for one in PARTS for other in PARTS if one != other]:
+                member = f"select pg_has_role('holdfast_{one}', 'holdfast_{other}', 'member')"
+                assert admin.execute(member).fetchone() == (False,), "siblings"
+        finally:
+            admin.execute(f"drop role {name}")
+
+
+def test_again_is_no_error_and_with_sql_it_is_printed(migrated_dsn: str) -> None:
+    migrate(migrated_dsn, "--roles")
+    migrate(migrated_dsn, "--roles")
+    printed = migrate(migrated_dsn, "--roles", "--sql").stdout
+    assert "create role" in printed
+    assert ':"schema"' not in printed
+    with psycopg.connect(migrated_dsn, autocommit=True) as admin:
+        admin.execute(printed.encode())
