@@ -23,19 +23,11 @@ def _worker_wanted() -> bool:
     return os.environ.get("HOLDFAST_WORKER", "").strip().lower() != "off"
 
 
-class GlobalBus(EventBus):
-    """
-    `holdfast.global_bus`: an `EventBus` that works by itself, for code written for an in-memory global bus.
-
-    Options come from the environment: ``HOLDFAST_DSN``, ``HOLDFAST_AUTO_MIGRATE``, ``HOLDFAST_SPOOL``. Its worker
-    starts at the first subscribe or publish inside a running loop, unless ``HOLDFAST_WORKER=off``, and resumes what
-    is pending. When the loop ends, so does the worker, in good order under ``asyncio.run``.
-    """
-
-    _starter: asyncio.Task[None] | None = None
+class StartedBySubscribing:
+    """In front of a bus: whoever subscribes starts its worker."""
 
     def subscribe(self, patterns: Any, handler: Any = None, **options: Any) -> Any:
-        declared = super().subscribe(patterns, handler, **options)
+        declared = super().subscribe(patterns, handler, **options)  # type: ignore[misc]
         if handler is not None:
             self._start_soon()
             return declared
@@ -46,6 +38,21 @@ class GlobalBus(EventBus):
             return result
 
         return declare
+
+    def _start_soon(self) -> None:
+        raise NotImplementedError
+
+
+class GlobalBus(StartedBySubscribing, EventBus):
+    """
+    `holdfast.global_bus`: an `EventBus` that works by itself, for code written for an in-memory global bus.
+
+    Options come from the environment: ``HOLDFAST_DSN``, ``HOLDFAST_AUTO_MIGRATE``, ``HOLDFAST_SPOOL``. Its worker
+    starts at the first subscribe or publish inside a running loop, unless ``HOLDFAST_WORKER=off``, and resumes what
+    is pending. When the loop ends, so does the worker, in good order under ``asyncio.run``.
+    """
+
+    _starter: asyncio.Task[None] | None = None
 
     def publish(self, name: str, payload: Any = None, **options: Any) -> Awaitable[Published]:  # type: ignore[override]
         """See `EventBus.publish`. Called outside a running loop it raises at once, as nothing could await it."""
@@ -91,26 +98,13 @@ class GlobalBus(EventBus):
             logger.exception("the worker of global_bus cannot start; publishing says why")
 
 
-class GlobalSyncBus(SyncEventBus):
+class GlobalSyncBus(StartedBySubscribing, SyncEventBus):
     """
     `holdfast.global_sync_bus`: a `SyncEventBus` from the environment; its worker starts in a background thread at
     the first subscribe, unless ``HOLDFAST_WORKER=off``.
     """
 
     _started = False
-
-    def subscribe(self, patterns: Any, handler: Any = None, **options: Any) -> Any:
-        declared = super().subscribe(patterns, handler, **options)
-        if handler is not None:
-            self._start_soon()
-            return declared
-
-        def declare(function: Any) -> Any:
-            result = declared(function)
-            self._start_soon()
-            return result
-
-        return declare
 
     def _start_soon(self) -> None:
         if not self._started and _worker_wanted():

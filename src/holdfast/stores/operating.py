@@ -25,12 +25,14 @@ from holdfast.errors import (
 )
 from holdfast.names import check_subscription_name
 from holdfast.stores.inspecting import as_uuid, filter_parameters
+from holdfast.stores.records import Retention
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from holdfast.stores.base import Store
     from holdfast.stores.inspecting import Inspecting
-    from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter, Restored, Retention, SubscriptionRecord
+    from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter, Restored, SubscriptionRecord
 
 Rows: TypeAlias = "list[tuple[Any, ...]]"
 Result = TypeVar("Result")
@@ -52,16 +54,12 @@ class Range(NamedTuple):
 class Operating(ABC):
     """`holdfast.stores.inspector.Operator`, but for how a store runs a transaction."""
 
-    def __init__(self, inspector: Inspecting) -> None:
-        self._inspector = inspector
+    def __init__(self, store: Store, inspector: Inspecting) -> None:
+        self._store, self._inspector = store, inspector
 
     @abstractmethod
     async def perform(self, action: Action[Result]) -> Result:
         """Run *action* in one transaction."""
-
-    @abstractmethod
-    async def drop_old(self, seconds: float) -> Retention:
-        """Drop what retention allows."""
 
     @abstractmethod
     async def after_restore(self, *, actor: str) -> Restored:
@@ -197,7 +195,10 @@ class Operating(ABC):
         audit = await self.perform(
             record(actor, "retention", "the log", detail={"older_than_seconds": seconds}, count=0)
         )
-        outcome = await self.drop_old(seconds)
+        before = await self._inspector.retention_preview(seconds)
+        done = await self._store.maintain(retention=seconds)
+        kept = max(0, before.droppable + before.kept - done.dropped)
+        outcome = Retention(done.dropped, kept, done.blocking)
         await self.perform(count_in_audit(audit, outcome.droppable))
         return outcome
 

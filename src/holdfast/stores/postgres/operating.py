@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigurationError, HoldfastError
 from holdfast.stores.operating import Operating, Result, raise_refusal, record
-from holdfast.stores.records import Restored, Retention
+from holdfast.stores.records import Restored
 
 if TYPE_CHECKING:
     from holdfast.stores.operating import Action
@@ -21,8 +21,8 @@ class PostgresOperator(Operating):
     """See `holdfast.stores.inspector.Operator`."""
 
     def __init__(self, store: PostgresStore, inspector: PostgresInspector) -> None:
-        super().__init__(inspector)
-        self._store, self._looking = store, inspector
+        super().__init__(store, inspector)
+        self._postgres, self._looking = store, inspector
         self._statements = store._statements  # noqa: SLF001 - a part of the store
 
     async def perform(self, action: Action[Result]) -> Result:
@@ -41,13 +41,8 @@ class PostgresOperator(Operating):
                 outcome: Result = finished.value
         return outcome
 
-    async def drop_old(self, seconds: float) -> Retention:
-        before = await self._looking.retention_preview(seconds)
-        done = await self._store.maintain(retention=seconds)
-        return Retention(done.dropped, max(0, before.droppable + before.kept - done.dropped), done.blocking)
-
     async def after_restore(self, *, actor: str) -> Restored:
-        session = self._store._session("restore", _RESTORE_SECONDS)  # noqa: SLF001 - as above
+        session = self._postgres._session("restore", _RESTORE_SECONDS)  # noqa: SLF001 - as above
         try:
             outcome = await self._perform(session, after_restore(actor))
         finally:

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from holdfast.errors import IncompatibleSubscription, NotFound
+from holdfast.errors import NotFound
 from holdfast.patterns import to_regex
+from holdfast.stores.registering import check_compatible, differs
 from holdfast.stores.values import Subscription
 
 if TYPE_CHECKING:
@@ -96,18 +97,3 @@ def start_of(start: Any) -> dict[str, Any]:
     if isinstance(start, UUID):
         return {"start": "event", "time": None, "event": start}
     return {"start": start, "time": None, "event": None}
-
-
-def check_compatible(known: Subscription, declaration: Declaration) -> None:
-    if known.partitions != declaration.partitions:
-        raise IncompatibleSubscription(
-            known.name, "partitions", known.partitions, declaration.partitions,
-            f"keep partitions={known.partitions}, or stop its workers and run  "
-            f"holdfast subscriptions repartition {known.name} {declaration.partitions}",
-        )  # fmt: skip
-
-
-def differs(known: Subscription, declaration: Declaration) -> bool:
-    return (known.patterns, known.ordering, known.on_dead, known.replayable) != (
-        declaration.patterns, declaration.ordering, declaration.on_dead, declaration.replayable,
-    )  # fmt: skip

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigurationError
 from holdfast.stores.operating import Operating, Result
-from holdfast.stores.records import Restored, Retention
 from holdfast.stores.sqlite.inspecting import adapted
 
 if TYPE_CHECKING:
     from holdfast.stores.operating import Action
+    from holdfast.stores.records import Restored
     from holdfast.stores.sqlite.inspecting import SQLiteInspector
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.store import SQLiteStore
@@ -20,8 +20,8 @@ class SQLiteOperator(Operating):
     """See `holdfast.stores.inspector.Operator`."""
 
     def __init__(self, store: SQLiteStore, inspector: SQLiteInspector) -> None:
-        super().__init__(inspector)
-        self._store, self._looking = store, inspector
+        super().__init__(store, inspector)
+        self._looking = inspector
 
     async def perform(self, action: Action[Result]) -> Result:
         return await self._looking.writing.run(self._perform, action)
@@ -37,11 +37,6 @@ class SQLiteOperator(Operating):
             except StopIteration as finished:
                 outcome: Result = finished.value
         return outcome
-
-    async def drop_old(self, seconds: float) -> Retention:
-        before = await self._looking.retention_preview(seconds)
-        done = await self._store.maintain(retention=seconds)
-        return Retention(done.dropped, max(0, before.droppable + before.kept - done.dropped), done.blocking)
 
     async def after_restore(self, *, actor: str) -> Restored:  # noqa: ARG002 - refused before anybody acts
         raise ConfigurationError(

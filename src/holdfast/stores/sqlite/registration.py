@@ -8,7 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from holdfast.errors import IncompatibleSubscription, NotFound
+from holdfast.errors import NotFound
+from holdfast.stores.registering import check_compatible, differs
 from holdfast.stores.sqlite.reader import log_state
 from holdfast.stores.sqlite.rows import MAX_POSITION, json_text, time_text
 from holdfast.stores.values import Subscription
@@ -120,18 +121,3 @@ def _parameters(session: Session, declaration: Declaration) -> dict[str, Any]:
         "replayable": declaration.replayable,
         "now": session.now(),
     }
-
-
-def check_compatible(known: Subscription, declaration: Declaration) -> None:
-    if known.partitions != declaration.partitions:
-        raise IncompatibleSubscription(
-            known.name, "partitions", known.partitions, declaration.partitions,
-            f"keep partitions={known.partitions}, or stop its workers and run  "
-            f"holdfast subscriptions repartition {known.name} {declaration.partitions}",
-        )  # fmt: skip
-
-
-def differs(known: Subscription, declaration: Declaration) -> bool:
-    return (known.patterns, known.ordering, known.on_dead, known.replayable) != (
-        declaration.patterns, declaration.ordering, declaration.on_dead, declaration.replayable,
-    )  # fmt: skip
