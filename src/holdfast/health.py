@@ -83,6 +83,11 @@ def _defects(one: SubscriptionStatus) -> Iterator[str]:
         yield f"{one.name}: paused, and {_events(one)} wait"
     if one.dead:
         yield f"{one.name}: {one.dead} dead (holdfast dead list --subscription {one.name})"
+    if one.tripped:
+        yield (
+            f"{one.name}: the breaker is open in {one.tripped} of {one.workers} workers: too many different events "
+            f"failed in a row; it probes by itself (holdfast events --status failed)"
+        )
     if one.retrying:
         yield f"{one.name}: {one.retrying} retrying"
     if one.blocks_retention:

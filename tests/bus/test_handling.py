@@ -925,6 +925,9 @@ async def test_after_many_different_failures_the_breaker_pauses_and_burns_no_att
         await until(lambda: len(sql(shared_dsn, "select 1 from deliveries")) == 5)
         for n in range(10):
             await shared_bus.publish("b", n)
+        # An operator sees why nothing moves.
+        ((known,),) = sql(shared_dsn, "select id from subscriptions")
+        await until(lambda: str(known) in str(sql(shared_dsn, "select tripped from workers")))
         assert runs == 5
 
 

@@ -383,6 +383,15 @@ class TestActions:
             (0, scene.worker, True, 1), (1, scene.worker, True, 1),
         ]  # fmt: skip
 
+    async def test_a_breaker_that_is_open_is_told_until_it_closes(self, scene):
+        subscription = await scene.subscribe()
+        await scene.lease(subscription)
+        for tripped in ((), (subscription.id,), ()):
+            info = WorkerInfo(scene.worker, "host", "boot", 1, "then", "0.1.0", (subscription.id,), tripped=tripped)
+            await scene.store.heartbeat(info, ttl=30)
+            (one,) = (await scene.inspector.status()).subscriptions
+            assert (one.tripped, one.workers) == (len(tripped), 1)
+
 
 class TestRepartition:
     async def test_refused_while_a_worker_holds_a_lease(self, scene):

@@ -13,7 +13,7 @@ from holdfast.stores.records import SubscriptionStatus
 QUIET = SubscriptionStatus(
     id=1, name="billing", paused=False, backlog=0, backlog_at_least=False, pending=0, retrying=0, running=0, dead=0,
     discarded=0, lag=0, lag_seconds=None, waiting_seconds=None, idle_seconds=None, owned=8, free=0, workers=1,
-    blocks_retention=False,
+    tripped=0, blocks_retention=False,
 )  # fmt: skip
 
 
@@ -51,6 +51,7 @@ def test_what_is_ok(figures):
         ({"retrying": 3, "lag": 3, "lag_seconds": 9e5}, "3 retrying"),
         ({"paused": True, "lag": 1, "waiting_seconds": 9e9, "workers": 0}, "paused, and 1 event wait"),
         ({"blocks_retention": True}, "retention"),
+        ({"tripped": 1, "workers": 2}, "the breaker is open in 1 of 2 workers"),
     ],
 )
 def test_what_is_degraded(figures, reason):

@@ -83,7 +83,7 @@ class Inspecting(ABC):
             "subscription_backlog", subscription=one.id, bound=backlog_max
         )
         ((oldest, ready, changed, now),) = await self.rows("subscription_deliveries", subscription=one.id)
-        pending, retrying, running, dead, discarded, owned, workers = counts
+        pending, retrying, running, dead, discarded, owned, workers, tripped = counts
         return SubscriptionStatus(
             id=one.id,
             name=one.name,
@@ -102,6 +102,7 @@ class Inspecting(ABC):
             owned=owned,
             free=one.partitions - owned,
             workers=workers,
+            tripped=tripped,
             blocks_retention=blocks,
         )
 

@@ -91,6 +91,7 @@ class SubscriptionStatus:
         idle_seconds: Since a receipt, a cursor or a delivery row of it last moved; None if nothing ever did.
         owned: Partitions under a live lease.
         workers: Live workers that run it.
+        tripped: Those of them whose breaker holds it up.
     """
 
     id: int
@@ -110,6 +111,7 @@ class SubscriptionStatus:
     owned: int
     free: int
     workers: int
+    tripped: int
     blocks_retention: bool
 
 

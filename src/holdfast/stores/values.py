@@ -68,7 +68,10 @@ class Appended(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """Who a worker process is. ``boot_id``, ``pid`` and ``pid_started`` tell a dead process on the same host."""
+    """
+    Who a worker process is. ``boot_id``, ``pid`` and ``pid_started`` tell a dead process on the same host.
+    ``tripped``: those of its subscriptions whose breaker is not closed.
+    """
 
     id: UUID
     host: str
@@ -78,6 +81,7 @@ class WorkerInfo:
     version: str
     subscriptions: tuple[int, ...]
     draining: bool = False
+    tripped: tuple[int, ...] = ()
 
 
 class LeaseState(NamedTuple):

@@ -89,6 +89,11 @@ class Runner:
             return self.held_now < self.bound
         return self.held_now == 0 and self._breaker.wants_probe(self._shared.ports.elapsed())
 
+    @property
+    def is_tripped(self) -> bool:
+        """Whether its breaker holds it up, but for single probes."""
+        return not self._breaker.is_closed
+
     def key_of(self, tenant_id: str, key: str | None) -> Key | None:
         return None if key is None or self.record.ordering == "none" else (tenant_id, key)
 

@@ -88,9 +88,11 @@ class Worker:
     @property
     def info(self) -> WorkerInfo:
         me = self._me
+        tripped = tuple(known for known, runner in self._runners.items() if runner.is_tripped)
         return WorkerInfo(
-            self._id, me.host, me.boot_id, me.pid, me.pid_started, __version__, tuple(self._runners), self._draining
-        )
+            self._id, me.host, me.boot_id, me.pid, me.pid_started, __version__, tuple(self._runners), self._draining,
+            tripped,
+        )  # fmt: skip
 
     @property
     def partition_counts(self) -> dict[int, int]:

@@ -32,6 +32,7 @@ class Leasing:
                         "id": worker.id, "host": worker.host, "boot_id": worker.boot_id, "pid": worker.pid,
                         "pid_started": worker.pid_started, "version": worker.version,
                         "subscriptions": list(worker.subscriptions), "draining": worker.draining,
+                        "tripped": list(worker.tripped),
                     },
                 ),
                 (self._statements["live_workers"], {"ttl": ttl}),

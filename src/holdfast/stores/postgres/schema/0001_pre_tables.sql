@@ -71,6 +71,7 @@ create table :"schema".workers (
     version text not null,
     subscriptions integer[] not null,
     draining boolean not null default false,
+    tripped integer[] not null default '{}',
     started_at timestamptz not null default clock_timestamp(),
     heartbeat_at timestamptz not null default clock_timestamp()
 ) with (fillfactor = 50);

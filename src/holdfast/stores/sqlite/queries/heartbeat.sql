@@ -1,4 +1,6 @@
-insert into workers (id, host, boot_id, pid, pid_started, version, subscriptions, draining, started_at, heartbeat_at)
-values (:id, :host, :boot_id, :pid, :pid_started, :version, :subscriptions, :draining, :now, :now)
+insert into workers (id, host, boot_id, pid, pid_started, version, subscriptions, draining, tripped, started_at,
+    heartbeat_at)
+values (:id, :host, :boot_id, :pid, :pid_started, :version, :subscriptions, :draining, :tripped, :now, :now)
 on conflict (id) do update
-set heartbeat_at = excluded.heartbeat_at, subscriptions = excluded.subscriptions, draining = excluded.draining;
+set heartbeat_at = excluded.heartbeat_at, subscriptions = excluded.subscriptions, draining = excluded.draining,
+    tripped = excluded.tripped;

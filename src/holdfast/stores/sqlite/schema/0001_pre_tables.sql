@@ -113,6 +113,7 @@ create table workers (
     pid_started text not null,
     version text not null,
     subscriptions text not null check (json_valid(subscriptions)),
+    tripped text not null default '[]' check (json_valid(tripped)),
     draining integer not null default 0,
     started_at text not null,
     heartbeat_at text not null
