@@ -9,10 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import BusStateError, DrainTimeout, HoldfastError, StoreUnavailable
+from holdfast.errors import (
+    BusStateError,
+    ConfigurationError,
+    DrainTimeout,
+    HoldfastError,
+    SpoolError,
+    StoreUnavailable,
+)
 from holdfast.ports import DaemonThreads, process_number
 from holdfast.publisher import Publisher
-from holdfast.spool import MemorySpool, Spool, default_directory
+from holdfast.spool import MemorySpool, Spool, default_directory, directory_name
 from holdfast.stores import make_store
 from holdfast.worker import Worker, WorkerOptions
 
@@ -29,6 +36,7 @@ logger = logging.getLogger("holdfast")
 
 _POLL_MIN, _POLL_MAX = 0.002, 0.1
 _COUNT_SECONDS, _LOOK_SECONDS = 2.0, 0.3
+_NO_SPOOL = "there is no spool, so publishing will fail while the store is away (HOLDFAST_SPOOL names a place): %s"
 
 
 class Live:
@@ -71,10 +79,13 @@ class Live:
             return None
         if options.spool == "memory":
             return MemorySpool(limit=options.spool_limit)
-        directory = default_directory(self.store.address)
-        if options.spool is not None:
-            directory = Path(options.spool) / directory.name  # two stores must not share one spool
-        return Spool(directory, limit=options.spool_limit)
+        if options.spool is not None:  # two stores must not share one spool
+            return Spool(Path(options.spool) / directory_name(self.store.address), limit=options.spool_limit)
+        try:
+            return Spool(default_directory(self.store.address), limit=options.spool_limit)
+        except ConfigurationError as error:
+            logger.warning(_NO_SPOOL, error)
+            return None
 
     async def _in_spool_thread(self, function: Any, *arguments: Any) -> Any:
         return (await self._spool_thread.run(lambda: function(*arguments))).unwrap()
@@ -140,9 +151,19 @@ class Live:
         if not self._publisher_open:
             async with self._opening:
                 if not self._publisher_open:
-                    await self.publisher.open()
+                    await self._open_spool()
                     self._publisher_open = True
         return self.publisher
+
+    async def _open_spool(self) -> None:
+        try:
+            await self.publisher.open()
+        except SpoolError as error:
+            if self._options.spool is not None:
+                raise
+            # Nobody has asked for a spool in that place: a home that cannot be written must not keep events out.
+            logger.warning(_NO_SPOOL, error)
+            self.publisher.go_without_spool()
 
     # Working
 

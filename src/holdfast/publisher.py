@@ -81,7 +81,7 @@ class Publisher:
         self._flusher: asyncio.Task[None] | None = None
         self._drainer: asyncio.Task[None] | None = None
         self._spooling = False
-        self._nearly = False  # the drain makes progress: the last records are worth waiting for
+        self._nearly = True  # nothing says that the store is away: the last records are worth waiting for
         self._drained = asyncio.Event()
         self._drained.set()
         self._notifier: asyncio.Task[None] | None = None
@@ -138,8 +138,15 @@ class Publisher:
         """Wait until the spool is empty."""
         await self._drained.wait()
 
+    def go_without_spool(self) -> None:
+        """From here on publishing fails while the store is away."""
+        self._spool = None
+
     async def close(self) -> None:
-        """Let calls under way end; what is in the spool stays there for the next process."""
+        """
+        Let calls under way end, and the spool drain for as long as the store takes it, at most the store's time: a
+        program that runs for a moment only would add to it for ever. What is left stays for the next process.
+        """
         if self._flusher is not None:
             await asyncio.gather(self._flusher, return_exceptions=True)
         for task in (self._drainer, self._notifier):
@@ -147,6 +154,10 @@ class Publisher:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
         if self._spool is not None:
+            if self._spool.depth:
+                with suppress(HoldfastError, TimeoutError):
+                    async with asyncio.timeout(self._timeout):
+                        await self._drain_pages(self._spool)
             await self._in_thread(self._spool.close)
 
     # Storing
@@ -265,6 +276,7 @@ class Publisher:
                 raise OutcomeUnknown(tuple(event.id for request in batch for event in request.events)) from error
             raise error
         logger.warning("the store is away, publishing into the spool: %s", error)
+        self._nearly = False
         self._start_spooling()
         await self._to_spool(batch, maybe_done=error.maybe_done)
 
@@ -306,8 +318,7 @@ class Publisher:
         assert self._spool is not None
         while True:
             try:
-                await self._prepare()
-                done = await self._drain_page(self._spool)
+                await self._drain_pages(self._spool)
             except StoreUnavailable:
                 self._nearly = False
                 await asyncio.sleep(pause)
@@ -319,21 +330,19 @@ class Publisher:
                 continue
             pause = _FIRST_PAUSE
             # No publish can be let into the spool between this look and the next line.
-            if done and self._spool.depth == 0:
-                self._spooling = self._nearly = False
+            if self._spool.depth == 0:
+                self._spooling = False
                 self._drained.set()
                 logger.warning("the spool has drained; publishing into the store again")
                 return
 
-    async def _drain_page(self, spool: AnySpool) -> bool:
-        records = await self._in_thread(spool.peek, _SPOOL_PAGE)
-        if not records:
-            return True
-        await self._store_records(spool, records)
-        self._nearly = True
-        self._stored()
-        await self._store.notify()
-        return False
+    async def _drain_pages(self, spool: AnySpool) -> None:
+        await self._prepare()
+        while records := await self._in_thread(spool.peek, _SPOOL_PAGE):
+            await self._store_records(spool, records)
+            self._nearly = True
+            self._stored()
+            await self._store.notify()
 
     async def _store_records(self, spool: AnySpool, records: Sequence[SpoolRecord]) -> None:
         try:

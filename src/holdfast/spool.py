@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from holdfast.event import NewEvent
 
-__all__ = ["AnySpool", "MemorySpool", "Spool", "SpoolRecord", "default_directory"]
+__all__ = ["AnySpool", "MemorySpool", "Spool", "SpoolRecord", "default_directory", "directory_name"]
 
 _SEGMENTS = 16
 _NAME = re.compile(r"([0-9]{8,})\.spool")
@@ -42,16 +42,11 @@ _log = logging.getLogger("holdfast.spool")
 
 
 def default_directory(store_id: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """``$XDG_STATE_HOME/holdfast/<store id>``, by default below ``~/.local/state``.
-
-    Ids that are no plain lower-case file name are shortened and get a hash: two stores never share a directory.
+    """``$XDG_STATE_HOME/holdfast/<directory name>``, by default below ``~/.local/state``.
 
     Raises:
         ConfigurationError: There is no home directory.
     """
-    name = re.sub(r"[^a-z0-9_-]", "_", store_id)[:64]
-    if name != store_id or not name:
-        name = f"{name}-{hashlib.sha256(store_id.encode()).hexdigest()[:16]}"
     state = Path(environ.get("XDG_STATE_HOME", ""))
     if not state.is_absolute():  # the XDG specification: a relative one is to be ignored
         try:
@@ -60,7 +55,15 @@ def default_directory(store_id: str, environ: Mapping[str, str] = os.environ) ->
             raise ConfigurationError(
                 "there is no home directory for the spool: set XDG_STATE_HOME, or give EventBus(spool=...) a path"
             ) from error
-    return state / "holdfast" / name
+    return state / "holdfast" / directory_name(store_id)
+
+
+def directory_name(store_id: str) -> str:
+    """The id where it is a plain lower-case file name; others are shortened and get a hash: no two stores share one."""
+    name = re.sub(r"[^a-z0-9_-]", "_", store_id)[:64]
+    if name == store_id and name:
+        return name
+    return f"{name}-{hashlib.sha256(store_id.encode()).hexdigest()[:16]}"
 
 
 class Spool:

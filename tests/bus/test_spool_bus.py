@@ -467,3 +467,44 @@ def test_two_stores_never_share_a_spool(tmp_path: Path, script: Callable[..., Pa
     assert len([path for path in (tmp_path / "spool").iterdir() if path.is_dir()]) == 2
     for name in ("one", "two"):
         assert [row for (row,) in sql(f"sqlite:///{tmp_path / name}.db", "select event_name from event_log")] == [name]
+
+
+async def test_programs_that_run_for_a_moment_empty_the_spool(store: Store, make_bus: Callable[..., EventBus]) -> None:
+    """Each one opens, publishes once and closes; what an outage left must not grow with every run."""
+
+    async def publish_once(name: str) -> str:
+        bus = make_bus(store.dsn, **AWAY)
+        published = await bus.publish(name)
+        await bus.close()
+        return published.where
+
+    assert await publish_once("before") == "store"
+    store.take_away()
+    assert [await publish_once(name) for name in ("a", "b", "c")] == ["spool"] * 3
+    store.give_back()
+    assert await publish_once("d") == "store", "behind the others, which the store has taken meanwhile"
+    assert stored(store.dsn) == ["before", "a", "b", "c", "d"]
+
+
+async def test_a_close_brings_what_the_store_takes(store: Store, make_bus: Callable[..., EventBus]) -> None:
+    bus = make_bus(store.dsn, **AWAY)
+    await bus.publish("before")
+    store.take_away()
+    for _ in range(150):
+        await bus.publish("a")
+    store.give_back()
+    other = make_bus(store.dsn, **AWAY | {"store_timeout": 10})
+    await bus.close()
+    await other.publish("b")
+    await other.close()
+    assert stored(store.dsn) == ["before"] + ["a"] * 150 + ["b"]
+
+
+async def test_without_a_home_publishing_goes_on_without_a_spool(
+    make_bus: Callable[..., EventBus], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "below"))
+    bus = make_bus(f"sqlite:///{tmp_path / 'shop.db'}", spool=None)
+    assert (await bus.publish("a")).where == "store"
+    assert "HOLDFAST_SPOOL" in caplog.text
