@@ -8,11 +8,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-from apart import SPAWN
-from buses import declared, make_bus
-from psycopg.types.json import Json
-from workload import NAME, SUBSCRIPTION, Numbers, key, new_id, payload, percentile, spread
+from holdfast.bench.apart import SPAWN
+from holdfast.bench.buses import declared, make_bus
+from holdfast.bench.workload import NAME, SUBSCRIPTION, Numbers, key, new_id, payload, percentile, spread
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -45,6 +43,8 @@ def by_publish(dsn: str, events: int) -> Numbers:
 
 def by_insert(dsn: str, events: int) -> Numbers:
     """Another program inserts a row into ``event_store``: there is no NOTIFY, only the worker's polling finds it."""
+    import psycopg
+    from psycopg.types.json import Json
 
     async def insert() -> Times:
         returned: Times = {}
@@ -85,10 +85,12 @@ def _compare(returned: Times, entered: list[tuple[bytes, int]]) -> Numbers:
     first = dict(reversed(entered))
     measured = list(returned.items())[_WARM_UP:]
     seconds = [(first[known] - at) / 1e9 for known, at in measured if known in first]
-    return spread(seconds) | {
-        "p10_ms": 1000 * percentile(seconds, 10), "max_ms": 1000 * max(seconds), "samples": len(seconds),
-        "lost": len(returned.keys() - first.keys()), "repeated": len(entered) - len(first),
+    counts: Numbers = {
+        "samples": len(seconds), "lost": len(returned.keys() - first.keys()), "repeated": len(entered) - len(first),
     }  # fmt: skip
+    if not seconds:  # all is lost, which is what has to be told
+        return counts
+    return spread(seconds) | {"p10_ms": 1000 * percentile(seconds, 10), "max_ms": 1000 * max(seconds)} | counts
 
 
 def _work(dsn: str, pipe: Connection) -> None:
