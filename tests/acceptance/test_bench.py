@@ -6,8 +6,11 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -23,7 +26,7 @@ from holdfast.cli import main
 from holdfast.cli.bench import conclude
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Bench = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -190,6 +193,33 @@ def test_what_was_lost_or_repeated_is_the_exit_code():
 def test_a_round_that_lost_everything_has_no_times_and_is_told():
     rounds = [{"lost": 5.0, "samples": 0.0}, {"lost": 0.0, "samples": 5.0, "p50_ms": 2.0}]
     assert report.summarise(rounds) == {"lost": 5.0, "samples": 5.0, "p50_ms": 2.0}
+
+
+@contextmanager
+def running(dsn: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A benchmark of that server, as a terminal starts it: a group of processes of its own."""
+    command = [*BENCH, "--dsn", dsn, "--events", "20000", "--rounds", "5"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
+def test_a_run_that_is_ended_early_leaves_nothing_behind(postgres_server, tmp_path, how):
+    with running(postgres_server, tmp_path) as process:
+        while len(databases(postgres_server)) < 2:  # a template, and the copy that is being measured
+            assert process.poll() is None
+            time.sleep(0.02)
+        if how == "Ctrl-C":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.terminate()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        assert (process.wait(), errors.strip()) == (1, "Aborted!")
+    assert databases(postgres_server) == set()
 
 
 def test_without_a_driver_sqlite_is_measured_and_one_line_says_how_to_add_postgresql(tmp_path):

@@ -70,6 +70,7 @@ def _measure(dsn: str, publish: Any) -> Numbers:
     here, there = SPAWN.Pipe()
     worker = SPAWN.Process(target=_work, args=(dsn, there))
     worker.start()
+    there.close()  # so that the pipe ends with the worker
     try:
         here.recv()  # it works
         returned: Times = asyncio.run(publish())
@@ -108,7 +109,10 @@ def _work(dsn: str, pipe: Connection) -> None:
         bus.subscribe(NAME, handle, name=SUBSCRIPTION)
         async with bus:
             pipe.send("works")
-            expected = await asyncio.to_thread(pipe.recv)
+            try:
+                expected = await asyncio.to_thread(pipe.recv)
+            except EOFError:  # whoever publishes has failed, and says so itself
+                return
             with suppress(TimeoutError):  # what is missing then is counted as lost
                 async with asyncio.timeout(_PATIENCE):
                     while len(entered) < expected:

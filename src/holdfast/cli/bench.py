@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from holdfast.cli.options import json_option
 from holdfast.cli.output import clean, show_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from holdfast.bench.places import Kind
 
 
@@ -62,14 +66,15 @@ def bench_command(
          "--backlog": backlog}
     )  # fmt: skip
     make_folder(results)
-    chosen = places.choose(dsn, store)
-    for kind, reason in chosen.left_out.items():
-        click.echo(f"{kind} is left out: {reason}", err=True)
-    if backlog is not None:
-        found = run.measure_backlog(chosen, backlog, command, watch)
-    else:
-        scale = scale_of(QUICK if is_quick else FULL, events, rounds)
-        found = run.measure(chosen, scale, command, watch)
+    with interrupted_by_signals():
+        chosen = places.choose(dsn, store)
+        for kind, reason in chosen.left_out.items():
+            click.echo(f"{kind} is left out: {reason}", err=True)
+        if backlog is not None:
+            found = run.measure_backlog(chosen, backlog, command, watch)
+        else:
+            scale = scale_of(QUICK if is_quick else FULL, events, rounds)
+            found = run.measure(chosen, scale, command, watch)
     conclude(found, results, as_json=as_json)
 
 
@@ -89,6 +94,19 @@ def make_folder(results: Path | None) -> None:
             results.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Failure(f"the folder for the results cannot be made: {error}") from error
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the run as Ctrl-C does: processes ended, files and databases removed."""
+    numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def watch(text: str) -> None:
