@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-SOURCES := $(wildcard src tests bench examples)
+SOURCES := $(wildcard src tests examples)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench format lock clean
@@ -27,8 +27,8 @@ check: $(READY)  ## everything CI checks besides the tests: format, lint, types,
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## publish, drain and latency on both stores, beside the raw SQL loop
-	@$(RUN) python bench/run.py --quick $(ARGS)
+bench: $(READY)  ## publish, drain and latency on both stores, beside the raw SQL loop; results go to bench/results
+	@$(RUN) holdfast bench --quick --results bench/results $(ARGS)
 
 format: $(READY)  ## lay out the code and repair what ruff can repair
 	$(BIN)/ruff format $(SOURCES)

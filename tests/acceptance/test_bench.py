@@ -1,54 +1,74 @@
-"""``make bench`` works: a tiny form of it measures everything on both stores and says so in its files."""
+"""``holdfast bench`` works: a tiny form of it measures everything on both stores and says so in its files."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+from uuid import uuid4
 
+import click
+import psycopg
 import pytest
+from click.testing import CliRunner
+
+from holdfast.bench import report
+from holdfast.cli import main
+from holdfast.cli.bench import conclude
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 500
+TINY = ("--events", str(EVENTS), "--rounds", "1")
+BENCH = (sys.executable, "-W", "error", "-m", "holdfast", "bench")
+
+
+def databases(server: str) -> set[str]:
+    with psycopg.connect(server, autocommit=True) as connection:
+        rows = connection.execute("select datname from pg_database where datname like 'holdfast_bench_%'").fetchall()
+    return {name for (name,) in rows}
 
 
 @pytest.fixture
-def bench(postgres_server: str, tmp_path: Path) -> Bench:
-    def run(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", ROOT / "bench" / "run.py", "--dsn", postgres_server, *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+def bench(tmp_path: Path) -> Bench:
+    """Run it as a person would, in an empty folder, where HOLDFAST_DSN names a store of theirs that nobody may touch."""
+
+    def run(*options: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"HOLDFAST_DSN": "postgresql://ann:s3cret@127.0.0.1:1/production"}
+        done = subprocess.run(
+            [*BENCH, *options], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+        )
+        assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+        assert "production" not in done.stdout + done.stderr
         return done
 
     return run
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
-def test_a_tiny_benchmark_measures_everything_and_loses_nothing(bench: Bench, tmp_path: Path, store: str):
-    folder = tmp_path / "results"
-    done = bench("--store", store, "--events", str(EVENTS), "--rounds", "1", "--results", str(folder))
-
-    (path,) = folder.glob("*.json")
-    results = json.loads(path.read_text())
-    assert results["machine"].keys() >= {"processor", "cores", "python", "file system"}
-    assert list(results["stores"]) == [store]
-    figures = results["stores"][store]["figures"]
+def assert_all_is_measured(found: dict[str, Any], store: str) -> None:
+    assert found["machine"].keys() >= {"processor", "cores", "python", "file system"}
+    assert list(found["stores"]) == [store]
+    figures = found["stores"][store]["figures"]
     for figure in ("publish alone", "publish, 200 callers", "publish_many", "drain, no-op async handler"):
         assert figures[figure]["median"]["ratio"] > 0
-    for figure, found in figures.items():
-        is_drain = figure.startswith(("drain", "raw: drain", "idle"))
-        assert_nothing_lost(figure, found["median"], is_counted=is_drain)
-    assert {bar["store"] for bar in results["bars"]} <= {store}
-    assert "Nothing was lost, nothing was handled twice." in done.stdout
-    assert (folder / "latest.md").read_text() == path.with_suffix(".md").read_text()
+    for figure, numbers in figures.items():
+        is_counted = figure.startswith(("drain", "raw: drain", "idle"))
+        assert_nothing_lost(figure, numbers["median"], is_counted=is_counted)
+    assert {bar["store"] for bar in found["bars"]} <= {store}
+    assert found["fine"] is True
 
 
 def assert_nothing_lost(figure: str, numbers: dict[str, Any], *, is_counted: bool) -> None:
@@ -57,8 +77,171 @@ def assert_nothing_lost(figure: str, numbers: dict[str, Any], *, is_counted: boo
     assert numbers.get("wrong_effects", 0) == 0
 
 
-def test_a_backlog_is_drained_and_its_memory_reported(bench: Bench):
-    done = bench("--store", "sqlite", "--backlog", str(EVENTS))
+@pytest.mark.timeout(240)
+def test_a_server_that_is_named_gets_databases_of_its_own_which_are_dropped(bench, postgres_server, tmp_path):
+    folder = tmp_path / "results"
+    done = bench("--dsn", postgres_server, *TINY, "--results", str(folder))
 
-    assert f"sqlite: backlog of {EVENTS} drained in" in done.stdout
+    (path,) = folder.glob("*.json")
+    found = json.loads(path.read_text())
+    assert_all_is_measured(found, "postgresql")
+    assert found["settings"]["command"] == f"holdfast bench --quick --events {EVENTS} --rounds 1"
+    assert "Nothing was lost, nothing was handled twice." in done.stdout
+    assert (folder / "latest.md").read_text() == path.with_suffix(".md").read_text()
+    assert databases(postgres_server) == set()
+
+
+@pytest.mark.timeout(240)
+def test_sqlite_is_measured_beside_the_file_that_is_named(bench, tmp_path):
+    folder = tmp_path / "100% mine?"
+    folder.mkdir()
+    (folder / "shop.db").write_bytes(b"not to be opened, not even to see that it is no database")
+    before = (folder / "shop.db").stat()
+
+    # The folder of the benchmark is seen while it is there: it is beside the file, so on its disk.
+    command = [*BENCH, "--dsn", f"sqlite:///{quote(str(folder / 'shop.db'))}", *TINY, "--json"]
+    seen = set[str]()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as running:
+        while running.poll() is None and len(seen) < 2:
+            seen |= {path.name for path in folder.iterdir()}
+        assert running.stdout is not None
+        found = json.loads(running.stdout.read())
+    assert running.returncode == 0
+    assert_all_is_measured(found, "sqlite")
+    assert [name for name in seen if name.startswith("holdfast-bench-")]
+    assert [path.name for path in folder.iterdir()] == ["shop.db"]
+    after = (folder / "shop.db").stat()
+    assert (after.st_mtime_ns, after.st_atime_ns, after.st_ino) == (
+        before.st_mtime_ns,
+        before.st_atime_ns,
+        before.st_ino,
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name], "without --results nothing is written"
+
+
+def test_without_a_dsn_both_stores_are_measured_on_this_machine(bench, tmp_path):
+    done = bench("--backlog", str(EVENTS), "--results", "results")
+
+    for store in ("sqlite", "postgresql"):
+        assert f"{store}: backlog of {EVENTS} drained in" in done.stdout
     assert "peak memory" in done.stdout
+    (path,) = (tmp_path / "results").glob("*-backlog.json")
+    found = json.loads(path.read_text())
+    assert (found["stores"]["postgresql"]["facts"]["fsync"], found["left_out"]) == ("on", {})
+    assert "drained in" in path.with_suffix(".md").read_text()
+    assert not (tmp_path / "results" / "latest.md").exists(), "that is for the figures"
+
+
+def test_a_role_without_the_right_is_told_which(bench, postgres_server):
+    role, place = f"bench_{uuid4().hex[:8]}", urlsplit(postgres_server)
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(f"create role {role} login password 's3cret'")
+        dsn = urlunsplit(place._replace(netloc=f"{role}:s3cret@{place.netloc.rpartition('@')[2]}"))
+        done = bench("--dsn", dsn, *TINY, code=1)
+        assert f'alter role "{role}" createdb;' in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert "s3cret" not in done.stderr
+
+        # With that right and no other it can be measured.
+        admin.execute(f"alter role {role} createdb")
+        found = json.loads(bench("--dsn", dsn, "--backlog", "50", "--json").stdout)
+        assert "the role may not" in found["stores"]["postgresql"]["facts"]["checkpoints"]
+        admin.execute(f"drop role {role}")
+    assert databases(postgres_server) == set()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--dsn", "mysql://host/shop"), 1, "use postgresql://"),
+        (("--dsn", "sqlite://"), 1, "in memory"),
+        (("--dsn", "sqlite:///nowhere/at/all.db"), 1, "does not exist"),
+        (("--dsn", "sqlite:///shop.db", "--store", "postgresql"), 2, "leave one of them out"),
+        (("--dsn", "postgresql://ann:s3cret@127.0.0.1:1/shop"), 1, "the server at 127.0.0.1:1 cannot be used now"),
+        (("--dsn", "postgresql://host/shop?nonsense=1"), 1, "cannot be read"),
+        (("--backlog", "5", "--rounds", "5"), 2, "leave --events and --rounds out"),
+        (("--results", "/dev/null/results"), 1, "the folder for the results cannot be made"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_one_line(options, code, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["bench", *options])
+    assert (done.exit_code, message in done.stderr, done.stderr.count("\n")) == (code, True, 1), done.stderr
+    assert "s3cret" not in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_help_says_what_happens_to_a_server_that_is_named():
+    text = " ".join(CliRunner().invoke(main, ["bench", "--help"]).stdout.split())
+    for part in ("holdfast_bench_", "HOLDFAST_DSN does not count", "Exit code 1 if", "--backlog", "--json"):
+        assert part in text
+
+
+def test_what_was_lost_or_repeated_is_the_exit_code():
+    def stores(**numbers: float) -> dict[str, Any]:
+        return {"sqlite": {"facts": {"version": "3"}, "figures": {"drain": {"median": numbers}}}}
+
+    for numbers in ({"lost": 1.0}, {"lost": 0.0, "repeated": 2.0}, {"wrong_effects": 1.0}):
+        found = stores(**numbers)
+        assert report.flaws(found)
+        with pytest.raises(click.exceptions.Exit) as ended:
+            conclude({"stores": found, "verdicts": report.verdicts(found), "fine": False}, None, as_json=False)
+        assert ended.value.exit_code == 1
+    assert report.flaws(stores(lost=0.0, repeated=0.0, wrong_effects=0.0)) == []
+
+
+def test_a_round_that_lost_everything_has_no_times_and_is_told():
+    rounds = [{"lost": 5.0, "samples": 0.0}, {"lost": 0.0, "samples": 5.0, "p50_ms": 2.0}]
+    assert report.summarise(rounds) == {"lost": 5.0, "samples": 5.0, "p50_ms": 2.0}
+
+
+@contextmanager
+def running(dsn: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A benchmark of that server, as a terminal starts it: a group of processes of its own."""
+    command = [*BENCH, "--dsn", dsn, "--events", "20000", "--rounds", "5"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
+def test_a_run_that_is_ended_early_leaves_nothing_behind(postgres_server, tmp_path, how):
+    with running(postgres_server, tmp_path) as process:
+        while len(databases(postgres_server)) < 2:  # a template, and the copy that is being measured
+            assert process.poll() is None
+            time.sleep(0.02)
+        if how == "Ctrl-C":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.terminate()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        assert (process.wait(), errors.strip()) == (1, "Aborted!")
+    assert databases(postgres_server) == set()
+
+
+def test_without_a_driver_sqlite_is_measured_and_one_line_says_how_to_add_postgresql(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    (packages,) = (tmp_path / "bare").glob("lib/python*/site-packages")
+    for name in ("click", "msgspec"):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        (packages / name).symlink_to(Path(spec.origin).parent)
+    (packages / "holdfast.pth").write_text(f"{ROOT / 'src'}\n")
+
+    def bare(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [tmp_path / "bare" / "bin" / "python", "-W", "error", "-m", "holdfast", "bench", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    done = bare(*TINY, "--json")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"postgresql is left out: .*  pip install 'holdfast\[postgres\]'  .*\n", done.stderr)
+    found = json.loads(done.stdout)
+    assert_all_is_measured(found, "sqlite")
+    assert "pip install" in found["left_out"]["postgresql"]
+    for asked in (("--store", "postgresql"), ("--dsn", "postgresql://127.0.0.1:1/shop")):
+        done = bare(*asked)
+        assert (done.returncode, "pip install 'holdfast[postgres]'" in done.stderr) == (1, True), done.stderr

@@ -16,6 +16,7 @@ from holdfast.errors import HoldfastError, InvalidInput
 
 _HOMES = {
     "audit": "audit",
+    "bench": "bench",
     "completion": "completion",
     "dead": "dead",
     "demo": "demo",

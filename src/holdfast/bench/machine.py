@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
+
+from holdfast import __version__
 
 _SYNCS = 50
 
@@ -24,7 +25,7 @@ def machine(folder: Path) -> dict[str, str]:
         "memory": f"{memory_bytes() / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "psycopg": version("psycopg"),
+        "holdfast": __version__,
         "file system": file_system(folder),
         "fdatasync of 8 KiB": f"median {1000 * sync_seconds(folder):.2f} ms",
         "load before": f"{os.getloadavg()[0]:.1f} processes",

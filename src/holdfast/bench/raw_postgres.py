@@ -1,6 +1,6 @@
-"""The limit: the same rows in the same tables by plain SQL, with no bus round it.
+"""The limit on PostgreSQL: the same rows in the same tables by plain SQL, with no bus round it.
 
-The same drivers, settings and asyncio loop as Holdfast uses. A loop reads pages of 1,000 events by position, decodes
+The same driver, settings and asyncio loop as Holdfast uses. A loop reads pages of 1,000 events by position, decodes
 each payload, and writes the page's receipts by one statement. It has no order, no retries, no dead letters, no second
 worker, and loses events whose transaction commits late: it is a yardstick, not an alternative.
 """
@@ -15,27 +15,27 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psycopg
 from psycopg.rows import tuple_row
-from workload import CALLERS, NAME, PAGE, Numbers, key, new_id, payload, rate, spread
 
+from holdfast.bench.workload import (
+    CALLERS,
+    NAME,
+    NOBODY,
+    PAGE,
+    Numbers,
+    drained,
+    key,
+    new_id,
+    payload,
+    rate,
+    spread,
+)
 from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.session import adapt_raw
-from holdfast.stores.sqlite.session import connect as connect_sqlite
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
 Rows = list[tuple[Any, ...]]
-
-NOBODY = -1  # a subscription's number that no subscription has
-
-
-def drained(events: int, receipts: int, seconds: float, busy: float) -> Numbers:
-    """The numbers of a drain; *busy* is the seconds of processor time that this process took."""
-    return rate(events, seconds) | {"cpu_us_per_event": 1e6 * busy / events, "lost": events - receipts, "repeated": 0}
-
-
-# ---- PostgreSQL
 
 _INSERT = """insert into holdfast.event_log (id, tenant_id, event_name, event_key, payload)
     values (%b::uuid, %b::text, %b::text, %b::text, %b::text::json)"""
@@ -57,7 +57,7 @@ async def _connect(dsn: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     return connection
 
 
-def postgres_publish_alone(dsn: str, events: int) -> Numbers:
+def publish_alone(dsn: str, events: int) -> Numbers:
     async def run() -> list[float]:
         seconds = []
         async with await _connect(dsn) as connection:
@@ -71,7 +71,7 @@ def postgres_publish_alone(dsn: str, events: int) -> Numbers:
     return spread(asyncio.run(run()))
 
 
-def postgres_publish_batches(dsn: str, events: int) -> Numbers:
+def publish_batches(dsn: str, events: int) -> Numbers:
     """One INSERT for each 200 events, in autocommit."""
 
     async def run() -> float:
@@ -95,7 +95,7 @@ def _columns(numbers: Sequence[int]) -> tuple[arrays.BinaryArray, ...]:
     )
 
 
-def postgres_publish_many(dsn: str, events: int) -> Numbers:
+def publish_many(dsn: str, events: int) -> Numbers:
     """One COPY of all."""
 
     async def run() -> float:
@@ -111,7 +111,7 @@ def postgres_publish_many(dsn: str, events: int) -> Numbers:
     return rate(events, asyncio.run(run()))
 
 
-def postgres_drain(dsn: str, events: int) -> Numbers:
+def drain(dsn: str, events: int) -> Numbers:
     """One step after the other: fetch, decode, receipts."""
 
     async def run() -> Numbers:
@@ -129,7 +129,7 @@ def postgres_drain(dsn: str, events: int) -> Numbers:
     return asyncio.run(run())
 
 
-def postgres_drain_overlapped(dsn: str, events: int) -> Numbers:
+def drain_overlapped(dsn: str, events: int) -> Numbers:
     """The next page is read and the last receipts are written while a page is in hand; nothing is decoded."""
 
     async def run() -> Numbers:
@@ -162,72 +162,3 @@ async def _count_receipts(connection: psycopg.AsyncConnection[tuple[Any, ...]]) 
     row = await (await connection.execute(_COUNT, (NOBODY,))).fetchone()
     assert row is not None
     return int(row[0])
-
-
-# ---- SQLite
-
-_SQLITE_INSERT = """insert into event_log (id, occurred_at, tenant_id, event_name, event_key, payload)
-    values (?, strftime('%Y-%m-%dT%H:%M:%f000Z'), 'default', ?, ?, ?)"""
-_SQLITE_PAGE = """select position, id, tenant_id, event_name, event_key, payload from event_log
-    where position > ? order by position limit ?"""
-_SQLITE_RECEIPTS = """insert into receipts (event_id, subscription, processed_at)
-    values (?, ?, strftime('%Y-%m-%dT%H:%M:%f000Z')) on conflict do nothing"""
-
-
-def _sqlite(dsn: str) -> sqlite3.Connection:
-    return connect_sqlite(dsn.removeprefix("sqlite:///"), timeout=5)
-
-
-def _rows(numbers: Sequence[int]) -> list[tuple[str, str, str, str]]:
-    return [(str(new_id()), NAME, key(number), json.dumps(payload(number))) for number in numbers]
-
-
-def sqlite_publish_alone(dsn: str, events: int) -> Numbers:
-    seconds = []
-    connection = _sqlite(dsn)
-    for row in _rows(range(events)):
-        started = time.perf_counter()
-        connection.execute(_SQLITE_INSERT, row)
-        seconds.append(time.perf_counter() - started)
-    connection.close()
-    return spread(seconds)
-
-
-def sqlite_publish_batches(dsn: str, events: int) -> Numbers:
-    """One transaction for each 200 events."""
-    return _sqlite_publish(dsn, events, CALLERS)
-
-
-def sqlite_publish_many(dsn: str, events: int) -> Numbers:
-    """One transaction with all."""
-    return _sqlite_publish(dsn, events, events)
-
-
-def _sqlite_publish(dsn: str, events: int, size: int) -> Numbers:
-    connection, rows = _sqlite(dsn), _rows(range(events))
-    started = time.perf_counter()
-    for first in range(0, events, size):
-        connection.execute("begin immediate")
-        connection.executemany(_SQLITE_INSERT, rows[first : first + size])
-        connection.execute("commit")
-    seconds = time.perf_counter() - started
-    connection.close()
-    return rate(events, seconds)
-
-
-def sqlite_drain(dsn: str, events: int) -> Numbers:
-    """One step after the other: fetch, decode, receipts in one transaction a page."""
-    started, busy = time.perf_counter(), time.process_time()
-    connection = _sqlite(dsn)
-    position = 0
-    while page := connection.execute(_SQLITE_PAGE, (position, PAGE)).fetchall():
-        for row in page:
-            msgspec.json.decode(row[5])
-        connection.execute("begin immediate")
-        connection.executemany(_SQLITE_RECEIPTS, [(row[1], NOBODY) for row in page])
-        connection.execute("commit")
-        position = page[-1][0]
-    seconds, busy = time.perf_counter() - started, time.process_time() - busy
-    (receipts,) = connection.execute("select count(*) from receipts where subscription = ?", (NOBODY,)).fetchone()
-    connection.close()
-    return drained(events, receipts, seconds, busy)

@@ -6,6 +6,8 @@ import json
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from holdfast.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -23,16 +25,24 @@ BARS: tuple[tuple[str, str, str, str, float], ...] = (
     ("postgresql", "idle latency", "p50_ms", "under", 5.0),
 )
 
+_FLAWS = ("lost", "repeated", "wrong_effects")
+_ADDED_UP = {*_FLAWS, "samples"}
+
+_METHOD = (
+    "Medians of {rounds} interleaved rounds; {events:,} events of 200 bytes with 1,000 keys, ordered by key; every "
+    "measurement in a process of its own, on a fresh copy of one prepared database. Drains are timed from the start of "
+    "the worker to the last receipt that a reader sees. CPU is what the client process takes. Ratios are taken inside "
+    "each round: of rates (more is better), for single publishes and their latency of times (less is better).\n"
+)
+
 
 def summarise(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The median of each number over the rounds; what was lost or repeated is added up."""
-    names = rounds[0].keys()
-    return {
-        name: sum(one[name] for one in rounds)
-        if name in {"lost", "repeated", "wrong_effects", "samples"}
-        else statistics.median(one[name] for one in rounds)
-        for name in names
-    }
+    columns: dict[str, list[float]] = {}
+    for one in rounds:  # a round that lost everything has no times
+        for name, value in one.items():
+            columns.setdefault(name, []).append(value)
+    return {name: sum(found) if name in _ADDED_UP else statistics.median(found) for name, found in columns.items()}
 
 
 def ratio(rounds: Sequence[Mapping[str, float]], raw: Sequence[Mapping[str, float]]) -> float:
@@ -46,9 +56,9 @@ def bars(stores: Mapping[str, Any]) -> list[Results]:
     judged = []
     for store, figure, number, rule, bound in BARS:
         found = stores.get(store, {}).get("figures", {}).get(figure)
-        if found is None:
+        if found is None or number not in found["median"]:  # not measured, or all was lost
             continue
-        value = found["median"].get(number)
+        value = found["median"][number]
         met = value >= bound if rule == "at least" else value < bound
         bar = {"store": store, "figure": figure, "number": number, "rule": rule, "bound": bound}
         judged.append(bar | {"value": value, "met": met})
@@ -61,7 +71,7 @@ def flaws(stores: Mapping[str, Any]) -> list[str]:
         f"{store}: {figure}: {number} {found['median'][number]:g}"
         for store, results in stores.items()
         for figure, found in results["figures"].items()
-        for number in ("lost", "repeated", "wrong_effects")
+        for number in _FLAWS
         if found["median"].get(number)
     ]
 
@@ -82,44 +92,46 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
-def bar_line(bar: Mapping[str, Any]) -> str:
+def verdicts(stores: Mapping[str, Any]) -> list[str]:
+    """How the bars were met, and whether anything was lost or repeated."""
+    lost = flaws(stores)
+    return [_bar_line(bar) for bar in bars(stores)] + (
+        [f"NOT RIGHT: {flaw}" for flaw in lost] or ["Nothing was lost, nothing was handled twice."]
+    )
+
+
+def _bar_line(bar: Mapping[str, Any]) -> str:
     name = "of raw SQL" if bar["number"] == "ratio" else "ms median"
     verdict = "met" if bar["met"] else "NOT MET"
     return f"{bar['store']}: {bar['figure']}: {bar['value']:.2f} {name}, {bar['rule']} {bar['bound']:.2f}: {verdict}"
 
 
 def terminal(results: Results) -> str:
+    """The results as plain text."""
     lines = []
     for store, found in results["stores"].items():
+        if "figures" not in found:
+            continue
         lines += ["", f"{store} ({found['facts']['version']})", ""]
         rows = table(found)
         widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
         for row in rows:
             numbers = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
             lines.append("  ".join([row[0].ljust(widths[0]), *numbers]).rstrip())
-    return "\n".join([*lines, "", *_verdicts(results)])
-
-
-def _verdicts(results: Results) -> list[str]:
-    lost = flaws(results["stores"])
-    return [bar_line(bar) for bar in results["bars"]] + (
-        [f"NOT RIGHT: {flaw}" for flaw in lost] or ["Nothing was lost, nothing was handled twice."]
-    )
+    return "\n".join([*lines, *([""] if lines else []), *results["verdicts"]])
 
 
 def markdown(results: Results) -> str:
+    """The results as a page, with all that is known of the machine."""
     parts = [f"# Benchmark of {results['made_at'][:10]}\n", _facts(results["machine"])]
     settings = results["settings"]
-    parts.append(
-        f"Medians of {settings['rounds']} interleaved rounds; {settings['events']:,} events of 200 bytes with 1,000 "
-        f"keys, ordered by key; every measurement in a process of its own, on a fresh copy of one prepared database. "
-        f"Drains are timed from the start of the worker to the last receipt that a reader sees. CPU is what the client process takes. Ratios are taken "
-        f"inside each round: of rates (more is better), for single publishes and their latency of times (less is "
-        f"better). Made by `{settings['command']}`.\n"
-    )
+    if "rounds" in settings:
+        parts.append(_METHOD.format(**settings))
+    parts.append(f"Made by `{settings['command']}`.\n")
+    parts += [f"{store} is left out: {reason}\n" for store, reason in results["left_out"].items()]
     for store, found in results["stores"].items():
-        parts += [f"## {store}\n", _facts(found["facts"]), _rows(table(found))]
-    parts.append("## Bars\n\n" + "\n".join(f"- {line}" for line in _verdicts(results)) + "\n")
+        parts += [f"## {store}\n", _facts(found["facts"]), *([_rows(table(found))] if "figures" in found else [])]
+    parts.append("## Bars\n\n" + "\n".join(f"- {line}" for line in results["verdicts"]) + "\n")
     return "\n".join(parts)
 
 
@@ -132,14 +144,22 @@ def _rows(rows: list[tuple[str, ...]]) -> str:
     return "\n".join([head, "| --- |" + " ---: |" * (len(COLUMNS) - 1), *body]) + "\n"
 
 
-def write(results: Results, folder: Path, name: str) -> list[Path]:
-    """The results as JSON and Markdown under *name*, and the Markdown again as ``latest.md``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = {
-        folder / f"{name}.json": json.dumps(results, indent=1) + "\n",
-        folder / f"{name}.md": markdown(results),
-        folder / "latest.md": markdown(results),
-    }
-    for path, text in written.items():
-        path.write_text(text)
+def write(results: Results, folder: Path, machine: str) -> list[Path]:
+    """
+    The results as JSON and Markdown, named after day and *machine*, and the figures again as ``latest.md``.
+
+    Raises:
+        ConfigurationError: The folder cannot be written.
+    """
+    has_figures = "bars" in results
+    name = f"{results['made_at'][:10]}-{machine}{'' if has_figures else '-backlog'}"
+    page = markdown(results)
+    written = {folder / f"{name}.json": json.dumps(results, indent=1) + "\n", folder / f"{name}.md": page}
+    if has_figures:
+        written[folder / "latest.md"] = page
+    try:
+        for path, text in written.items():
+            path.write_text(text, "utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"the results cannot be written to {folder}: {error}") from error
     return list(written)

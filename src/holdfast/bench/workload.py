@@ -20,6 +20,7 @@ KEYS = 1_000
 PAGE = 1_000
 CALLERS = 200
 PAYLOAD_BYTES = 200
+NOBODY = -1  # a subscription's number that no subscription has
 
 Numbers = dict[str, float]
 
@@ -52,3 +53,8 @@ def spread(seconds: Sequence[float]) -> Numbers:
 
 def rate(events: int, seconds: float) -> Numbers:
     return {"events_per_s": events / seconds, "seconds": seconds}
+
+
+def drained(events: int, receipts: int, seconds: float, busy: float) -> Numbers:
+    """The numbers of a drain by plain SQL; *busy* is the seconds of processor time that this process took."""
+    return rate(events, seconds) | {"cpu_us_per_event": 1e6 * busy / events, "lost": events - receipts, "repeated": 0}

@@ -8,11 +8,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-from apart import SPAWN
-from buses import declared, make_bus
-from psycopg.types.json import Json
-from workload import NAME, SUBSCRIPTION, Numbers, key, new_id, payload, percentile, spread
+from holdfast.bench.apart import SPAWN
+from holdfast.bench.buses import declared, make_bus
+from holdfast.bench.workload import NAME, SUBSCRIPTION, Numbers, key, new_id, payload, percentile, spread
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -45,6 +43,8 @@ def by_publish(dsn: str, events: int) -> Numbers:
 
 def by_insert(dsn: str, events: int) -> Numbers:
     """Another program inserts a row into ``event_store``: there is no NOTIFY, only the worker's polling finds it."""
+    import psycopg
+    from psycopg.types.json import Json
 
     async def insert() -> Times:
         returned: Times = {}
@@ -70,6 +70,7 @@ def _measure(dsn: str, publish: Any) -> Numbers:
     here, there = SPAWN.Pipe()
     worker = SPAWN.Process(target=_work, args=(dsn, there))
     worker.start()
+    there.close()  # so that the pipe ends with the worker
     try:
         here.recv()  # it works
         returned: Times = asyncio.run(publish())
@@ -85,10 +86,12 @@ def _compare(returned: Times, entered: list[tuple[bytes, int]]) -> Numbers:
     first = dict(reversed(entered))
     measured = list(returned.items())[_WARM_UP:]
     seconds = [(first[known] - at) / 1e9 for known, at in measured if known in first]
-    return spread(seconds) | {
-        "p10_ms": 1000 * percentile(seconds, 10), "max_ms": 1000 * max(seconds), "samples": len(seconds),
-        "lost": len(returned.keys() - first.keys()), "repeated": len(entered) - len(first),
+    counts: Numbers = {
+        "samples": len(seconds), "lost": len(returned.keys() - first.keys()), "repeated": len(entered) - len(first),
     }  # fmt: skip
+    if not seconds:  # all is lost, which is what has to be told
+        return counts
+    return spread(seconds) | {"p10_ms": 1000 * percentile(seconds, 10), "max_ms": 1000 * max(seconds)} | counts
 
 
 def _work(dsn: str, pipe: Connection) -> None:
@@ -106,7 +109,10 @@ def _work(dsn: str, pipe: Connection) -> None:
         bus.subscribe(NAME, handle, name=SUBSCRIPTION)
         async with bus:
             pipe.send("works")
-            expected = await asyncio.to_thread(pipe.recv)
+            try:
+                expected = await asyncio.to_thread(pipe.recv)
+            except EOFError:  # whoever publishes has failed, and says so itself
+                return
             with suppress(TimeoutError):  # what is missing then is counted as lost
                 async with asyncio.timeout(_PATIENCE):
                     while len(entered) < expected:

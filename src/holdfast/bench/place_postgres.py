@@ -1,0 +1,133 @@
+"""Databases of the benchmark's own on one PostgreSQL server, each copied from a template."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from holdfast.bench.apart import apart
+from holdfast.bench.publishing import load
+from holdfast.errors import ConfigurationError, PermissionDenied
+from holdfast.stores.postgres.errors import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.bench.places import Kind
+
+_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
+_CONNECT_SECONDS = 10
+
+
+class PostgresPlace:
+    """
+    A place of PostgreSQL; see `holdfast.bench.places.Place`.
+
+    Args:
+        dsn: Of a role that may create databases; none of those that exist is touched.
+        where: What the report says of the server.
+
+    Raises:
+        ConfigurationError: The DSN cannot be read.
+        StoreUnavailable: The server cannot be reached, or refuses the role.
+    """
+
+    name: Kind = "postgresql"
+
+    def __init__(self, dsn: str, where: str) -> None:
+        try:
+            self._parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items() if value is not None}
+        except psycopg.Error as error:
+            raise ConfigurationError(f"the PostgreSQL DSN cannot be read: {error}") from error
+        self._dsn = dsn
+        self._where = f"the server at {self._parts.get('host', 'the local socket')}:{self._parts.get('port', '5432')}"
+        self._templates: dict[int, str] = {}
+        self.facts = self._server_facts() | {"server": where}
+
+    @contextmanager
+    def loaded(self, events: int, *, keep: bool = True) -> Iterator[str]:
+        if events not in self._templates:
+            self._templates[events] = self._make_template(events)
+        with self._database(self._templates[events]) as name:
+            self._checkpoint()
+            yield self._dsn_of(name)
+        if not keep:
+            self._drop(self._templates.pop(events))
+
+    def close(self) -> None:
+        for name in self._templates.values():
+            self._drop(name)
+
+    @contextmanager
+    def _database(self, template: str) -> Iterator[str]:
+        name = _new_name()
+        try:
+            self._create(name, template)
+            yield name
+        finally:
+            self._drop(name)
+
+    def _make_template(self, events: int) -> str:
+        name = _new_name()
+        try:
+            self._create(name, "template0")
+            apart(load, self._dsn_of(name), events)
+            with self._connection(self._dsn_of(name)) as connection:
+                connection.execute("create table bench_effects (event_id uuid not null)")
+                connection.execute("vacuum analyze")
+        except BaseException:  # interrupted, too: nobody else knows its name yet
+            self._drop(name)
+            raise
+        return name
+
+    def _create(self, name: str, template: str) -> None:
+        with self._connection() as connection:
+            try:
+                connection.execute(f'create database "{name}" template "{template}"')
+            except psycopg.errors.InsufficientPrivilege as error:
+                role = connection.info.user
+                raise PermissionDenied(
+                    f"the benchmark makes databases of its own, which the role {role!r} may not do on {self._where}: as a "
+                    f'superuser run  alter role "{role}" createdb;  or name another role in --dsn',
+                    error.sqlstate,
+                ) from error
+
+    def _drop(self, name: str) -> None:
+        with self._connection() as connection:
+            connection.execute(f'drop database if exists "{name}" with (force)')
+
+    def _checkpoint(self) -> None:
+        """Before each measurement, lest one of them meets it; roles without the right do without."""
+        with self._connection() as connection:
+            try:
+                connection.execute("checkpoint")
+            except psycopg.errors.InsufficientPrivilege:
+                self.facts["checkpoints"] = "not forced before measurements (the role may not)"
+
+    def _server_facts(self) -> dict[str, str]:
+        with self._connection() as connection:
+            shown = {one: connection.execute(f"show {one}").fetchone() for one in ("server_version", *_SETTINGS)}
+        facts = {one: str(found[0]) for one, found in shown.items() if found is not None}
+        return {"version": f"PostgreSQL {facts.pop('server_version')}", "psycopg": psycopg.__version__} | facts
+
+    @contextmanager
+    def _connection(self, dsn: str | None = None) -> Iterator[psycopg.Connection]:
+        try:
+            with psycopg.connect(dsn or self._dsn, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise translate(error, self._where) from error
+
+    def _dsn_of(self, name: str) -> str:
+        # All as parameters of the query: a URL with several hosts, or a socket's folder, is not put together again.
+        rest = {part: value for part, value in self._parts.items() if part != "dbname"}
+        return f"postgresql:///{name}?{urlencode(rest, quote_via=quote, safe='')}"
+
+
+def _new_name() -> str:
+    return f"holdfast_bench_{uuid4().hex[:12]}"

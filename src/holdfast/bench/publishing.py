@@ -1,0 +1,92 @@
+"""Publishing, measured from outside through Holdfast's public face. Each function is run in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from holdfast.bench.buses import declared
+from holdfast.bench.workload import CALLERS, NAME, Numbers, key, payload, rate, spread
+
+if TYPE_CHECKING:
+    from holdfast import EventBus
+
+_LOAD_CHUNK = 10_000
+
+
+def load(dsn: str, events: int) -> None:
+    """Make the tables, register the subscription and publish what it shall find."""
+
+    async def run() -> None:
+        bus = declared(dsn)
+        if not events:
+            await bus.publish(f"{NAME}.first", {})  # nobody's; it registers the subscription
+        for first in range(0, events, _LOAD_CHUNK):
+            await bus.publish_many(_items(range(first, min(first + _LOAD_CHUNK, events))))
+        await bus.close()
+
+    asyncio.run(run())
+
+
+def _items(numbers: range) -> list[dict[str, Any]]:
+    return [{"name": NAME, "payload": payload(number), "key": key(number)} for number in numbers]
+
+
+def alone(dsn: str, events: int) -> Numbers:
+    """One call after the other."""
+
+    async def run() -> list[float]:
+        bus = declared(dsn)
+        await bus.publish(NAME, payload(0), key=key(0))
+        seconds = [await _timed_publish(bus, number) for number in range(events)]
+        await bus.close()
+        return seconds
+
+    return spread(asyncio.run(run()))
+
+
+async def _timed_publish(bus: EventBus, number: int) -> float:
+    content = payload(number)
+    started = time.perf_counter()
+    await bus.publish(NAME, content, key=key(number))
+    return time.perf_counter() - started
+
+
+def grouped(dsn: str, events: int) -> Numbers:
+    """200 callers at once, each one call after the other."""
+
+    async def run() -> tuple[float, list[float]]:
+        bus = declared(dsn)
+        await bus.publish(NAME, payload(0), key=key(0))
+        numbers = iter(range(events))
+        seconds: list[float] = []
+
+        async def caller() -> None:
+            for number in numbers:  # the callers share them out
+                seconds.append(await _timed_publish(bus, number))  # noqa: PERF401 - all add to one list
+
+        started = time.perf_counter()
+        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+        elapsed = time.perf_counter() - started
+        await bus.close()
+        return elapsed, seconds
+
+    elapsed, seconds = asyncio.run(run())
+    return rate(events, elapsed) | spread(seconds)
+
+
+def many(dsn: str, events: int) -> Numbers:
+    """All in one call."""
+
+    async def run() -> float:
+        bus = declared(dsn)
+        await bus.publish(NAME, payload(0), key=key(0))
+        items = _items(range(events))
+        started = time.perf_counter()
+        await bus.publish_many(items)
+        elapsed = time.perf_counter() - started
+        await bus.close()
+        return elapsed
+
+    return rate(events, asyncio.run(run()))
