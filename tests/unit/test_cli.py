@@ -16,8 +16,9 @@ from click.testing import CliRunner, Result
 from holdfast.cli import main
 from holdfast.cli.commands import Commands, as_failure, without_password
 from holdfast.cli.options import duration, moment
-from holdfast.cli.output import age, clean
+from holdfast.cli.output import age
 from holdfast.errors import InvalidEvent, StoreUnavailable
+from holdfast.printable import clean
 from holdfast.stores import make_store
 from holdfast.stores.values import Attempt, Declaration, Parked, Settlement, State
 

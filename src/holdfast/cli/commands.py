@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import click
 
 from holdfast import __version__
-from holdfast.cli.output import clean
 from holdfast.errors import HoldfastError, InvalidInput
+from holdfast.printable import clean
 
 _HOMES = {
     "audit": "audit",

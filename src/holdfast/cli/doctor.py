@@ -8,8 +8,9 @@ import click
 
 from holdfast.cli.desk import at_desk
 from holdfast.cli.options import json_option, store_options
-from holdfast.cli.output import clean, show_json
+from holdfast.cli.output import show_json
 from holdfast.errors import HoldfastError
+from holdfast.printable import clean
 from holdfast.stores.records import Fact
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import click
 from holdfast.cli.commands import WrongUsage
 from holdfast.cli.desk import at_desk
 from holdfast.cli.options import Target, actor_option, store_options, yes_option
-from holdfast.cli.output import clean, confirm
+from holdfast.cli.output import confirm
+from holdfast.printable import clean
 
 if TYPE_CHECKING:
     from holdfast import EventBus

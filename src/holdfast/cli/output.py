@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import unicodedata
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,27 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from holdfast.printable import clean
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _WIDTH_MAX = 60
-
-
-def clean(text: str, *, lines: bool = False) -> str:
-    """*text* with control, bidirectional and unassigned characters escaped; with *lines*, line ends and tabs stay."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_escaped(one) if _is_unsafe(one) and not (lines and one in "\n\t") else one for one in text)
-
-
-def _is_unsafe(character: str) -> bool:
-    # Cc control, Cf format (bidi overrides), Cs lone surrogates, Co private, Cn unassigned; Zl, Zp line ends
-    category = unicodedata.category(character)
-    return category[0] == "C" or category in {"Zl", "Zp"}
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def show_json(value: Any) -> None:

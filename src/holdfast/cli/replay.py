@@ -17,7 +17,8 @@ from holdfast.cli.options import (
     yes_option,
 )
 from holdfast.cli.options import event_id as as_event_id
-from holdfast.cli.output import clean, confirm, progress, show_json, show_table
+from holdfast.cli.output import confirm, progress, show_json, show_table
+from holdfast.printable import clean
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk

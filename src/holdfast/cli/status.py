@@ -15,7 +15,8 @@ from holdfast.cli.options import (
     store_options,
 )
 from holdfast.cli.options import event_id as as_event_id
-from holdfast.cli.output import age, clean, show_json, show_table, text_of
+from holdfast.cli.output import age, show_json, show_table, text_of
+from holdfast.printable import clean
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -8,7 +8,8 @@ import click
 
 from holdfast.cli.desk import at_desk, look
 from holdfast.cli.options import actor_option, json_option, store_options, yes_option
-from holdfast.cli.output import clean, confirm, show_json, show_table
+from holdfast.cli.output import confirm, show_json, show_table
+from holdfast.printable import clean
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
