@@ -6,10 +6,10 @@ import asyncio
 import os
 import socket
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.pq import PGconn, Ping
 from psycopg.rows import tuple_row
 from psycopg.types.numeric import Int4BinaryLoader, Int8BinaryLoader
 from psycopg.types.string import ByteaBinaryLoader
@@ -17,6 +17,7 @@ from psycopg.types.string import ByteaBinaryLoader
 from holdfast.errors import ConfigurationError, StoreUnavailable
 from holdfast.stores.postgres.arrays import BinaryArray, BinaryArrayDumper
 from holdfast.stores.postgres.errors import translated
+from holdfast.stores.postgres.refusal import is_for_good
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -54,6 +55,13 @@ def cut(connection: psycopg.AsyncConnection[Any]) -> None:
             twin.close()
 
 
+@dataclass(slots=True)
+class Acquaintance:
+    """Whether a server has ever let this store in: then a refusal passes, as when it has no connection left."""
+
+    is_made: bool = False
+
+
 class Session:
     """A connection used by one caller at a time.
 
@@ -62,13 +70,14 @@ class Session:
         where: What messages call the store; without a password.
         timeout: Seconds for connecting and for each call; a call that takes longer loses its connection.
         name: Shown as ``application_name``.
+        acquaintance: Common to all sessions of a store.
     """
 
-    def __init__(self, conninfo: str, *, where: str, timeout: float, name: str) -> None:
+    def __init__(self, conninfo: str, *, where: str, timeout: float, name: str, acquaintance: Acquaintance) -> None:
         self._conninfo, self._where, self._timeout, self._name = conninfo, where, timeout, name
+        self._acquaintance = acquaintance
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
-        self._was_connected = False
 
     async def run(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement in autocommit; returns its rows, none for a statement without."""
@@ -126,8 +135,8 @@ class Session:
         A new connection, in autocommit, with the raw loaders.
 
         Raises:
-            ConfigurationError: A first connection was refused by a server that accepts others: wrong user,
-                password or database. Later the same refusal counts as being away.
+            ConfigurationError: The store's first connection was refused for what we are: wrong user, password or
+                database. Later the same refusal counts as being away.
             StoreUnavailable
         """
         try:
@@ -140,15 +149,16 @@ class Session:
         except TimeoutError as error:
             raise StoreUnavailable(f"{self._where} did not answer within {self._timeout:g} s") from error
         except psycopg.Error as error:
-            if not self._was_connected and await asyncio.to_thread(self._accepts_others):
+            if (
+                not self._acquaintance.is_made
+                and error.pgconn
+                and await is_for_good(error.pgconn, min(self._timeout, 2.0))
+            ):
                 raise ConfigurationError(f"{self._where} refuses this connection: {error}") from error
             raise StoreUnavailable(f"{self._where} cannot be reached: {error}", error.sqlstate) from error
-        self._was_connected = True
+        self._acquaintance.is_made = True
         adapt_raw(connection)
         return connection
-
-    def _accepts_others(self) -> bool:
-        return bool(PGconn.ping(self._conninfo.encode()) == Ping.OK)
 
     async def close(self) -> None:
         if (connection := self._connection) is not None:
