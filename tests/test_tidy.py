@@ -22,7 +22,7 @@ DRIVERS = ("psycopg", "psycopg_pool", "sqlite3", "_sqlite3", "asyncpg", "aiosqli
 # Statements that one store alone needs, with the reason.
 SQL_OF_ONE_STORE: dict[str, str] = {
     "read_new": "PostgreSQL: cursors are snapshots of one incarnation of the server",
-    "lowest_position": "PostgreSQL: cursors are snapshots of one incarnation of the server",
+    "window_span": "PostgreSQL: cursors are snapshots of one incarnation of the server",
     "next_snapshot": "PostgreSQL: cursors are snapshots of one incarnation of the server",
     "snapshot_now": "PostgreSQL: cursors are snapshots of one incarnation of the server",
     "incarnation": "PostgreSQL: cursors are snapshots of one incarnation of the server",

@@ -609,3 +609,20 @@ async def _attempt(call: Any) -> Any:
         return await asyncio.wait_for(call, 10)
     except Exception as error:
         return error
+
+
+async def test_an_event_in_a_handlers_hands_is_processing_for_whoever_looks(
+    shared_bus: EventBus, shared_dsn: str
+) -> None:
+    gate = asyncio.Event()
+
+    @shared_bus.subscribe("a", name="s")
+    async def handle(event: Event) -> None:
+        await gate.wait()
+
+    status = "select status from event_store"
+    async with shared_bus:
+        await shared_bus.publish("a")
+        await until(lambda: sql(shared_dsn, status) == [("processing",)])
+        gate.set()
+        await until(lambda: sql(shared_dsn, status) == [("processed",)])

@@ -12,7 +12,7 @@ import pytest
 from tests.contract.harness import Scene
 
 EVENTS = 100_000
-STEPS = ["read_new", "read_window", "lowest_position", "claimable", "claim", "known", "suspects", "next_due"]
+STEPS = ["read_new", "read_window", "window_span", "claimable", "claim", "known", "suspects", "next_due"]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ async def test_hot_queries_keep_their_index(filled_dsn, name):
             "done": f"'{done}'" if name == "read_new" else f"'{before}:{before}:'",
             "open": f"'{done}'",
             "floor": f"'{datetime.now(UTC).date()}'",
-            "limit": "1000", "max_bytes": "1000000", "position": str(EVENTS - 5000), "subscription": "1",
+            "limit": "1000", "max_bytes": "1000000", "position": str(EVENTS - 5000), "last": str(EVENTS), "subscription": "1",
             "subscriptions": "'{1}'", "partitions": "'{3}'", "epochs": "'{0}'", "ttl": "30", "ids": f"array['{event_id}']::uuid[]",
             "prefix": "2000", "days": f"'{{{day}}}'", "worker": f"'{event_id}'",
         }  # fmt: skip

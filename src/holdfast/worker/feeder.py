@@ -211,9 +211,7 @@ class Feeder:
             else:
                 fast.append(partition)
         if fast:
-            self._hand_out(
-                page.rows, {partition: partition.add_page(page.cursor, page.incarnation) for partition in fast}
-            )
+            self._hand_out(page.rows, {partition: partition.add_page(page) for partition in fast})
 
     def _hand_out(self, rows: Sequence[Row], marks: dict[Partition, Mark]) -> None:
         places: dict[Runner, dict[int, tuple[Partition, Mark]]] = {}

@@ -6,11 +6,13 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from holdfast.stores.values import Cursor
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.event import Row
-    from holdfast.stores.values import Cursor, Due, Lease, Slice
+    from holdfast.stores.values import Due, Lease, Page, Slice
 
 Key = tuple[str, str]
 
@@ -23,13 +25,19 @@ BYTES_BOUND = 32 * 2**20
 IN_HAND_MAX = BOUND + PAGE_EVENTS
 
 
+_NOWHERE = 2**63
+
+
 class Mark:
-    """How many deliveries of one page are not settled yet, and where the cursor stands once none is."""
+    """
+    How many deliveries of one page are not settled yet, the page's first position, and where the cursor stands once
+    all are.
+    """
 
-    __slots__ = ("after", "open")
+    __slots__ = ("after", "first", "open")
 
-    def __init__(self, after: Cursor) -> None:
-        self.after, self.open = after, 0
+    def __init__(self, after: Cursor, first: int) -> None:
+        self.after, self.first, self.open = after, first, 0
 
 
 class Phase(Enum):
@@ -89,13 +97,22 @@ class Partition:
         """Given back now, the cursor says it all: everything read is settled, and nothing beyond it was touched."""
         return self.exact and self.in_hand == 0 and not self.marks and not self.skipped and not self.recovering
 
-    def add_page(self, after: Cursor, incarnation: str | None) -> Mark:
-        """A page was read up to *after*; its deliveries count on the mark."""
-        mark = Mark(after)
-        self.incarnation = incarnation
+    def add_page(self, page: Page) -> Mark:
+        """A page was read; its deliveries count on the mark."""
+        mark = Mark(page.cursor, page.rows[0].position if page.rows else _NOWHERE)
+        self.incarnation = page.incarnation
         self.marks.append(mark)
-        self.cursor = after
+        self.cursor = page.cursor
         return mark
+
+    @property
+    def place(self) -> Cursor:
+        """What is to be written of the cursor: what is settled, and of what is in hand the window that it lies in."""
+        if not self.marks or self.settled.open is not None:
+            return self.settled
+        last = self.marks[-1].after
+        first = min(mark.first for mark in self.marks)
+        return Cursor(self.settled.done, last.open or last.done, 0 if first == _NOWHERE else first)
 
     def advance(self) -> None:
         """Move the settled cursor over all pages at the front that have nothing open."""

@@ -119,8 +119,9 @@ class Settler:
     def advance(self, partition: Partition) -> None:
         """The cursor is due to be written."""
         if self._fence(partition):
-            self._next.advances.append(Advance(partition.slice, partition.settled, partition.incarnation))
-            partition.written = partition.settled
+            place = partition.place
+            self._next.advances.append(Advance(partition.slice, place, partition.incarnation))
+            partition.written = place
             self._wake.set()
 
     def _fence(self, partition: Partition) -> bool:

@@ -114,7 +114,7 @@ class TakeOver:
         known = await self._store.known(partition.slice.subscription, [(row.id, row.day) for row in rows])
         if not partition.is_readable:
             return
-        mark = partition.add_page(page.cursor, page.incarnation)
+        mark = partition.add_page(page)
         fresh = []
         for row in rows:
             if (item := in_hand.get(row.id)) is not None and runner.in_hand.get(row.id) is item:

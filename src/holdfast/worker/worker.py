@@ -386,7 +386,7 @@ class Worker:
     def _advance_all(self, *, idle_too: bool) -> None:
         for partition in self._partitions.values():
             partition.advance()
-            if partition.settled != partition.written and (partition.dirty or idle_too):
+            if partition.place != partition.written and (partition.dirty or idle_too):
                 self._settler.advance(partition)
                 partition.dirty = partition.in_hand > 0
 

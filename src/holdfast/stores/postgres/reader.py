@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _BEGINNING = "-infinity"
 _FLOOR_SECONDS = 60.0
+_SPANS_REMEMBERED = 1_000
 _SNAPSHOT = re.compile(r"(\d+):(\d+):([\d,]*)")
 
 
@@ -39,12 +40,14 @@ class PostgresReader:
         # The day floor holds for every "done" whose xmin is at least the one that it was computed for.
         self._floor, self._floor_xmin, self._floor_until = _BEGINNING, 0, 0.0
         self._unpruned_read = False
+        self._spans: dict[tuple[str, str], tuple[int, int]] = {}
         self._today, self._stepped_back = 0, False  # the server's day, as it last said
 
     async def read(self, cursor: Cursor, *, horizon: str | None = None, limit: int, max_bytes: int) -> Page:
         page = await self._read(cursor, horizon, limit, max_bytes)
         while self._stepped_back:  # rows may lie below the floor that was used: it is found anew
             self._stepped_back, self._floor_until = False, 0.0
+            self._spans.clear()
             page = await self._read(cursor, horizon, limit, max_bytes)
         return page
 
@@ -81,17 +84,26 @@ class PostgresReader:
         return str(rows[0][0]) if rows else seen
 
     async def _open_window(self, cursor: Cursor, horizon: str, bounds: dict[str, Any]) -> Page:
-        bounds["floor"] = await self._day_floor(cursor.done)
-        place = {"done": cursor.done, "open": horizon, "floor": bounds["floor"]}
-        ((lowest,),) = await self._run("lowest_position", place)
-        opened = Cursor(cursor.done, horizon, 0 if lowest is None else lowest)
-        return await self._read_window(opened, bounds)
+        first, _ = await self._span(cursor.done, horizon)
+        return await self._read_window(Cursor(cursor.done, horizon, first), bounds)
+
+    async def _span(self, done: str, horizon: str) -> tuple[int, int]:
+        """First and last position of a window; remembered while its pages are read."""
+        window = done, horizon
+        if window not in self._spans:
+            place = {"done": done, "open": horizon, "floor": await self._day_floor(done)}
+            ((first, last),) = await self._run("window_span", place)
+            if len(self._spans) >= _SPANS_REMEMBERED:
+                self._spans.clear()
+            self._spans[window] = int(first), int(last)
+        return self._spans[window]
 
     async def _read_window(self, cursor: Cursor, bounds: dict[str, Any]) -> Page:
         assert cursor.open is not None
         bounds |= {
             "open": cursor.open,
             "position": cursor.position,
+            "last": (await self._span(cursor.done, cursor.open))[1],
             "floor": await self._day_floor(cursor.done),
         }
         rows = await self._run("read_window", bounds)

@@ -1,7 +1,7 @@
 -- One page of a large window, by position. First row as in read_new, but for the horizon, which is given.
 with page as materialized (
     select e.* from :"schema".event_log as e
-    where e.position >= %(position)s and e.day >= %(floor)s::date
+    where e.position between %(position)s and %(last)s and e.day >= %(floor)s::date
         and (e.txid >= pg_snapshot_xmax(%(done)s::pg_snapshot)
             or e.txid = any(array(select pg_snapshot_xip(%(done)s::pg_snapshot))))
         and pg_visible_in_snapshot(e.txid, %(open)s::pg_snapshot)

@@ -49,11 +49,17 @@ begin
         log_name := 'event_log_default';
         receipts_name := 'receipts_default';
     end if;
-    blocking := day_needed(day_dropped, log_name);
-    if cardinality(blocking) > 0 then
-        return;
-    end if;
-    execute format('select count(*) from %I where day = %L', log_name, day_dropped) into rows_dropped;
+    begin
+        blocking := day_needed(day_dropped, log_name);
+        if cardinality(blocking) > 0 then
+            return;
+        end if;
+        execute format('select count(*) from %I where day = %L', log_name, day_dropped) into rows_dropped;
+    exception when undefined_table then
+        rows_dropped := 0;
+        blocking := '{}';
+        return;  -- another worker was quicker
+    end;
     if has_partition then
         lock table only event_log, only receipts in access exclusive mode;
         if to_regclass(':"schema".' || log_name) is null then
