@@ -18,6 +18,7 @@ from holdfast.cli.commands import Commands, as_failure, without_password
 from holdfast.cli.options import duration, moment
 from holdfast.cli.output import age, clean
 from holdfast.errors import InvalidEvent, StoreUnavailable
+from holdfast.spool import default_directory
 from holdfast.stores import make_store
 from holdfast.stores.values import Attempt, Declaration, Parked, Settlement, State
 
@@ -139,6 +140,28 @@ class TestLooking:
         run("migrate")
         assert "PROBLEM" not in run("doctor").stdout
         assert {fact["level"] for fact in json.loads(run("doctor", "--json").stdout)} == {"ok"}
+
+    def test_what_the_spool_lost_is_reported_by_doctor_and_status(self, run, dsn):
+        run("migrate")
+        folder = default_directory(make_store(dsn).address)
+        folder.mkdir(parents=True)
+        (folder / "quarantine.jsonl").write_text('{"name": "a"}\n{"name": "b"}\n')
+        (folder / "corrupt-00000001-0-ffffffff.bin").write_bytes(b"?")
+        for command in ("doctor", "status"):
+            shown = run(command).stdout
+            assert f"2 events that the store refused in {folder}/quarantine.jsonl" in shown
+            assert f"1 damaged piece of the spool in {folder}/corrupt-*.bin" in shown
+
+    def test_doctor_keeps_the_level_of_each_reason(self, run, dsn, tmp_path):
+        register(dsn)
+        (tmp_path / "old").write_text('{"name":"order.placed","payload":1,"occurred_at":"2020-01-01T00:00:00Z"}\n')
+        run("publish", "--jsonl", str(tmp_path / "old"))
+        die(dsn)
+        run("publish", "--jsonl", str(tmp_path / "old"))
+        facts = json.loads(run("doctor", "--json", code=1).stdout)
+        assert [(fact["level"], bool(fact["fix"])) for fact in facts if fact["name"] == "reason"] == [
+            ("problem", True), ("note", True),
+        ]  # fmt: skip
 
 
 class TestActing:

@@ -16,6 +16,7 @@ from holdfast.cli.options import (
 )
 from holdfast.cli.options import event_id as as_event_id
 from holdfast.cli.output import age, clean, show_json, show_table, text_of
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -35,7 +36,7 @@ def status_command(target: Target, as_json: bool) -> None:
     """Say how every subscription is doing. Exit code 1 when STALLED."""
 
     async def ask(opened: Desk) -> Status:
-        return await opened.inspector.status(spooled=opened.spooled)
+        return await opened.inspector.status(spool=opened.spool)
 
     found = at_desk(target, ask)
     if as_json:
@@ -48,9 +49,9 @@ def status_command(target: Target, as_json: bool) -> None:
 
 def show_status(found: Status) -> None:
     health = str(found.verdict.health)
-    click.echo(f"{click.style(health, fg=_COLOURS[health], bold=True)}, {found.workers} live workers")
+    click.echo(f"{click.style(health, fg=_COLOURS[health], bold=True)}, {counted(found.workers, 'live worker')}")
     for reason in found.verdict.reasons:
-        click.echo(f"  {clean(reason)}")
+        click.echo(f"  {clean(reason.text)}\n    -> {clean(reason.fix)}")
     click.echo()
     headings = ("subscription", "lag", "oldest", "pending", "retrying", "running", "dead", "partitions", "workers", "")
     rows = [

@@ -37,7 +37,7 @@ from holdfast.stores.records import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.stores.records import DeadFilter, EventFilter
+    from holdfast.stores.records import DeadFilter, EventFilter, SpoolFolder
 
 SCAN_PAGE = 500
 SCAN_MAX = 10_000
@@ -64,7 +64,11 @@ class Inspecting(ABC):
     async def close(self) -> None: ...
 
     async def status(
-        self, *, backlog_max: int = BACKLOG_MAX, retention: float | None = RETENTION_SECONDS, spooled: int = 0
+        self,
+        *,
+        backlog_max: int = BACKLOG_MAX,
+        retention: float | None = RETENTION_SECONDS,
+        spool: SpoolFolder | None = None,
     ) -> Status:
         blockers = set() if retention is None else await self.retention_blockers(retention)
         counts = {row[0]: row[1:] for row in await self.rows("subscription_counts")}
@@ -74,7 +78,7 @@ class Inspecting(ABC):
             if one.id in counts
         ]
         workers = sum(one.live for one in await self.workers())
-        return Status(verdict(found, spooled=spooled), tuple(found), workers, spooled)
+        return Status(verdict(found, spools=[spool] if spool else []), tuple(found), workers, spool)
 
     async def _status(
         self, one: SubscriptionRecord, counts: Sequence[int], blocks: bool, backlog_max: int

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ReplayRecord,
         Restored,
         Retention,
+        SpoolFolder,
         Status,
         SubscriptionRecord,
         WorkerRecord,
@@ -42,7 +43,11 @@ class Inspector(Protocol):
     """
 
     async def status(
-        self, *, backlog_max: int = BACKLOG_MAX, retention: float | None = RETENTION_SECONDS, spooled: int = 0
+        self,
+        *,
+        backlog_max: int = BACKLOG_MAX,
+        retention: float | None = RETENTION_SECONDS,
+        spool: SpoolFolder | None = None,
     ) -> Status:
         """
         How all subscriptions are doing, with a verdict.
@@ -50,7 +55,7 @@ class Inspector(Protocol):
         Args:
             backlog_max: Events up to which each backlog is counted.
             retention: Seconds that events are kept, to tell who keeps older ones from being dropped.
-            spooled: Bytes in the local spool, which the store cannot see.
+            spool: The local spool, which the store cannot see.
 
         Cost: per subscription one read of the log beyond its oldest cursor, *backlog_max* events at most.
         """

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from holdfast.health import Verdict
 
+Level = Literal["ok", "note", "problem"]
+
 RETENTION_SECONDS = 30 * 86_400.0
 """Retention of a bus that says nothing else."""
 
@@ -116,13 +118,29 @@ class SubscriptionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolFolder:
+    """This machine's spool of a store, as it lies on the disk.
+
+    Attributes:
+        waiting_bytes: Events that the store has not taken yet.
+        refused: Events in ``quarantine.jsonl``, which the store will never take as they are.
+        damaged: Files ``corrupt-*.bin``: bytes that are no event any more.
+    """
+
+    path: str
+    waiting_bytes: int = 0
+    refused: int = 0
+    damaged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """All subscriptions and what it comes to. `spooled`: bytes in this machine's spool."""
+    """All subscriptions and what it comes to. `spool`: this machine's, where there is one."""
 
     verdict: Verdict
     subscriptions: tuple[SubscriptionStatus, ...]
     workers: int
-    spooled: int
+    spool: SpoolFolder | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,5 +334,5 @@ class Fact:
 
     name: str
     value: str
-    level: Literal["ok", "note", "problem"] = "ok"
+    level: Level = "ok"
     fix: str = ""

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def no_tables(where: str) -> SchemaMismatch:
+    hint = "  (or EventBus(..., auto_migrate=True)); if they exist there, the role lacks USAGE on the schema"
+    return SchemaMismatch(where, None, SCHEMA_VERSION, hint)
+
+
 def translate(error: psycopg.Error, where: str) -> HoldfastError:
     """The error of Holdfast that stands for *error*, which happened at *where*."""
     if error.sqlstate is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return StoreError(f"{where}: {error}")  # the driver was used wrongly: a defect, and trying again cannot help
     if error.sqlstate in NO_TABLES:
-        return SchemaMismatch(where, None, SCHEMA_VERSION)
+        return no_tables(where)
     return from_sqlstate(error.sqlstate, (error.diag.message_primary or str(error)).strip(), where)
 
 

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from holdfast.errors import ConfigurationError, HoldfastError, SchemaMismatch, WrongStore
 from holdfast.stores.postgres import migrations
 from holdfast.stores.postgres.deliveries import Deliveries
-from holdfast.stores.postgres.errors import translated
+from holdfast.stores.postgres.errors import no_tables, translated
 from holdfast.stores.postgres.leasing import Leasing
 from holdfast.stores.postgres.maintenance import Keeping
 from holdfast.stores.postgres.publishing import Publishing
@@ -77,16 +77,12 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         return Session(self._conninfo, where=self._where, timeout=timeout, name=f"holdfast {role}")
 
     async def open(self) -> None:
-        try:
-            rows = await self._publish.run(self._statements["identity"])
-        except SchemaMismatch as missing:
-            raise SchemaMismatch(self._where, None, SCHEMA_VERSION) from missing.__cause__
-        self._check_identity(rows)
+        self._check_identity(await self._publish.run(self._statements["identity"]))
         await self._publish.run(self._statements["incarnation"])
 
     def _check_identity(self, rows: list[tuple[Any, ...]]) -> None:
         if not rows:
-            raise SchemaMismatch(self._where, None, SCHEMA_VERSION)
+            raise no_tables(self._where)
         store_id, system, server, standby, row_security, version, highest_xid, server_xid, _ = rows[0]
         if version != SCHEMA_VERSION:
             raise SchemaMismatch(self._where, version, SCHEMA_VERSION)
