@@ -217,6 +217,17 @@ class TestEvents:
         assert [one.id for one in (await scene.inspector.events(EventFilter(), status="dead")).events] == [dead]
         assert [one.id for one in (await scene.inspector.events(EventFilter(), status="pending")).events] == [pending]
 
+    async def test_only_a_processed_event_has_a_processed_time(self, scene):
+        billing, mail = await scene.subscribe("billing"), await scene.subscribe("mail")
+        await scene.publish()
+        seen = []
+        for subscription in (billing, mail):
+            (lease,) = await scene.lease(subscription)
+            await scene.handle(lease)
+            (event,) = (await scene.inspector.events(EventFilter())).events
+            seen.append((event.status, event.processed_at is not None))
+        assert seen == [("pending", False), ("processed", True)]
+
     def test_a_bad_pattern_is_refused(self):
         with pytest.raises(InvalidInput):
             EventFilter(name="a..b")
