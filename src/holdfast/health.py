@@ -100,7 +100,7 @@ def _standstill(one: SubscriptionStatus, stalled_after: float, abandoned_after: 
         return Reason(
             Health.STALLED,
             f"{one.name}: {_waits(one)}, for {lasted(waiting)}, and no live worker runs it",
-            f"start a worker that declares it, or forget it: holdfast subscriptions remove {one.name}",
+            f"start a worker that declares it, or forget it with  holdfast subscriptions remove {one.name}",
         )
     idle = one.idle_seconds
     # Both: after a quiet night the last movement is old, and the first event in the morning has just come.
@@ -116,25 +116,26 @@ def _standstill(one: SubscriptionStatus, stalled_after: float, abandoned_after: 
 
 def _defects(one: SubscriptionStatus) -> Iterator[Reason]:
     if one.paused and one.lag:
-        yield _degraded(f"{one.name}: paused, and {_waits(one)}", f"holdfast resume {one.name}")
+        yield _degraded(f"{one.name}: paused, and {_waits(one)}", f"go on with  holdfast resume {one.name}")
     if one.dead:
         yield _degraded(
-            f"{one.name}: {one.dead} dead", f"holdfast dead list --subscription {one.name}, then retry or discard them"
+            f"{one.name}: {one.dead} dead",
+            f"look at them with  holdfast dead list --subscription {one.name}  and retry or discard them",
         )
     if one.tripped:
         yield _degraded(
             f"{one.name}: the breaker is open in {one.tripped} of {counted(one.workers, 'worker')}: too many different "
             f"events failed in a row",
-            "mend what they fail at (holdfast events --status failed); it probes by itself",
+            "it probes by itself; mend what they fail at, to be seen by  holdfast events --status failed",
         )
     if one.retrying:
         yield _degraded(
-            f"{one.name}: {one.retrying} retrying", "nothing, unless it lasts: holdfast events --status failed"
+            f"{one.name}: {one.retrying} retrying", "wait; if it lasts, look at  holdfast events --status failed"
         )
     if one.blocks_retention:
         yield _degraded(
             f"{one.name}: keeps events beyond their retention from being dropped",
-            f"let its workers catch up; if no program declares it any more: holdfast subscriptions remove {one.name}",
+            f"let its workers catch up; if no program declares it any more  holdfast subscriptions remove {one.name}",
         )
 
 

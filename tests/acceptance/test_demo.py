@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from holdfast.demo.audit import Books, audit
+from holdfast.demo.audit import Books, Findings, audit
 from holdfast.demo.ledger import Line
-from holdfast.demo.report import COLUMNS, Row, verdict
+from holdfast.demo.report import COLUMNS, Row, table_lines, verdict
 from holdfast.demo.scenarios import SCENARIOS
 from holdfast.demo.workload import DEAD_LETTER, MAX_ATTEMPTS, Item, Manifest, read_items
 from holdfast.errors import ConfigurationError
@@ -169,3 +169,9 @@ def test_every_other_fault_is_named(spoil, problem):
 
 def test_an_empty_show_is_no_success():
     assert verdict([])[0] == 1
+
+
+def test_the_table_fits_a_terminal_of_80_columns():
+    found = Findings(published=100_251, handled=100_251)
+    rows = [Row("PostgreSQL", scenario.title, found, 123.4) for scenario in SCENARIOS]
+    assert max(map(len, table_lines(rows))) <= 80

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -16,11 +17,12 @@ from click.testing import CliRunner, Result
 from holdfast.cli import main
 from holdfast.cli.commands import Commands, as_failure, without_password
 from holdfast.cli.options import duration, moment
-from holdfast.cli.output import age, clean
+from holdfast.cli.output import ago, clean
 from holdfast.errors import InvalidEvent, StoreUnavailable
 from holdfast.spool import default_directory
 from holdfast.stores import make_store
 from holdfast.stores.values import Attempt, Declaration, Parked, Settlement, State
+from holdfast.wording import lasted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -366,8 +368,12 @@ class TestSmallThings:
     def test_clean(self, text, shown):
         assert clean(text) == shown
 
-    def test_ages(self):
-        assert [age(s) for s in (None, 0.25, 90, 600, 7300, 200_000)] == ["-", "250 ms", "90 s", "10 min", "2 h", "2 d"]
+    def test_lengths_of_time(self):
+        assert [lasted(s) for s in (0.25, 90, 600, 7300, 200_000)] == ["250 ms", "90 s", "10 min", "2 h", "2 d"]
+
+    def test_times_as_seen_from_now(self):
+        now = datetime.now(UTC)
+        assert [ago(now + timedelta(seconds=s)) for s in (0, -180, 7500)] == ["now", "3 min ago", "in 2 h"]
 
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
     def test_completion(self, run, shell):

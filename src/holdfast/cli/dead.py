@@ -19,6 +19,7 @@ from holdfast.cli.options import (
 )
 from holdfast.cli.options import event_id as as_event_id
 from holdfast.cli.output import confirm, progress, show_json, show_table
+from holdfast.cli.table import Column
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +71,10 @@ def list_(target: Target, blocked: bool, limit: int, before: int | None, as_json
     if as_json:
         show_json(found)
         return
-    headings = ("event", "subscription", "name", "tenant", "key", "attempts", "died", "reason")
+    columns = (
+        "event", "subscription", Column("name", spare=2, cut=True), Column("tenant", spare=3, cut=True),
+        Column("key", spare=1, cut=True), Column("attempts", spare=4), "died", Column("reason", cut=True),
+    )  # fmt: skip
     rows = [
         (
             one.event_id, one.subscription, one.name, one.tenant_id, one.key, one.attempts, one.died_at,
@@ -78,7 +82,7 @@ def list_(target: Target, blocked: bool, limit: int, before: int | None, as_json
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="No dead letters.")
+    show_table(columns, rows, empty="No dead letters.")
     if len(found) == limit:
         click.echo(f"There may be older ones: --before {found[-1].delivery}", err=True)
 
@@ -88,7 +92,10 @@ def list_blocked(target: Target, chosen: DeadFilter, limit: int, *, as_json: boo
     if as_json:
         show_json(found)
         return
-    headings = ("subscription", "tenant", "key", "held", "behind", "name", "state", "next try", "reason")
+    columns = (
+        "subscription", Column("tenant", spare=4, cut=True), Column("key", cut=True), "held", "behind",
+        Column("name", spare=3, cut=True), "state", Column("next try", spare=2), Column("reason", spare=1, cut=True),
+    )  # fmt: skip
     rows = [
         (
             one.subscription, one.tenant_id, one.key, one.held, one.event_id, one.name, one.state,
@@ -96,7 +103,7 @@ def list_blocked(target: Target, chosen: DeadFilter, limit: int, *, as_json: boo
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="Nothing is held.")
+    show_table(columns, rows, empty="Nothing is held.")
 
 
 @dead_command.command("retry")

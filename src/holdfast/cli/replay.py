@@ -18,6 +18,7 @@ from holdfast.cli.options import (
 )
 from holdfast.cli.options import event_id as as_event_id
 from holdfast.cli.output import clean, confirm, progress, show_json, show_table
+from holdfast.cli.table import Column
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
@@ -82,7 +83,10 @@ def list_replays(target: Target, limit: int, *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    headings = ("replay", "subscription", "done", "total", "rate", "state", "actor", "created", "finished")
+    columns = (
+        "replay", "subscription", "done", "total", Column("rate", spare=3), "state", Column("actor", spare=1, cut=True),
+        "created", Column("finished", spare=2),
+    )  # fmt: skip
     rows = [
         (
             one.id, one.subscription, one.done, one.total, f"{one.rate:g}/s", one.state, one.actor, one.created_at,
@@ -90,7 +94,7 @@ def list_replays(target: Target, limit: int, *, as_json: bool) -> None:
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="No replay.")
+    show_table(columns, rows, empty="No replay.")
 
 
 @click.command("pause")

@@ -15,15 +15,16 @@ from holdfast.cli.options import (
     store_options,
 )
 from holdfast.cli.options import event_id as as_event_id
-from holdfast.cli.output import age, clean, show_json, show_table, text_of
-from holdfast.wording import counted
+from holdfast.cli.output import clean, show_json, show_table, text_of
+from holdfast.cli.table import Column
+from holdfast.wording import counted, lasted
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.records import DeliveryRecord, EventDetail, Status, SubscriptionStatus
+    from holdfast.stores.records import DeliveryRecord, EventDetail, Status, WorkerRecord
 
 _STATUSES = ("pending", "processing", "processed", "failed", "dead")
 _COLOURS = {"OK": "green", "DEGRADED": "yellow", "STALLED": "red"}
@@ -53,19 +54,19 @@ def show_status(found: Status) -> None:
     for reason in found.verdict.reasons:
         click.echo(f"  {clean(reason.text)}\n    -> {clean(reason.fix)}")
     click.echo()
-    headings = ("subscription", "lag", "oldest", "pending", "retrying", "running", "dead", "partitions", "workers", "")
+    columns = (
+        "subscription", "lag", "oldest", Column("pending", quiet=True), Column("retrying", quiet=True),
+        Column("running", spare=3, quiet=True), "dead", Column("partitions", spare=2), Column("workers", spare=1),
+        Column("state", quiet=True),
+    )  # fmt: skip
     rows = [
         (
-            one.name, lag_of(one), age(one.lag_seconds), one.pending, one.retrying, one.running, one.dead,
-            f"{one.owned} of {one.owned + one.free} owned", one.workers, "paused" if one.paused else "",
+            one.name, f"{one.lag}+" if one.backlog_at_least else one.lag, one.lag_seconds, one.pending, one.retrying,
+            one.running, one.dead, f"{one.owned}/{one.owned + one.free}", one.workers, "paused" if one.paused else None,
         )
         for one in found.subscriptions
     ]  # fmt: skip
-    show_table(headings, rows, empty="No subscription is registered: holdfast migrate MODULE:BUS, or start a worker.")
-
-
-def lag_of(one: SubscriptionStatus) -> str:
-    return f"at least {one.lag}" if one.backlog_at_least else str(one.lag)
+    show_table(columns, rows, empty="No subscription is registered: holdfast migrate MODULE:BUS, or start a worker.")
 
 
 @click.command("events")
@@ -86,7 +87,10 @@ def events_command(
     if as_json:
         show_json(page)
         return
-    headings = ("id", "name", "tenant", "key", "status", "retries", "occurred", "processed", "bytes")
+    columns = (
+        "id", Column("name", cut=True), Column("tenant", spare=2, cut=True), Column("key", spare=1, cut=True), "status",
+        Column("retries", spare=3, quiet=True), "occurred", Column("processed", spare=4), Column("bytes", spare=5),
+    )  # fmt: skip
     rows = [
         (
             one.id, one.name, one.tenant_id, one.key, one.status, one.retries, one.occurred_at, one.processed_at,
@@ -94,7 +98,7 @@ def events_command(
         )
         for one in page.events
     ]  # fmt: skip
-    show_table(headings, rows, empty="No such event.")
+    show_table(columns, rows, empty="No such event.")
     if page.next_before is not None:
         click.echo(f"There may be older ones: --before {page.next_before}", err=True)
 
@@ -147,7 +151,7 @@ def show_delivery(delivery: DeliveryRecord) -> None:
         click.echo(f"  reason: {clean(delivery.reason)}")
     for one in delivery.history:
         click.echo(
-            f"  attempt {one.attempt}, {text_of(one.finished_at)}, {one.outcome} after {age(one.seconds)}: "
+            f"  attempt {one.attempt}, {text_of(one.finished_at)}, {one.outcome} after {lasted(one.seconds)}: "
             f"{clean(one.error)}: {clean(one.message)}"
         )
         for line in (one.traceback or "").splitlines():
@@ -163,26 +167,24 @@ def workers_command(target: Target, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    headings = (
-        "worker",
-        "host",
-        "pid",
-        "version",
-        "leases",
-        "live",
-        "draining",
-        "started",
-        "heartbeat",
-        "subscriptions",
-    )
+    columns = (
+        "worker", Column("host", cut=True), "pid", Column("version", spare=4), Column("leases", spare=1), "state",
+        Column("started", spare=3), Column("heartbeat", spare=2), Column("subscriptions", spare=5, cut=True),
+    )  # fmt: skip
     rows = [
         (
-            one.id, one.host, one.pid, one.version, one.leases, one.live, one.draining, one.started_at, one.heartbeat_at,
+            one.id, one.host, one.pid, one.version, one.leases, state_of(one), one.started_at, one.heartbeat_at,
             one.subscriptions,
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="No worker.")
+    show_table(columns, rows, empty="No worker.")
+
+
+def state_of(worker: WorkerRecord) -> str:
+    if not worker.live:
+        return "gone"
+    return "draining" if worker.draining else "live"
 
 
 @click.command("leases")
@@ -194,7 +196,10 @@ def leases_command(target: Target, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    headings = ("subscription", "partition", "owner", "until", "live", "epoch", "clean", "crashes", "moved")
+    columns = (
+        "subscription", "partition", "owner", "until", Column("live", spare=3), Column("epoch", spare=1),
+        Column("clean", spare=4), Column("crashes", spare=2, quiet=True), Column("moved", spare=5),
+    )  # fmt: skip
     rows = [
         (
             one.subscription, one.partition, one.owner, one.lease_until, one.live, one.epoch, one.clean, one.crashes,
@@ -202,4 +207,4 @@ def leases_command(target: Target, as_json: bool) -> None:
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="No subscription is registered.")
+    show_table(columns, rows, empty="No subscription is registered.")

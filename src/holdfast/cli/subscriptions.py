@@ -9,6 +9,7 @@ import click
 from holdfast.cli.desk import at_desk, look
 from holdfast.cli.options import actor_option, json_option, store_options, yes_option
 from holdfast.cli.output import clean, confirm, show_json, show_table
+from holdfast.cli.table import Column
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
@@ -29,7 +30,11 @@ def subscriptions_command(ctx: click.Context, target: Target, as_json: bool) -> 
     if as_json:
         show_json(found)
         return
-    headings = ("name", "patterns", "partitions", "ordering", "on dead", "replayable", "paused", "by", "created")
+    columns = (
+        "name", Column("patterns", cut=True), "partitions", Column("ordering", spare=2), Column("on dead", spare=3),
+        Column("replayable", spare=4), Column("paused", quiet=True), Column("by", spare=1, cut=True, quiet=True),
+        Column("created", spare=5),
+    )  # fmt: skip
     rows = [
         (
             one.name, one.patterns, one.partitions, one.ordering, one.on_dead, one.replayable, one.paused_at,
@@ -37,7 +42,7 @@ def subscriptions_command(ctx: click.Context, target: Target, as_json: bool) -> 
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="No subscription is registered.")
+    show_table(columns, rows, empty="No subscription is registered.")
 
 
 @subscriptions_command.command("rename")
