@@ -464,3 +464,11 @@ async def test_a_plain_insert_of_what_only_one_language_can_say_reaches_the_hand
     await bus.drain(15)
     assert "a.last" in handled
     assert len(handled) + len(dead) == accepted + 1
+
+
+async def test_a_port_that_is_none_is_no_outage(tmp_path: Path) -> None:
+    bus = EventBus("postgresql://localhost:abc/shop", spool=tmp_path / "spool")
+    with pytest.raises(ConfigurationError, match="port 'abc'"):
+        await bus.publish("order.placed", 1)
+    await bus.close()
+    assert list(tmp_path.iterdir()) == []

@@ -263,7 +263,6 @@ class TestDeadLetters:
         [
             ({}, 1),
             ({"subscription": "billing"}, 1),
-            ({"subscription": "nobody"}, 0),
             ({"name": "order.*"}, 1),
             ({"name": "cart.*"}, 0),
             ({"key": "k"}, 1),
@@ -279,6 +278,21 @@ class TestDeadLetters:
         await scene.died()
         assert len(await scene.inspector.dead(DeadFilter(**filter))) == found
         assert await scene.operator.matching(DeadFilter(**filter)) == found
+
+    async def test_an_unknown_subscription_is_no_empty_answer(self, scene):
+        await scene.died()
+        unknown = DeadFilter(subscription="biling")
+        for asked in (
+            scene.inspector.dead(unknown), scene.inspector.blocked(unknown), scene.inspector.leases("biling"),
+            scene.operator.matching(unknown), scene.operator.discard(unknown, actor="me"),
+        ):  # fmt: skip
+            with pytest.raises(NotFound, match="did you mean billing"):
+                await asked
+
+    def test_a_span_that_ends_before_it_begins_is_refused(self):
+        now = datetime.now(UTC)
+        with pytest.raises(InvalidInput, match="before until"):
+            DeadFilter(since=now, until=now - timedelta(hours=1))
 
     async def test_it_shows_what_happened(self, scene):
         _, event_id = await scene.died()

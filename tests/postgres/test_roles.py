@@ -201,3 +201,8 @@ def test_again_is_no_error_and_with_sql_it_is_printed(migrated_dsn: str) -> None
     assert ':"schema"' not in printed
     with psycopg.connect(migrated_dsn, autocommit=True) as admin:
         admin.execute(printed.encode())
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_who_does_not_own_the_tables_may_still_find_them_up_to_date(as_part: Callable[[str], str], part: str) -> None:
+    assert "the tables are up to date" in migrate(as_part(part)).stdout

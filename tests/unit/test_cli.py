@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from holdfast.cli import main
-from holdfast.cli.commands import Commands, as_failure, without_password
+from holdfast.cli.commands import Commands, as_failure
 from holdfast.cli.options import duration, moment
-from holdfast.cli.output import ago, clean
+from holdfast.cli.output import ago, clean, without_password
 from holdfast.errors import InvalidEvent, StoreUnavailable
 from holdfast.spool import default_directory
 from holdfast.stores import make_store
@@ -223,6 +223,16 @@ class TestActing:
 
 
 class TestPublishing:
+    def test_only_the_id_goes_to_standard_output(self, run, monkeypatch):
+        given = str(uuid4())
+        for _ in range(2):
+            result = run("publish", "order.placed", "--id", given)
+            assert result.stdout == f"{given}\n"
+        assert result.stderr == "it was stored before\n"
+        result = run("publish", "order.placed", "--dsn", "postgresql://127.0.0.1:1/nowhere")
+        assert UUID(result.stdout.strip())
+        assert "it waits in the spool" in result.stderr
+
     def test_a_file(self, run, webhooks_path, webhooks):
         assert run("publish", "--jsonl", str(webhooks_path)).stdout == f"{len(webhooks)} events stored\n"
         ids = [one["id"] for one in json.loads(run("events", "--limit", "1000", "--json").stdout)["events"]]
@@ -261,7 +271,7 @@ class TestPublishing:
         line = '{"name": "a.b", "payload": %d, "id": "00000000-0000-4000-8000-000000000001"}\n'
         result = run("publish", "--jsonl", "-", input=line % 1 + line % 2, code=1)
         assert "line 2: event 00000000-0000-4000-8000-000000000001" in result.stderr
-        assert "1 events are stored" in result.stderr
+        assert "1 event is stored" in result.stderr
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -279,13 +289,55 @@ class TestPublishing:
     def test_bad_input(self, run, arguments, message):
         assert message in run("publish", *arguments, code=2).stderr
 
+    def test_dead_letters_of_an_unknown_subscription(self, run, dsn):
+        register(dsn)
+        for command in (("list",), ("list", "--blocked"), ("retry", "--yes"), ("discard", "--yes")):
+            assert "did you mean billing?" in run("dead", *command, "--subscription", "biling", code=1).stderr
+            shown = run("dead", *command, "--subscription", "elsewhere", code=1).stderr
+            assert "no subscription 'elsewhere': holdfast subscriptions" in shown
+            assert "billing" not in shown
+
+    def test_a_time_span_that_ends_before_it_begins(self, run, dsn):
+        register(dsn)
+        for command in (("events",), ("dead", "list"), ("replay", "billing")):
+            assert "until" in run(*command, "--since", "1h", "--until", "2h", code=2).stderr
+
+    def test_leases_of_one_subscription(self, run, dsn):
+        register(dsn, partitions=2)
+        register(dsn, "mail", partitions=3)
+        assert len(json.loads(run("leases", "--json").stdout)) == 5
+        assert len(json.loads(run("leases", "--json", "--subscription", "mail").stdout)) == 3
+        assert "did you mean mail?" in run("leases", "--subscription", "mial", code=1).stderr
+
 
 class TestErrors:
     def test_an_unknown_command_gets_a_hint(self, run):
         assert "Did you mean status?" in run("stauts", code=2).stderr
 
     def test_an_unknown_scheme(self, run):
-        assert "use postgresql://" in run("status", "--dsn", "mysql://x", code=1).stderr
+        for command in (("status",), ("migrate",), ("publish", "a.b")):
+            assert "use postgresql://" in run(*command, "--dsn", "mysql://x", code=2).stderr
+
+    @pytest.mark.parametrize(
+        "dsn", ["garbage", "postgresql://host:abc/shop", "postgresql://h/db?no=such", "sqlite://x"]
+    )
+    def test_a_dsn_of_no_use_is_wrong_usage(self, run, dsn):
+        assert run("status", "--dsn", dsn, code=2).stderr.startswith("holdfast: ")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--nonsense",), "--nonsense (main --help tells more)"),
+            (("event",), "Missing argument ID (main event --help tells more)"),
+            (("events", "--since", "x"), "x is no time"),
+            (("dead", "discard", "--yes"), "say which"),
+        ],
+    )
+    def test_wrong_usage_is_one_line_whoever_finds_it(self, run, arguments, message):
+        shown = run(*arguments, code=2).stderr
+        assert shown.startswith("holdfast: ")
+        assert shown.count("\n") == 1
+        assert message in shown.replace("'", "")
 
     def test_a_file_that_is_no_database(self, run, tmp_path):
         (tmp_path / "shop.db").write_text("hello " * 100)
@@ -304,6 +356,17 @@ class TestErrors:
         result = run("status", "--dsn", "postgresql://ann:s3cret@127.0.0.1:1/db", code=1)
         assert "s3cret" not in result.output
         assert result.stderr.count("\n") == 1
+        assert result.stderr.count("connection") == 1
+        shown = run("doctor", "--dsn", "postgresql://127.0.0.1:1/db", code=1).stdout
+        assert "\\n" not in shown
+
+    def test_suggested_commands_lead_to_the_same_store(self, run, tmp_path, dsn):
+        (tmp_path / "other.db").touch()
+        other = f"sqlite:///{tmp_path / 'other.db'}"
+        assert f"run holdfast migrate --dsn {other}" in run("status", "--dsn", other, code=1).stderr
+        assert f"run  holdfast migrate --dsn {other}" in run("doctor", "--dsn", other, code=1).stdout
+        (tmp_path / "shop.db").touch()
+        assert "--dsn" not in run("status", "--dsn", dsn, code=1).stderr
 
     @pytest.mark.parametrize(
         ("error", "code"),
@@ -314,8 +377,10 @@ class TestErrors:
 
     def test_debugging_shows_the_traceback(self, run, monkeypatch):
         monkeypatch.setenv("HOLDFAST_DEBUG", "1")
-        with pytest.raises(Exception, match="no store"):
-            CliRunner().invoke(main, ["status", "--dsn", "mysql://x"], catch_exceptions=False)
+        run("migrate")
+        monkeypatch.setattr("holdfast.cli.status.show_status", lambda found: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            CliRunner().invoke(main, ["status"], catch_exceptions=False)
 
 
 class TestOnPostgres:
@@ -330,7 +395,7 @@ class TestOnPostgres:
         assert "run  holdfast migrate" in invoke("status", code=1).stderr.replace("run holdfast", "run  holdfast")
         assert "create table" in invoke("migrate", "--sql").stdout
         assert "applied 0001" in invoke("migrate").stdout
-        assert invoke("migrate").stdout == "The tables are up to date.\n"
+        assert invoke("migrate").stdout == f"store {postgres_dsn}, schema holdfast\nthe tables are up to date\n"
         event_id = invoke("publish", "order.placed", "{}").stdout.strip()
         register(postgres_dsn)
         assert invoke("replay", "billing", "--yes").stdout.startswith("1 of 1")
@@ -338,6 +403,11 @@ class TestOnPostgres:
         assert invoke("status").stdout.startswith("OK")
         assert "PROBLEM" not in invoke("doctor").stdout
         assert invoke("retention", "--run", "--yes").stdout.startswith("0 events dropped")
+
+    def test_a_missing_database_is_to_be_made(self, postgres_dsn):
+        missing = f"{postgres_dsn}_gone"
+        result = CliRunner().invoke(main, ["status", "--dsn", missing])
+        assert f"make it with createdb {missing.rpartition('/')[2]}" in result.stderr
 
 
 class TestSmallThings:
@@ -383,6 +453,11 @@ class TestSmallThings:
         assert isinstance(main, Commands)
         for name in main.homes:
             assert "Usage:" in run(name, "--help").stdout
+
+    @pytest.mark.parametrize("group", [(), ("dead",), ("subscriptions",)])
+    def test_no_line_of_a_list_of_commands_is_cut(self, run, group):
+        listed = run(*group, "--help", terminal_width=80).stdout.partition("Commands:")[2]
+        assert [line for line in listed.splitlines() if line.endswith("...") and "bench" not in line] == []
 
     def test_the_start_is_quick_and_loads_no_driver(self):
         script = (

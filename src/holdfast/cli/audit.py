@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from holdfast.cli.options import Target
 
 
-@click.command("audit")
+@click.command("audit", short_help="List what operators did.")
 @store_options
 @limit_option
 @before_option

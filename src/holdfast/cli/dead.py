@@ -47,12 +47,12 @@ def dead_filter(filters: dict[str, Any]) -> DeadFilter:
     return DeadFilter(**filters)
 
 
-@click.group("dead")
+@click.group("dead", short_help="Dead letters: list, retry, discard.")
 def dead_command() -> None:
     """Dead letters: deliveries that failed for good. --since and --until mean the time of death."""
 
 
-@dead_command.command("list")
+@dead_command.command("list", short_help="List dead letters, the latest first.")
 @store_options
 @dead_filter_options
 @click.option("--blocked", is_flag=True, help="Show which keys wait, and behind what.")
@@ -106,7 +106,7 @@ def list_blocked(target: Target, chosen: DeadFilter, limit: int, *, as_json: boo
     show_table(columns, rows, empty="Nothing is held.")
 
 
-@dead_command.command("retry")
+@dead_command.command("retry", short_help="Give dead letters fresh attempts.")
 @store_options
 @dead_filter_options
 @click.option("--all", "everything", is_flag=True, help="Whatever is dead; needed where no filter is given.")
@@ -127,7 +127,7 @@ def retry(target: Target, everything: bool, actor: str, yes: bool, **filters: An
     click.echo(f"{at_desk(target, work)} will be tried again.")
 
 
-@dead_command.command("discard")
+@dead_command.command("discard", short_help="Settle dead letters without handling them.")
 @store_options
 @dead_filter_options
 @click.option("--all", "everything", is_flag=True, help="Whatever is dead; needed where no filter is given.")

@@ -60,18 +60,30 @@ def read_spool(folder: Path) -> SpoolFolder:
 @asynccontextmanager
 async def desk(target: Target, *, must_exist: bool = True) -> AsyncIterator[Desk]:
     """The desk of a store. Raises Failure where the SQLite file is missing and *must_exist*."""
-    from holdfast.stores import make_store
     from holdfast.stores.inspector import make_inspector
 
-    if must_exist:
-        require_file(target.dsn)
-    store = make_store(target.dsn, schema=target.schema, timeout=10.0)
+    store = store_of(target)
     inspector, operator = make_inspector(store)
     try:
+        if must_exist:
+            require_file(target.dsn)
         yield Desk(store, inspector, operator)
     finally:
         await inspector.close()
         await store.close()
+
+
+def store_of(target: Target) -> Store:
+    """The store, not opened. Raises WrongUsage where the DSN or the schema's name is of no use."""
+    from holdfast.errors import ConfigurationError, MissingExtra
+    from holdfast.stores import make_store
+
+    try:
+        return make_store(target.dsn, schema=target.schema, timeout=10.0)
+    except MissingExtra:
+        raise
+    except ConfigurationError as error:
+        raise WrongUsage(str(error)) from error
 
 
 def require_file(dsn: str) -> None:

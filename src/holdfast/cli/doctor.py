@@ -8,7 +8,7 @@ import click
 
 from holdfast.cli.desk import at_desk
 from holdfast.cli.options import json_option, store_options
-from holdfast.cli.output import clean, show_json
+from holdfast.cli.output import advised, clean, show_json, without_password
 from holdfast.errors import HoldfastError
 from holdfast.health import Health, spool_reasons
 from holdfast.stores.records import Fact
@@ -24,7 +24,7 @@ _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLE
 _LEVELS: dict[Health, Level] = {Health.OK: "ok", Health.DEGRADED: "note", Health.STALLED: "problem"}
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Check the store, its settings and its subscriptions.")
 @store_options
 @json_option
 def doctor_command(target: Target, as_json: bool) -> None:
@@ -66,6 +66,6 @@ def as_fact(name: str, reason: Reason) -> Fact:
 
 def show(fact: Fact) -> None:
     mark, colour = _MARKS[fact.level]
-    click.echo(f"{click.style(f'{mark:8}', fg=colour)}{fact.name}: {clean(fact.value)}")
+    click.echo(f"{click.style(f'{mark:8}', fg=colour)}{fact.name}: {clean(without_password(advised(fact.value)))}")
     if fact.fix and fact.level != "ok":
-        click.echo(f"        -> {clean(fact.fix)}")
+        click.echo(f"        -> {clean(advised(fact.fix))}")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from holdfast.cli.commands import Failure, without_password
+from holdfast.cli.commands import Failure
 from holdfast.cli.desk import Desk
+from holdfast.cli.output import without_password
 from holdfast.errors import HoldfastError
 from holdfast.health import Health, verdict
 from holdfast.stores import make_store

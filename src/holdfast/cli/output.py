@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import unicodedata
@@ -17,6 +18,24 @@ from holdfast.wording import lasted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+_PASSWORD = re.compile(r"(//[^:/@\s]*:)\S*(?=@)|(password=)(?:'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
+_COMMAND = re.compile(
+    r"\bholdfast (?:(?:dead|subscriptions) (?:list|retry|discard|rename|remove|repartition)"
+    r"|doctor|events?|leases|migrate|pause|replay|resume|retention|status|subscriptions|workers)\b"
+)
+
+
+def without_password(text: str) -> str:
+    """*text* with whatever looks like the password of a DSN blanked."""
+    return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", text)
+
+
+def advised(text: str) -> str:
+    """*text* whose ``holdfast ...`` commands carry the options that lead to the store of this command."""
+    context = click.get_current_context(silent=True)
+    target = context.find_root().obj if context else None
+    return _COMMAND.sub(lambda match: match[0] + target.options, text) if target else text
 
 
 def clean(text: str, *, lines: bool = False) -> str:
@@ -44,7 +63,7 @@ def show_json(value: Any) -> None:
 def show_table(columns: Sequence[Column | str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
     """Print a table: on a terminal to fit it, with ages in place of times; elsewhere as wide as it comes."""
     if not rows:
-        click.echo(empty)
+        click.echo(advised(empty))
         return
     on_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if on_terminal else None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from holdfast.cli.options import Target
 
 
-@click.command("replay")
+@click.command("replay", short_help="Deliver stored events again.")
 @store_options
 @click.argument("subscription", required=False)
 @event_filter_options
@@ -97,7 +97,7 @@ def list_replays(target: Target, limit: int, *, as_json: bool) -> None:
     show_table(columns, rows, empty="No replay.")
 
 
-@click.command("pause")
+@click.command("pause", short_help="Stop delivering to a subscription.")
 @store_options
 @click.argument("subscription")
 @actor_option
@@ -107,7 +107,7 @@ def pause_command(target: Target, subscription: str, actor: str) -> None:
     click.echo(f"{clean(subscription)} is paused{'' if changed else ' already'}.")
 
 
-@click.command("resume")
+@click.command("resume", short_help="Go on delivering to a subscription.")
 @store_options
 @click.argument("subscription")
 @actor_option

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from holdfast.stores.records import Retention
 
 
-@click.command("retention")
+@click.command("retention", short_help="Show, or drop, old events that nobody needs any more.")
 @store_options
 @click.option("--older-than", "seconds", type=duration, default="30d", show_default=True, help="Stored longer ago.")
 @click.option("--run", is_flag=True, help="Drop them, as workers do by themselves.")

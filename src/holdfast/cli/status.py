@@ -15,7 +15,7 @@ from holdfast.cli.options import (
     store_options,
 )
 from holdfast.cli.options import event_id as as_event_id
-from holdfast.cli.output import clean, show_json, show_table, text_of
+from holdfast.cli.output import advised, clean, show_json, show_table, text_of
 from holdfast.cli.table import Column
 from holdfast.wording import counted, lasted
 
@@ -30,7 +30,7 @@ _STATUSES = ("pending", "processing", "processed", "failed", "dead")
 _COLOURS = {"OK": "green", "DEGRADED": "yellow", "STALLED": "red"}
 
 
-@click.command("status")
+@click.command("status", short_help="Say how every subscription is doing.")
 @store_options
 @json_option
 def status_command(target: Target, as_json: bool) -> None:
@@ -52,7 +52,7 @@ def show_status(found: Status) -> None:
     health = str(found.verdict.health)
     click.echo(f"{click.style(health, fg=_COLOURS[health], bold=True)}, {counted(found.workers, 'live worker')}")
     for reason in found.verdict.reasons:
-        click.echo(f"  {clean(reason.text)}\n    -> {clean(reason.fix)}")
+        click.echo(f"  {clean(reason.text)}\n    -> {clean(advised(reason.fix))}")
     click.echo()
     columns = (
         "subscription", "lag", "oldest", Column("pending", quiet=True), Column("retrying", quiet=True),
@@ -69,7 +69,7 @@ def show_status(found: Status) -> None:
     show_table(columns, rows, empty="No subscription is registered: holdfast migrate MODULE:BUS, or start a worker.")
 
 
-@click.command("events")
+@click.command("events", short_help="List events.")
 @store_options
 @event_filter_options
 @click.option("--status", type=click.Choice(_STATUSES), help="Only events of this status.")
@@ -103,7 +103,7 @@ def events_command(
         click.echo(f"There may be older ones: --before {page.next_before}", err=True)
 
 
-@click.command("event")
+@click.command("event", short_help="Show one event and what became of it.")
 @store_options
 @click.argument("event_id", type=as_event_id, metavar="ID")
 @json_option
@@ -158,7 +158,7 @@ def show_delivery(delivery: DeliveryRecord) -> None:
             click.echo(f"    {clean(line)}")
 
 
-@click.command("workers")
+@click.command("workers", short_help="List workers.")
 @store_options
 @json_option
 def workers_command(target: Target, as_json: bool) -> None:
@@ -187,12 +187,13 @@ def state_of(worker: WorkerRecord) -> str:
     return "draining" if worker.draining else "live"
 
 
-@click.command("leases")
+@click.command("leases", short_help="List partitions with their owners.")
 @store_options
+@click.option("--subscription", metavar="NAME", help="Only of this subscription.")
 @json_option
-def leases_command(target: Target, as_json: bool) -> None:
-    """List all partitions with their owners and cursors."""
-    found = look(target, lambda inspector: inspector.leases())
+def leases_command(target: Target, subscription: str | None, as_json: bool) -> None:
+    """List partitions with their owners and cursors."""
+    found = look(target, lambda inspector: inspector.leases(subscription))
     if as_json:
         show_json(found)
         return

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _force = click.option("--force", is_flag=True, help="Even while live workers run it.")
 
 
-@click.group("subscriptions", invoke_without_command=True)
+@click.group(
+    "subscriptions", invoke_without_command=True, short_help="Subscriptions: list, rename, remove, repartition."
+)
 @store_options
 @json_option
 @click.pass_context
@@ -45,7 +47,7 @@ def subscriptions_command(ctx: click.Context, target: Target, as_json: bool) -> 
     show_table(columns, rows, empty="No subscription is registered.")
 
 
-@subscriptions_command.command("rename")
+@subscriptions_command.command("rename", short_help="Give a subscription another name.")
 @store_options
 @click.argument("name")
 @click.argument("new_name")
@@ -57,7 +59,7 @@ def rename(target: Target, name: str, new_name: str, force: bool, actor: str) ->
     click.echo(f"{clean(name)} is now {clean(new_name)}.")
 
 
-@subscriptions_command.command("remove")
+@subscriptions_command.command("remove", short_help="Forget a subscription, with its cursors and deliveries.")
 @store_options
 @click.argument("name")
 @_force
@@ -77,7 +79,7 @@ def remove(target: Target, name: str, force: bool, actor: str, yes: bool) -> Non
     click.echo(f"{clean(name)} is removed, with {removed} delivery rows.")
 
 
-@subscriptions_command.command("repartition")
+@subscriptions_command.command("repartition", short_help="Change the number of partitions.")
 @store_options
 @click.argument("name")
 @click.argument("partitions", type=click.IntRange(1, 1024))

@@ -150,6 +150,11 @@ class Inspecting(ABC):
     async def subscriptions(self) -> list[SubscriptionRecord]:
         return [as_subscription(row) for row in await self.rows("subscription_records")]
 
+    async def require_known(self, subscription: str | None) -> None:
+        """Raise NotFound where a subscription is named that there is not."""
+        if subscription is not None:
+            find(await self.subscriptions(), subscription)
+
     async def dead(self, filter: DeadFilter, *, limit: int = 50, before: int | None = None) -> list[DeadLetter]:
         found = await self.matching(filter, limit=limit, before=before)
         return [as_dead_letter(row) for row in await self.rows("dead_letters", deliveries=found)]
@@ -157,11 +162,13 @@ class Inspecting(ABC):
     async def matching(
         self, filter: DeadFilter, *, held: bool = False, limit: int | None = None, before: int | None = None
     ) -> list[int]:
-        """Ids of the delivery rows that *filter* means, the latest first."""
+        """Ids of the delivery rows that *filter* means, the latest first. Raises NotFound as `require_known`."""
+        await self.require_known(filter.subscription)
         rows = await self.rows("matching_deliveries", **dead_parameters(filter), held=held, limit=limit, before=before)
         return [row[0] for row in rows]
 
     async def blocked(self, filter: DeadFilter, *, limit: int = 50) -> list[Blocked]:
+        await self.require_known(filter.subscription)
         return [
             Blocked(subscription, tenant, key, as_uuid(event_id), name, state, reason, as_moment(due_at), held)
             for subscription, tenant, key, event_id, name, state, reason, due_at, held in await self.rows(
@@ -179,14 +186,16 @@ class Inspecting(ABC):
             in await self.rows("worker_records")
         ]  # fmt: skip
 
-    async def leases(self) -> list[LeaseRecord]:
+    async def leases(self, subscription: str | None = None) -> list[LeaseRecord]:
+        await self.require_known(subscription)
         return [
             LeaseRecord(
-                subscription, partition, None if owner is None else as_uuid(owner), as_time(until), bool(live), epoch,
+                name, partition, None if owner is None else as_uuid(owner), as_time(until), bool(live), epoch,
                 bool(clean), crashes, str(done), None if open_ is None else str(open_), position, as_moment(moved_at),
             )
-            for subscription, partition, owner, until, live, epoch, clean, crashes, done, open_, position, moved_at
+            for name, partition, owner, until, live, epoch, clean, crashes, done, open_, position, moved_at
             in await self.rows("lease_records")
+            if subscription in {None, name}
         ]  # fmt: skip
 
     async def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditRecord]:
@@ -206,6 +215,20 @@ class Inspecting(ABC):
             for number, subscription, filters, rate, total, done, state, actor, created_at, finished_at
             in await self.rows("replay_records", limit=limit)
         ]  # fmt: skip
+
+
+def find(known: Sequence[SubscriptionRecord], name: str) -> SubscriptionRecord:
+    """The subscription of that name; else an error that names those whose names are near."""
+    for one in known:
+        if one.name == name:
+            return one
+    import difflib
+
+    close = difflib.get_close_matches(name, [one.name for one in known], n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "holdfast subscriptions  lists those there are"
+    if not known:
+        hint = "none is registered yet (holdfast migrate MODULE:BUS)"
+    raise NotFound(f"no subscription {name!r}: {hint}")
 
 
 def filter_parameters(filter: EventFilter) -> dict[str, Any]:

@@ -84,16 +84,28 @@ class Inspector(Protocol):
     async def subscriptions(self) -> list[SubscriptionRecord]: ...
 
     async def dead(self, filter: DeadFilter, *, limit: int = 50, before: int | None = None) -> list[DeadLetter]:
-        """Dead letters, the latest parked first."""
+        """
+        Dead letters, the latest parked first.
+
+        Raises:
+            NotFound: The filter names a subscription that there is not.
+        """
         ...
 
     async def blocked(self, filter: DeadFilter, *, limit: int = 50) -> list[Blocked]:
-        """What is held behind what, the longest queue first."""
+        """What is held behind what, the longest queue first. Raises NotFound as `dead`."""
         ...
 
     async def workers(self) -> list[WorkerRecord]: ...
 
-    async def leases(self) -> list[LeaseRecord]: ...
+    async def leases(self, subscription: str | None = None) -> list[LeaseRecord]:
+        """
+        All partitions, or those of one subscription.
+
+        Raises:
+            NotFound: No such subscription.
+        """
+        ...
 
     async def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditRecord]:
         """What operators did, the latest first."""

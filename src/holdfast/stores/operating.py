@@ -24,7 +24,7 @@ from holdfast.errors import (
     NotFound,
 )
 from holdfast.names import check_subscription_name
-from holdfast.stores.inspecting import as_uuid, filter_parameters
+from holdfast.stores.inspecting import as_uuid, filter_parameters, find
 from holdfast.stores.records import Retention
 
 if TYPE_CHECKING:
@@ -96,8 +96,6 @@ class Operating(ABC):
         *,
         held: bool,
     ) -> int:
-        if filter.subscription is not None:
-            await self._find(filter.subscription)
         # The oldest first: rows of one key become due in their order.
         deliveries = (await self._inspector.matching(filter, held=held))[::-1]
         target = filter.subscription or "all subscriptions"
@@ -204,19 +202,6 @@ class Operating(ABC):
 
     async def _find(self, subscription: str) -> SubscriptionRecord:
         return find(await self._inspector.subscriptions(), subscription)
-
-
-def find(known: Sequence[SubscriptionRecord], name: str) -> SubscriptionRecord:
-    """The subscription of that name; else an error that names those that there are."""
-    for one in known:
-        if one.name == name:
-            return one
-    import difflib
-
-    names = [one.name for one in known]
-    close = difflib.get_close_matches(name, names, n=3) or sorted(names)[:5]
-    hint = f"did you mean {' or '.join(close)}?" if close else "none is registered yet (holdfast migrate MODULE:BUS)"
-    raise NotFound(f"no subscription {name!r}: {hint}")
 
 
 def given(filter: EventFilter) -> dict[str, Any]:

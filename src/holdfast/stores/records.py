@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID  # noqa: TC003 - the annotations are read when results become JSON
 
+from holdfast.errors import InvalidInput
 from holdfast.patterns import check_pattern
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class EventFilter:
     def __post_init__(self) -> None:
         if self.name is not None:
             check_pattern(self.name)
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise InvalidInput(
+                "since", f"is {self.since.isoformat()}", f"give a time before until, {self.until.isoformat()}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

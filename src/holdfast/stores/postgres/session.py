@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import PGconn, Ping
 from psycopg.rows import tuple_row
 from psycopg.types.numeric import Int4BinaryLoader, Int8BinaryLoader
@@ -16,7 +17,7 @@ from psycopg.types.string import ByteaBinaryLoader
 
 from holdfast.errors import ConfigurationError, StoreUnavailable
 from holdfast.stores.postgres.arrays import BinaryArray, BinaryArrayDumper
-from holdfast.stores.postgres.errors import translated
+from holdfast.stores.postgres.errors import first_line, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -141,14 +142,28 @@ class Session:
             raise StoreUnavailable(f"{self._where} did not answer within {self._timeout:g} s") from error
         except psycopg.Error as error:
             if not self._was_connected and await asyncio.to_thread(self._accepts_others):
-                raise ConfigurationError(f"{self._where} refuses this connection: {error}") from error
-            raise StoreUnavailable(f"{self._where} cannot be reached: {error}", error.sqlstate) from error
+                if database := await asyncio.to_thread(self._missing_database):
+                    raise ConfigurationError(
+                        f"{self._where} cannot be used: there is no such database; make it with  createdb {database}"
+                    ) from error
+                raise ConfigurationError(f"{self._where} refuses this connection: {first_line(error)}") from error
+            raise StoreUnavailable(f"{self._where} cannot be reached: {first_line(error)}", error.sqlstate) from error
         self._was_connected = True
         adapt_raw(connection)
         return connection
 
     def _accepts_others(self) -> bool:
         return bool(PGconn.ping(self._conninfo.encode()) == Ping.OK)
+
+    def _missing_database(self) -> str | None:
+        """Name of the database, if it is missing: a refused connection has no code that would tell."""
+        try:
+            with psycopg.connect(self._conninfo, dbname="postgres", connect_timeout=2) as connection:
+                name = conninfo_to_dict(self._conninfo).get("dbname") or connection.info.user
+                found = connection.execute("select from pg_database where datname = %s", [name]).fetchone()
+                return str(name) if found is None else None
+        except psycopg.Error:
+            return None
 
     async def close(self) -> None:
         if (connection := self._connection) is not None:
