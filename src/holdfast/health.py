@@ -135,8 +135,13 @@ def _defects(one: SubscriptionStatus) -> Iterator[Reason]:
     if one.blocks_retention:
         yield _degraded(
             f"{one.name}: keeps events beyond their retention from being dropped",
-            f"let its workers catch up; if no program declares it any more  holdfast subscriptions remove {one.name}",
+            catching_up(one.name),
         )
+
+
+def catching_up(name: str) -> str:
+    """What to do about a subscription that keeps old events."""
+    return f"let its workers catch up; if no program declares it any more  holdfast subscriptions remove {name}"
 
 
 def _degraded(text: str, fix: str) -> Reason:

@@ -331,6 +331,10 @@ class TestDeadLetters:
         await scene.store.settle(Settlement({lease.slice: lease.epoch}, parked=held))
         (blocked,) = await scene.inspector.blocked(DeadFilter())
         assert (blocked.event_id, blocked.state, blocked.key, blocked.held) == (event_id, "dead", "k", 2)
+        assert blocked.next_try_at is None
+        (delivery,) = (await scene.inspector.event(UUID(bytes=held[-1].row.id))).deliveries
+        assert (delivery.state, delivery.held_behind, delivery.next_try_at) == ("pending", event_id, None)
+        assert (await scene.inspector.event(event_id)).deliveries[0].held_behind is None
         assert await scene.inspector.blocked(DeadFilter(key="free")) == []
         assert await scene.operator.matching(DeadFilter(), held=True) == 3
         assert await scene.operator.discard(DeadFilter(), held=True, actor="me") == 3
@@ -456,6 +460,11 @@ class TestRepartition:
         (due,) = claim.due
         assert UUID(bytes=due.row.id) == event_id
         assert due.slice == Slice(subscription.id, due.row.slot % 7)
+
+    async def test_the_number_that_it_has_is_refused(self, scene):
+        await scene.subscribe(partitions=2)
+        with pytest.raises(InvalidSubscription, match="is 2 already"):
+            await scene.operator.repartition("billing", 2, actor="me")
 
     @pytest.mark.parametrize("number", [0, 1025])
     async def test_a_number_out_of_range_is_refused(self, scene, number):
@@ -611,6 +620,11 @@ class TestRetention:
             )
             row = await cursor.fetchone()
         return row[0]
+
+    async def test_what_waits_for_its_day_is_told(self, scene, dsn):
+        await scene.publish(n=2)
+        preview = await scene.inspector.retention_preview(0)
+        assert preview.with_their_day == (2 if dsn.startswith("postgresql") else 0)
 
 
 class TestFacts:

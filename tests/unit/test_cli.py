@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import subprocess
 import sys
@@ -18,10 +19,12 @@ from holdfast.cli import main
 from holdfast.cli.commands import Commands, as_failure
 from holdfast.cli.options import duration, moment
 from holdfast.cli.output import ago, clean, without_password
+from holdfast.cli.status import error_of
 from holdfast.errors import InvalidEvent, StoreUnavailable
 from holdfast.spool import default_directory
 from holdfast.stores import make_store
-from holdfast.stores.values import Attempt, Declaration, Parked, Settlement, State
+from holdfast.stores.records import AttemptRecord
+from holdfast.stores.values import Attempt, Declaration, Parked, Settlement, State, WorkerInfo
 from holdfast.wording import lasted
 
 if TYPE_CHECKING:
@@ -71,6 +74,16 @@ def with_store(dsn: str, work: Callable[[Store], Any]) -> Any:
 
 def register(dsn: str, name: str = "billing", **options: Any) -> None:
     with_store(dsn, lambda store: store.register([Declaration(name, ("order.*",), **{"partitions": 1} | options)]))
+
+
+def lease_all(dsn: str) -> None:
+    async def work(store: Store) -> None:
+        (subscription,) = await store.subscriptions()
+        worker = WorkerInfo(uuid4(), "host", "boot", 1, "then", "0.1.0", (subscription.id,))
+        await store.heartbeat(worker, ttl=30)
+        await store.acquire(worker.id, {subscription.id: subscription.partitions}, ttl=30)
+
+    with_store(dsn, work)
 
 
 def die(dsn: str) -> None:
@@ -126,7 +139,7 @@ class TestLooking:
         assert run("events", "--until", "1h").stdout == "No such event.\n"
         shown = json.loads(run("event", event_id, "--json").stdout)
         assert (shown["payload"], shown["key"], shown["deliveries"]) == ({"n": 1}, "k", [])
-        assert '"n": 1' in run("event", event_id).stdout
+        assert 'payload   {\n            "n": 1\n          }\n' in run("event", event_id).stdout
         assert str(uuid4()) not in run("event", str(uuid4()), code=1).stderr[:9]
 
     def test_control_characters_never_reach_the_terminal(self, run, dsn):
@@ -137,6 +150,11 @@ class TestLooking:
             output = run(*command).stdout
             assert "\\x1b[31mred\\u202e" in output
             assert not {"\x1b", "\x07", "\u202e"} & set(output)
+
+    def test_the_type_of_an_error_stands_once(self):
+        attempt = AttemptRecord(1, "failed", "RuntimeError", "RuntimeError: no", None, 0.1, datetime.now(UTC))
+        assert error_of(attempt) == "RuntimeError: no"
+        assert error_of(dataclasses.replace(attempt, message="no")) == "RuntimeError: no"
 
     def test_doctor_finds_nothing_wrong(self, run):
         run("migrate")
@@ -174,8 +192,11 @@ class TestActing:
         die(dsn)
         assert len(json.loads(run("dead", "list", "--json").stdout)) == 2
         assert run("dead", "retry", "--name", "order.paid", input="y\n").stdout.endswith("1 will be tried again.\n")
-        assert "Discard 1 deliveries" in run("dead", "discard", "--all", code=1, input="n\n").output
-        assert run("dead", "discard", "--subscription", "billing", "--yes").stdout == "1 are discarded.\n"
+        assert (
+            "Discard 1 dead delivery of all subscriptions for good?"
+            in run("dead", "discard", "--all", code=1, input="n\n").output
+        )
+        assert run("dead", "discard", "--subscription", "billing", "--yes").stdout == "1 is discarded.\n"
         assert run("dead", "list").stdout == "No dead letters.\n"
         assert run("dead", "list", "--blocked").stdout == "Nothing is held.\n"
         actions = [row["action"] for row in json.loads(run("audit", "--json").stdout)]
@@ -196,9 +217,9 @@ class TestActing:
     def test_replay_counts_first(self, run, dsn):
         run("publish", "order.placed")
         register(dsn)
-        assert run("replay", "billing", "--dry-run").stdout == "1 events of billing match.\n"
-        assert "Deliver 1 events again" in run("replay", "billing", code=1, input="").output
-        assert run("replay", "billing", "--yes").stdout.startswith("1 of 1 events")
+        assert run("replay", "billing", "--dry-run").stdout == "1 event of billing matches.\n"
+        assert "Deliver 1 event again" in run("replay", "billing", code=1, input="").output
+        assert run("replay", "billing", "--yes").stdout.startswith("1 of 1 event is handed to the workers.")
         assert json.loads(run("replay", "--list", "--json").stdout)[0]["state"] == "finished"
         assert "which subscription" in run("replay", code=2).stderr
 
@@ -212,9 +233,29 @@ class TestActing:
         run("subscriptions", "repartition", "invoices", "3", "--yes")
         (one,) = json.loads(run("subscriptions", "--json").stdout)
         assert (one["name"], one["partitions"]) == ("invoices", 3)
+        assert "has 3 partitions" not in run("subscriptions", "repartition", "invoices", "3", code=2).stdout
         assert "Remove invoices: 0 events" in run("subscriptions", "remove", "invoices", code=1, input="n\n").output
         run("subscriptions", "remove", "invoices", "--yes")
         assert run("subscriptions").stdout == "No subscription is registered.\n"
+
+    def test_live_workers_are_looked_for_before_anything_is_asked(self, run, dsn):
+        register(dsn)
+        lease_all(dsn)
+        for command in (("remove", "billing"), ("repartition", "billing", "7")):
+            result = run("subscriptions", *command, code=1)
+            assert "live workers hold 1 of 1 partition" in result.stderr
+            assert "?" not in result.output
+        forced = run("subscriptions", "rename", "billing", "invoices", "--force")
+        assert "1 live worker runs billing" in forced.stderr
+
+    def test_questions_name_what_is_meant(self, run, dsn):
+        register(dsn)
+        run("publish", "order.placed", "--key", "k")
+        die(dsn)
+        asked = run("dead", "retry", "--subscription", "billing", "--key", "k", code=1, input="n\n").output
+        assert "Retry 1 dead letter of billing, key k?" in asked
+        asked = run("dead", "discard", "--subscription", "billing", "--held", code=1, input="n\n").output
+        assert "Discard 1 dead, pending or retrying delivery of billing for good?" in asked
 
     def test_retention(self, run):
         run("publish", "order.placed")
@@ -403,6 +444,7 @@ class TestOnPostgres:
         assert invoke("status").stdout.startswith("OK")
         assert "PROBLEM" not in invoke("doctor").stdout
         assert invoke("retention", "--run", "--yes").stdout.startswith("0 events dropped")
+        assert "PostgreSQL drops days" in invoke("retention", "--older-than", "0s").stdout
 
     def test_a_missing_database_is_to_be_made(self, postgres_dsn):
         missing = f"{postgres_dsn}_gone"

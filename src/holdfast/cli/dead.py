@@ -18,8 +18,9 @@ from holdfast.cli.options import (
     yes_option,
 )
 from holdfast.cli.options import event_id as as_event_id
-from holdfast.cli.output import confirm, progress, show_json, show_table
+from holdfast.cli.output import confirm, progress, show_json, show_table, text_of
 from holdfast.cli.table import Column
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,7 @@ def list_blocked(target: Target, chosen: DeadFilter, limit: int, *, as_json: boo
     rows = [
         (
             one.subscription, one.tenant_id, one.key, one.held, one.event_id, one.name, one.state,
-            one.next_try_at if one.state != "dead" else None, one.reason,
+            one.next_try_at, one.reason,
         )
         for one in found
     ]  # fmt: skip
@@ -120,7 +121,7 @@ def retry(target: Target, everything: bool, actor: str, yes: bool, **filters: An
         count = await opened.operator.matching(chosen)
         if count == 0:
             return 0
-        confirm(f"Retry {count} dead letters?", yes=yes)
+        confirm(f"Retry {counted(count, 'dead letter')} of {described(chosen)}?", yes=yes)
         with progress("Retrying", count) as advance:
             return await opened.operator.retry_dead(chosen, actor=actor, progress=advance)
 
@@ -142,11 +143,23 @@ def discard(target: Target, everything: bool, held: bool, actor: str, yes: bool,
         count = await opened.operator.matching(chosen, held=held)
         if count == 0:
             return 0
-        confirm(f"Discard {count} deliveries for good?", yes=yes)
+        kind = "dead, pending or retrying" if held else "dead"
+        what = counted(count, f"{kind} delivery", f"{kind} deliveries")
+        confirm(f"Discard {what} of {described(chosen)} for good?", yes=yes)
         with progress("Discarding", count) as advance:
             return await opened.operator.discard(chosen, held=held, actor=actor, progress=advance)
 
-    click.echo(f"{at_desk(target, work)} are discarded.")
+    click.echo(f"{counted(at_desk(target, work), 'is', 'are')} discarded.")
+
+
+def described(filter: DeadFilter) -> str:
+    """Whose deliveries a filter means, and which, for a question."""
+    parts = {
+        "event": filter.event_id, "name": filter.name, "tenant": filter.tenant_id, "key": filter.key,
+        "error": filter.error, "since": filter.since, "until": filter.until,
+    }  # fmt: skip
+    asked = [f"{name} {text_of(value)}" for name, value in parts.items() if value is not None]
+    return ", ".join([filter.subscription or "all subscriptions", *asked])
 
 
 def chosen_filter(filters: dict[str, Any], *, everything: bool) -> DeadFilter:

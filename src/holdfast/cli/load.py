@@ -61,7 +61,7 @@ def load_bus(place: str) -> EventBus:
     if isinstance(found, SyncEventBus):
         return found.async_bus
     if not isinstance(found, EventBus):
-        raise WrongUsage(f"{place} is a {type(found).__name__}, not an EventBus")
+        raise WrongUsage(f"{place} is of type {type(found).__name__}, not an EventBus")
     return found
 
 

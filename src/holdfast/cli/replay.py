@@ -19,6 +19,7 @@ from holdfast.cli.options import (
 from holdfast.cli.options import event_id as as_event_id
 from holdfast.cli.output import clean, confirm, progress, show_json, show_table
 from holdfast.cli.table import Column
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
@@ -62,7 +63,7 @@ def replay_command(
         total = await opened.operator.replay_count(subscription, chosen)
         if dry_run or total == 0:
             return total, 0
-        confirm(f"Deliver {total} events again to {subscription}, {rate:g} a second?", yes=yes)
+        confirm(f"Deliver {counted(total, 'event')} again to {subscription}, {rate:g} a second?", yes=yes)
         with progress("Replaying", total) as advance:
             done = await opened.operator.replay(
                 subscription, chosen, actor=actor, rate=rate, total=total, progress=advance
@@ -73,9 +74,10 @@ def replay_command(
     if as_json:
         show_json({"subscription": subscription, "matching": total, "handed_over": done, "dry_run": dry_run})
     elif dry_run or total == 0:
-        click.echo(f"{total} events of {clean(subscription)} match.")
+        click.echo(f"{counted(total, 'event')} of {clean(subscription)} {'matches' if total == 1 else 'match'}.")
     else:
-        click.echo(f"{done} of {total} events are handed to the workers; the others are in their hands already.")
+        others = "; the others are in their hands already" if done < total else ""
+        click.echo(f"{done} of {counted(total, 'event')} {'is' if done == 1 else 'are'} handed to the workers{others}.")
 
 
 def list_replays(target: Target, limit: int, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.records import DeliveryRecord, EventDetail, Status, WorkerRecord
+    from holdfast.stores.records import AttemptRecord, DeliveryRecord, EventDetail, Status, WorkerRecord
 
 _STATUSES = ("pending", "processing", "processed", "failed", "dead")
 _COLOURS = {"OK": "green", "DEGRADED": "yellow", "STALLED": "red"}
@@ -127,21 +128,29 @@ def show_event(found: EventDetail) -> None:
     if found.headers:
         click.echo(f"headers   {clean(msgspec.json.encode(found.headers).decode())}")
     payload = msgspec.json.format(msgspec.json.encode(found.payload), indent=2).decode()
-    click.echo(f"payload   {clean(payload, lines=True)}")
+    click.echo(f"payload   {indented(clean(payload, lines=True))}")
     if not found.deliveries:
         click.echo("\nNo subscription is concerned.")
     for delivery in found.deliveries:
         show_delivery(delivery)
 
 
+def indented(text: str) -> str:
+    """Further lines stand below the first, behind the label."""
+    return text.replace("\n", f"\n{' ' * 10}")
+
+
 def show_delivery(delivery: DeliveryRecord) -> None:
     notes = [f"attempts {delivery.attempts}"]
     if delivery.put_offs:
-        notes.append(f"put off {delivery.put_offs} times")
+        notes.append(f"put off {counted(delivery.put_offs, 'time')}")
     if delivery.is_replay:
         notes.append("a replay")
+    if delivery.held_behind is not None:
+        notes.append(f"held behind {delivery.held_behind}")
     if delivery.next_try_at is not None:
-        notes.append(f"next try {text_of(delivery.next_try_at)}")
+        due = delivery.next_try_at <= datetime.now(UTC)
+        notes.append("due now" if due else f"next try {text_of(delivery.next_try_at)}")
     if delivery.processed_at is not None:
         notes.append(f"processed {text_of(delivery.processed_at)}")
     if delivery.paused:
@@ -152,10 +161,17 @@ def show_delivery(delivery: DeliveryRecord) -> None:
     for one in delivery.history:
         click.echo(
             f"  attempt {one.attempt}, {text_of(one.finished_at)}, {one.outcome} after {lasted(one.seconds)}: "
-            f"{clean(one.error)}: {clean(one.message)}"
+            f"{clean(error_of(one))}"
         )
         for line in (one.traceback or "").splitlines():
             click.echo(f"    {clean(line)}")
+
+
+def error_of(attempt: AttemptRecord) -> str:
+    """Type and message, once: what a handler raised is recorded with its type in front."""
+    if attempt.message.startswith(attempt.error):
+        return attempt.message
+    return f"{attempt.error}: {attempt.message}"
 
 
 @click.command("workers", short_help="List workers.")

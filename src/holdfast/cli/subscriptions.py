@@ -10,10 +10,12 @@ from holdfast.cli.desk import at_desk, look
 from holdfast.cli.options import actor_option, json_option, store_options, yes_option
 from holdfast.cli.output import clean, confirm, show_json, show_table
 from holdfast.cli.table import Column
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
+    from holdfast.stores.records import SubscriptionStatus
 
 _force = click.option("--force", is_flag=True, help="Even while live workers run it.")
 
@@ -55,7 +57,12 @@ def subscriptions_command(ctx: click.Context, target: Target, as_json: bool) -> 
 @actor_option
 def rename(target: Target, name: str, new_name: str, force: bool, actor: str) -> None:
     """Give a subscription another durable name; the program must declare it under that name from then on."""
-    at_desk(target, lambda opened: opened.operator.rename(name, new_name, actor=actor, force=force))
+
+    async def work(opened: Desk) -> None:
+        warn(await status_of(opened, name), force=force)
+        await opened.operator.rename(name, new_name, actor=actor, force=force)
+
+    at_desk(target, work)
     click.echo(f"{clean(name)} is now {clean(new_name)}.")
 
 
@@ -69,14 +76,15 @@ def remove(target: Target, name: str, force: bool, actor: str, yes: bool) -> Non
     """Forget a subscription, with its cursors and deliveries. Events it has not handled stay unhandled."""
 
     async def work(opened: Desk) -> int:
-        status = await opened.inspector.status(retention=None)
-        for one in status.subscriptions:
-            if one.name == name:
-                confirm(f"Remove {name}: {one.lag} events not handled, {one.dead} dead. Go on?", yes=yes)
+        found = await status_of(opened, name)
+        warn(found, force=force)
+        if found and (force or not found.owned):  # else it is refused, and there is nothing to ask
+            lag = counted(found.lag, "event")
+            confirm(f"Remove {name}: {lag} not handled, {found.dead} dead. Go on?", yes=yes)
         return await opened.operator.remove(name, actor=actor, force=force)
 
     removed = at_desk(target, work)
-    click.echo(f"{clean(name)} is removed, with {removed} delivery rows.")
+    click.echo(f"{clean(name)} is removed, with {counted(removed, 'delivery row')}.")
 
 
 @subscriptions_command.command("repartition", short_help="Change the number of partitions.")
@@ -87,6 +95,25 @@ def remove(target: Target, name: str, force: bool, actor: str, yes: bool) -> Non
 @yes_option
 def repartition(target: Target, name: str, partitions: int, actor: str, yes: bool) -> None:
     """Change the number of partitions of a subscription whose workers are stopped."""
-    confirm(f"Give {name} {partitions} partitions? All of them read again from its oldest cursor.", yes=yes)
-    at_desk(target, lambda opened: opened.operator.repartition(name, partitions, actor=actor))
-    click.echo(f"{clean(name)} has {partitions} partitions; declare partitions={partitions} in the program.")
+
+    async def work(opened: Desk) -> None:
+        found = await status_of(opened, name)
+        if found and not found.owned and found.free != partitions:  # else it is refused
+            asked = counted(partitions, "partition")
+            confirm(f"Give {name} {asked} in place of {found.free}? All read again from its oldest cursor.", yes=yes)
+        await opened.operator.repartition(name, partitions, actor=actor)
+
+    at_desk(target, work)
+    click.echo(f"{clean(name)} has {counted(partitions, 'partition')}; declare partitions={partitions} in the program.")
+
+
+async def status_of(opened: Desk, name: str) -> SubscriptionStatus | None:
+    status = await opened.inspector.status(retention=None)
+    return next((one for one in status.subscriptions if one.name == name), None)
+
+
+def warn(found: SubscriptionStatus | None, *, force: bool) -> None:
+    """Say what --force passes over."""
+    if found and found.owned and force:
+        runs = counted(found.workers, "live worker runs", "live workers run")
+        click.echo(f"{runs} {clean(found.name)} and must be restarted, with a program that fits.", err=True)

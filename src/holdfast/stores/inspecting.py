@@ -170,7 +170,17 @@ class Inspecting(ABC):
     async def blocked(self, filter: DeadFilter, *, limit: int = 50) -> list[Blocked]:
         await self.require_known(filter.subscription)
         return [
-            Blocked(subscription, tenant, key, as_uuid(event_id), name, state, reason, as_moment(due_at), held)
+            Blocked(
+                subscription,
+                tenant,
+                key,
+                as_uuid(event_id),
+                name,
+                state,
+                reason,
+                None if state == "dead" else as_moment(due_at),
+                held,
+            )
             for subscription, tenant, key, event_id, name, state, reason, due_at, held in await self.rows(
                 "blocked_behind", **dead_parameters(filter), limit=limit
             )
@@ -272,10 +282,11 @@ def as_attempt(row: Sequence[Any]) -> AttemptRecord:
 
 
 def as_delivery(row: Sequence[Any], history: tuple[AttemptRecord, ...]) -> DeliveryRecord:
-    subscription, state, attempts, put_offs, next_try_at, processed_at, reason, is_replay, paused = row
+    subscription, state, attempts, put_offs, next_try_at, processed_at, reason, is_replay, held_behind, paused = row
+    held = None if held_behind is None else as_uuid(held_behind)
     return DeliveryRecord(
-        subscription, state, attempts, put_offs, as_time(next_try_at), as_time(processed_at), reason, bool(is_replay),
-        bool(paused), history,
+        subscription, state, attempts, put_offs, None if held else as_time(next_try_at), as_time(processed_at), reason,
+        bool(is_replay), held, bool(paused), history,
     )  # fmt: skip
 
 

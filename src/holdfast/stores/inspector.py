@@ -209,6 +209,7 @@ class Operator(Protocol):
 
         Raises:
             BusStateError: A live worker holds a lease of it.
+            InvalidSubscription: It has that number already.
         """
         ...
 

@@ -26,6 +26,7 @@ from holdfast.errors import (
 from holdfast.names import check_subscription_name
 from holdfast.stores.inspecting import as_uuid, filter_parameters, find
 from holdfast.stores.records import Retention
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -187,6 +188,10 @@ class Operating(ABC):
         if not 1 <= partitions <= PARTITIONS_MAX:
             raise InvalidSubscription("partitions", f"is {partitions}", f"use 1 to {PARTITIONS_MAX}")
         found = await self._find(subscription)
+        if found.partitions == partitions:
+            raise InvalidSubscription(
+                "partitions", f"of {subscription!r} is {partitions} already", "give another number"
+            )
         raise_refusal(await self.perform(repartition(found, partitions, actor)))
 
     async def retention_run(self, seconds: float, *, actor: str) -> Retention:
@@ -196,7 +201,7 @@ class Operating(ABC):
         before = await self._inspector.retention_preview(seconds)
         done = await self._store.maintain(retention=seconds)
         kept = max(0, before.droppable + before.kept - done.dropped)
-        outcome = Retention(done.dropped, kept, done.blocking)
+        outcome = Retention(done.dropped, kept, done.blocking, before.with_their_day)
         await self.perform(count_in_audit(audit, outcome.droppable))
         return outcome
 
@@ -344,7 +349,7 @@ def live_leases(subscription: SubscriptionRecord) -> Action[tuple[HoldfastError 
     leases = yield "lock_leases", {"subscription": subscription.id}
     live = sum(bool(row[1]) for row in leases)
     refusal = BusStateError(
-        f"live workers hold {live} of {len(leases)} partitions of {subscription.name!r}: stop them first "
-        f"(holdfast status shows them)"
+        f"live workers hold {live} of {counted(len(leases), 'partition')} of {subscription.name!r}: stop them first "
+        f"(holdfast workers  lists them)"
     )
     return (refusal if live else None), max((int(row[2]) for row in leases), default=0)

@@ -187,7 +187,13 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """An event and one subscription. `state`: processed, pending, retrying, running, dead or discarded."""
+    """An event and one subscription.
+
+    Attributes:
+        state: processed, pending, retrying, running, dead or discarded.
+        next_try_at: None unless it is pending or retrying, or while it is held.
+        held_behind: The event of its key that has to be settled before it is tried.
+    """
 
     subscription: str
     state: str
@@ -197,6 +203,7 @@ class DeliveryRecord:
     processed_at: datetime | None
     reason: str | None
     is_replay: bool
+    held_behind: UUID | None
     paused: bool
     history: tuple[AttemptRecord, ...]
 
@@ -239,7 +246,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A key that waits: *held* deliveries stand behind the event *event_id*."""
+    """A key that waits: *held* deliveries stand behind the event *event_id*; `next_try_at`: None if it is dead."""
 
     subscription: str
     tenant_id: str
@@ -248,7 +255,7 @@ class Blocked:
     name: str
     state: str
     reason: str | None
-    next_try_at: datetime
+    next_try_at: datetime | None
     held: int
 
 
@@ -318,11 +325,17 @@ class ReplayRecord:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What retention would drop now. `kept`: older events that a subscription in `blocking` still needs."""
+    """What retention would drop now.
+
+    Attributes:
+        kept: Older events that a subscription in `blocking` still needs.
+        with_their_day: Older events that wait until their whole day is old: PostgreSQL drops days, of UTC.
+    """
 
     droppable: int
     kept: int
     blocking: tuple[str, ...]
+    with_their_day: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ class PostgresInspector(Inspecting):
                 kept += events
             else:
                 droppable += events
-        return Retention(droppable, kept, tuple(sorted(blocking)))
+        ((young,),) = await self.rows("old_of_young_day", retention=float(seconds))
+        return Retention(droppable, kept, tuple(sorted(blocking)), young)
 
     async def retention_blockers(self, seconds: float) -> set[str]:
         blockers: set[str] = set()
