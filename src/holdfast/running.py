@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("holdfast")
 
 _ABORTED = 130
+# Sent to a process and to its group, as some wrappers do, one signal comes twice.
+_ONE_SIGNAL_SECONDS = 0.1
 
 
 async def run_buses(buses: Sequence[EventBus]) -> None:
@@ -30,9 +32,15 @@ async def run_buses(buses: Sequence[EventBus]) -> None:
     """
     stop, abort = asyncio.Event(), asyncio.Event()
     lives: list[Live] = []
+    clock, first_at = asyncio.get_running_loop().time, 0.0
 
     def signalled() -> None:
-        (abort if stop.is_set() else stop).set()
+        nonlocal first_at
+        if not stop.is_set():
+            stop.set()
+            first_at = clock()
+        elif clock() - first_at > _ONE_SIGNAL_SECONDS:
+            abort.set()
         for live in lives:
             if live.worker is not None:
                 live.worker.halt()  # at once: what is handed out now would only be waited for
@@ -42,7 +50,9 @@ async def run_buses(buses: Sequence[EventBus]) -> None:
         try:
             for live in lives:
                 await live.start()
-            logger.info("working for %d subscriptions", sum(len(bus.consumers) for bus in buses))
+            for bus, live in zip(buses, lives, strict=True):
+                names = ", ".join(consumer.name for consumer in bus.consumers)
+                logger.info("working on %s for %s", live.store.address, names or "no subscription: none is declared")
             await _first([stop.wait(), *(_worker_stopped(live) for live in lives)])
         finally:
             stop.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -64,8 +65,10 @@ class Child:
     @property
     def has_taken_over(self) -> bool:
         """Whether it is through with all that a worker before it, which vanished, may have had in hand."""
-        said = self.text()
-        return said.count("its worker vanished") == said.count("had in hand is finished")
+        waiting = set[str]()
+        for found in re.finditer(r"subscription (\S+): (its worker vanished|what its lost worker)", self.text()):
+            (waiting.add if found[2] == "its worker vanished" else waiting.discard)(found[1])
+        return not waiting
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

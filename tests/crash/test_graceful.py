@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,11 @@ def test_a_second_sigterm_aborts(bench: Bench):
     worker = bench.work({"s": {"waits_from": 0, "gate": str(bench.folder / "gate")}}, stop_timeout=30)
     wait_until(lambda: bench.times("start")[0] == 1, "it is in hand")
     worker.send(signal.SIGTERM)
+    worker.send(signal.SIGTERM)
     wait_until(lambda: "stopping" in worker.text(), "the first has been heard")
+    heard = time.monotonic()
+    wait_until(lambda: time.monotonic() > heard + 0.2, "it could be meant")
+    assert worker.is_running, "two at once are one: wrappers send it to the process and to its group"
     assert worker.terminate(10) == 130
     worker = bench.work({"s": {}})
     wait_until(lambda: bench.receipt_count("s") == 1, "it is handled")

@@ -33,7 +33,7 @@ _FILE = re.compile(r"# ([a-z_]+\.py)\n")
 _EXPORT = re.compile(r"export (\w+)=(\S+)")
 _RUNS = ("python", "sql", "console", "sh")
 _COMMANDS = ("holdfast ", "python ", "printf ")
-_WORKER_READY = "working for"
+_WORKER_READY = "working on"
 _SECONDS = 30
 
 

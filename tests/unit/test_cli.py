@@ -18,9 +18,10 @@ from click.testing import CliRunner, Result
 from holdfast.cli import main
 from holdfast.cli.commands import Commands, as_failure
 from holdfast.cli.options import duration, moment
-from holdfast.cli.output import ago, clean, without_password
+from holdfast.cli.output import ago, without_password
 from holdfast.cli.status import error_of
 from holdfast.errors import InvalidEvent, StoreUnavailable
+from holdfast.printable import clean
 from holdfast.spool import default_directory
 from holdfast.stores import make_store
 from holdfast.stores.records import AttemptRecord

@@ -13,7 +13,8 @@ import click
 
 from holdfast.cli.commands import Failure, WrongUsage
 from holdfast.cli.options import json_option
-from holdfast.cli.output import clean, show_json
+from holdfast.cli.output import show_json
+from holdfast.printable import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from holdfast import __version__
-from holdfast.cli.output import advised, clean, without_password
+from holdfast.cli.output import advised, without_password
 from holdfast.errors import HoldfastError, InvalidInput
+from holdfast.printable import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,10 @@ import click
 
 from holdfast.cli.desk import at_desk
 from holdfast.cli.options import json_option, store_options
-from holdfast.cli.output import advised, clean, show_json, without_password
+from holdfast.cli.output import advised, show_json, without_password
 from holdfast.errors import HoldfastError
 from holdfast.health import Health, spool_reasons
+from holdfast.printable import clean
 from holdfast.stores.records import Fact
 from holdfast.wording import counted
 

@@ -10,8 +10,9 @@ import click
 from holdfast.cli.commands import WrongUsage
 from holdfast.cli.desk import at_desk, store_of
 from holdfast.cli.options import actor_option, store_options, yes_option
-from holdfast.cli.output import clean, confirm
+from holdfast.cli.output import confirm
 from holdfast.errors import PermissionDenied
+from holdfast.printable import clean
 from holdfast.wording import counted
 
 if TYPE_CHECKING:

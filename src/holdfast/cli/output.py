@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-import unicodedata
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import click
 import msgspec
 
 from holdfast.cli.table import Column, table_lines
+from holdfast.printable import clean
 from holdfast.wording import lasted
 
 if TYPE_CHECKING:
@@ -36,23 +36,6 @@ def advised(text: str) -> str:
     context = click.get_current_context(silent=True)
     target = context.find_root().obj if context else None
     return _COMMAND.sub(lambda match: match[0] + target.options, text) if target else text
-
-
-def clean(text: str, *, lines: bool = False) -> str:
-    """*text* with control, bidirectional and unassigned characters escaped; with *lines*, line ends and tabs stay."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_escaped(one) if _is_unsafe(one) and not (lines and one in "\n\t") else one for one in text)
-
-
-def _is_unsafe(character: str) -> bool:
-    # Cc control, Cf format (bidi overrides), Cs lone surrogates, Co private, Cn unassigned; Zl, Zp line ends
-    category = unicodedata.category(character)
-    return category[0] == "C" or category in {"Zl", "Zp"}
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def show_json(value: Any) -> None:

@@ -17,8 +17,9 @@ from holdfast.cli.options import (
     yes_option,
 )
 from holdfast.cli.options import event_id as as_event_id
-from holdfast.cli.output import clean, confirm, progress, show_json, show_table
+from holdfast.cli.output import confirm, progress, show_json, show_table
 from holdfast.cli.table import Column
+from holdfast.printable import clean
 from holdfast.wording import counted
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import click
 
 from holdfast.cli.desk import at_desk, look
 from holdfast.cli.options import actor_option, duration, json_option, store_options, yes_option
-from holdfast.cli.output import advised, clean, confirm, show_json
+from holdfast.cli.output import advised, confirm, show_json
 from holdfast.health import catching_up
+from holdfast.printable import clean
 from holdfast.wording import counted
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from holdfast.cli.options import (
     store_options,
 )
 from holdfast.cli.options import event_id as as_event_id
-from holdfast.cli.output import advised, clean, show_json, show_table, text_of
+from holdfast.cli.output import advised, show_json, show_table, text_of
 from holdfast.cli.table import Column
+from holdfast.printable import clean
 from holdfast.wording import counted, lasted
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import click
 
 from holdfast.cli.desk import at_desk, look
 from holdfast.cli.options import actor_option, json_option, store_options, yes_option
-from holdfast.cli.output import clean, confirm, show_json, show_table
+from holdfast.cli.output import confirm, show_json, show_table
 from holdfast.cli.table import Column
+from holdfast.printable import clean
 from holdfast.wording import counted
 
 if TYPE_CHECKING:

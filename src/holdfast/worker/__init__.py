@@ -9,6 +9,7 @@
     runner     lanes and handlers of one subscription ─ order per key, bounds, timeouts
     settler    outcomes → one transaction at a time
     chores     retention, snapshots, partitions ahead
+    outage     what is said while the store is away
 
     decisions, plans, breaker: pure functions of rows, time and configuration.
 """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from holdfast.errors import HoldfastError, LeaseLost, Reject, Retry, StoreUnavailable
+from holdfast.printable import clean
 from holdfast.stores.values import Attempt, State
 from holdfast.worker.breaker import Breaker
 from holdfast.worker.decisions import one_line, trace, verdict_on
@@ -142,7 +143,7 @@ class Aftermath:
         logger.log(
             logging.ERROR if dead else logging.WARNING, "subscription %s: event %s %s at attempt %d: %s",
             self.record.name, UUID(bytes=item.row.id), "is dead" if dead else verdict.outcome, item.attempt,
-            verdict.reason,
+            clean(verdict.reason),
         )  # fmt: skip
 
     def _note_failure(self, item: InHand) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, StoreUnavailable
 from holdfast.worker.hand import PAGE_EVENTS, InHand, Phase
+from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -75,6 +76,7 @@ class Feeder:
         self._generation: int | None = None
         self._wake = asyncio.Event()
         self._pause = _SHORTEST_PAUSE
+        self._outage = Outage("reading is interrupted", "reading goes on, from the stored cursors")
         self.router = Router([])
         self.is_quiet = False
         """The last round read to the end of the log and found nothing."""
@@ -98,12 +100,13 @@ class Feeder:
                 try:
                     found = await self._round()
                 except StoreUnavailable as error:
-                    logger.warning("reading is interrupted, starting again from the stored cursors: %s", error)
+                    self._outage.met(error)
                     await self._start_again()
                 except HoldfastError:
                     logger.exception("reading is refused")
                     await self._start_again()
                 else:
+                    self._outage.over()
                     await self._wait(found=found)
         finally:
             if self._reader is not None:

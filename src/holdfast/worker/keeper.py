@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import HoldfastError
+from holdfast.worker.outage import Outage
 from holdfast.worker.plans import dead_neighbours, plan
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from holdfast.ports import Ports
     from holdfast.stores.base import Store
     from holdfast.stores.values import Lease, Slice, WorkerInfo
-
-logger = logging.getLogger("holdfast.worker")
 
 _TICK_MAX = 1.0
 
@@ -50,6 +48,7 @@ class Keeper:
         self._store, self._holder, self._ports, self._ttl = store, holder, ports, ttl
         self._valid_until = 0.0
         self._soon = asyncio.Event()
+        self._outage = Outage("leases cannot be kept now", "leases are kept")
 
     def lease_valid(self) -> bool:
         """Whether the leases last by a clock counted from before the last renewal was sent."""
@@ -66,7 +65,9 @@ class Keeper:
             try:
                 await self.tick()
             except HoldfastError as error:
-                logger.warning("leases cannot be kept now, trying again: %s", error)
+                self._outage.met(error)
+            else:
+                self._outage.over()
             try:
                 async with asyncio.timeout(pause):
                     await self._soon.wait()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError
 from holdfast.worker.hand import InHand, Phase
+from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from holdfast.stores.values import Due, Slice
     from holdfast.worker.hand import Partition
     from holdfast.worker.runner import Runner
-
-logger = logging.getLogger("holdfast.worker")
 
 _CLAIM = 256
 _LONGEST_WAIT, _AFTER_ERROR, _JUST_DUE = 5.0, 0.5, 0.005
@@ -38,6 +36,7 @@ class Retries:
         self._wake = asyncio.Event()
         self._wanted_at: float | None = None
         self._unsure = False
+        self._outage = Outage("due deliveries cannot be claimed now", "due deliveries are claimed")
         self.claiming = asyncio.Lock()
         """Held during a claim: whoever ends a partition waits for it, or a claimed row would be forgotten."""
 
@@ -58,8 +57,10 @@ class Retries:
                     await self._claim()
             except HoldfastError as error:
                 self._unsure = True  # the answer may have been lost, after the rows were taken
-                logger.warning("due deliveries cannot be claimed now: %s", error)
+                self._outage.met(error)
                 self.due_in(_AFTER_ERROR)
+            else:
+                self._outage.over()
 
     async def _wait(self) -> None:
         loop = asyncio.get_running_loop()

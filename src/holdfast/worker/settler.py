@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import HoldfastError, StoreUnavailable
 from holdfast.stores.values import Advance, Finished, Parked, Revised, Settlement, State
 from holdfast.worker.calling import receipt_of
+from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -48,7 +49,12 @@ class Settler:
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
         self._writing = asyncio.Lock()
-        self.available = True
+        self._outage = Outage("outcomes cannot be written now, and wait", "outcomes are written")
+
+    @property
+    def available(self) -> bool:
+        """Whether the store takes outcomes."""
+        return not self._outage.is_on
 
     # Adding: plain calls, nothing waits
 
@@ -178,14 +184,12 @@ class Settler:
             try:
                 lost = await self._store.settle(settlement)
             except StoreUnavailable as error:
-                if self.available:
-                    logger.warning("outcomes cannot be written now, and wait: %s", error)
-                self.available = False
+                self._outage.met(error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
             except HoldfastError:
                 logger.exception("the store refuses outcomes; these deliveries will run again")
                 return set(settlement.epochs) | {receipt.slice for receipt in settlement.receipts}
             else:
-                self.available = True
+                self._outage.over()
                 return lost

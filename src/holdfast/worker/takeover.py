@@ -66,6 +66,7 @@ class TakeOver:
     ) -> None:  # fmt: skip
         self._store, self._settler, self._runners = store, settler, runners
         self._mark_fast, self._spawn, self._ready = mark_fast, spawn, ready
+        self._lost: dict[int, set[Partition]] = {}  # by subscription: taken over from the vanished, not through yet
         self._one_suspect = asyncio.Lock()
         self._recovering = 0
 
@@ -84,16 +85,12 @@ class TakeOver:
         # Also after a goodbye: a claim whose answer was lost leaves rows that nobody has in hand.
         suspects = await self._store.suspects(slices)
         until = await horizon() if any(not partition.exact for partition in partitions) else None
+        self._tell(partitions, suspects)
         for partition in partitions:
             if partition.phase is not Phase.STARTING:
                 continue
             partition.blocked = blocked.get(partition.slice, {})
             own = [due for due in suspects if due.slice == partition.slice]
-            if partition.lost:
-                logger.warning(
-                    "subscription %s, partition %d: its worker vanished; %d deliveries are on record as in its hands",
-                    self._name(partition), partition.slice.partition, len(own),
-                )  # fmt: skip
             if partition.exact:
                 partition.phase = Phase.FAST
             else:
@@ -154,13 +151,28 @@ class TakeOver:
             partition.phase, partition.exact = Phase.FAST, True
             if partition.lost:
                 partition.lost = False
-                where = self._name(partition), partition.slice.partition
-                logger.info("subscription %s, partition %d: what its lost worker had in hand is finished", *where)
                 self._spawn(self._mark_fast(partition))
+                self._tell_end(partition)
         self._ready()
 
-    def _name(self, partition: Partition) -> str:
-        return self._runners[partition.slice.subscription].record.name
+    def _tell(self, partitions: Sequence[Partition], suspects: Sequence[Due]) -> None:
+        lost = [partition for partition in partitions if partition.lost and partition.phase is Phase.STARTING]
+        for subscription in {partition.slice.subscription for partition in lost}:
+            own = {partition for partition in lost if partition.slice.subscription == subscription}
+            self._lost[subscription] = self._lost.get(subscription, set()) | own
+            slices = {partition.slice for partition in own}
+            logger.warning(
+                "subscription %s: its worker vanished with %d partitions; %d deliveries are on record as in its hands",
+                self._runners[subscription].record.name, len(own), sum(due.slice in slices for due in suspects),
+            )  # fmt: skip
+
+    def _tell_end(self, partition: Partition) -> None:
+        subscription = partition.slice.subscription
+        self._lost[subscription].discard(partition)
+        if not any(one.may_run for one in self._lost[subscription]):
+            del self._lost[subscription]
+            name = self._runners[subscription].record.name
+            logger.info("subscription %s: what its lost worker had in hand is finished", name)
 
     # Recovery mode
 
@@ -263,8 +275,10 @@ class TakeOver:
                 logger.warning("recovery waits for the store: %s", error)
                 await asyncio.sleep(_PAUSE)
             except HoldfastError:
-                where = self._name(partition), partition.slice.partition
-                logger.exception("subscription %s, partition %d: its recovery is refused", *where)
+                name = self._runners[partition.slice.subscription].record.name
+                logger.exception(
+                    "subscription %s, partition %d: its recovery is refused", name, partition.slice.partition
+                )
                 await asyncio.sleep(_PAUSE)
         return None
 

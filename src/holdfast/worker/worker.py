@@ -16,6 +16,7 @@ from holdfast.worker.aftermath import Shared
 from holdfast.worker.feeder import Feeder
 from holdfast.worker.hand import Partition, Phase
 from holdfast.worker.keeper import Keeper
+from holdfast.worker.outage import Outage
 from holdfast.worker.retries import Retries
 from holdfast.worker.runner import Runner
 from holdfast.worker.settler import Settler
@@ -375,12 +376,14 @@ class Worker:
                     partition.dirty = partition.in_hand > 0
 
     async def _chores(self) -> None:
+        outage = Outage("chores wait", "chores are done")
         while True:
             try:
                 done = await self._store.maintain(retention=self._options.retention)
             except HoldfastError as error:
-                logger.warning("chores wait for the store: %s", error)
+                outage.met(error)
             else:
+                outage.over()
                 if done.dropped:
                     logger.info("retention dropped %d events", done.dropped)
                 if done.blocking:
