@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-SOURCES := $(wildcard src tests examples)
+SOURCES := src tests
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench format lock clean

@@ -31,7 +31,7 @@
     ├── LeaseLost                    another worker owns the partition now
     ├── DrainTimeout (TimeoutError)
     ├── NotFound (LookupError)       no such event, subscription or delivery
-    └── BusStateError (RuntimeError) closed, another loop, no loop, forked
+    └── BusStateError (RuntimeError) another loop, no loop, forked
 
     Retry, Reject                    raised *by handlers* to say what shall become of a delivery
 
@@ -311,7 +311,7 @@ class NotFound(HoldfastError, LookupError):
 
 
 class BusStateError(HoldfastError, RuntimeError):
-    """The bus cannot do this now: it is closed, belongs to another loop or process, or no loop runs."""
+    """The bus cannot do this now: it belongs to another loop or process, or no loop runs."""
 
 
 class Retry(Exception):

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from holdfast import EventBus
     from holdfast.cli.options import Target
 
-logger = logging.getLogger("holdfast")
-
 
 @click.command("worker", short_help="Handle events until a signal comes.")
 @click.argument("places", metavar="MODULE:BUS...", nargs=-1, required=True)
@@ -35,9 +33,6 @@ def worker_command(
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Two names may lead to one bus, which works once.
     buses = list({id(bus): bus for bus in (bus_for(place, target) for place in places)}.values())
-    for bus in buses:
-        names = ", ".join(sorted(consumer.name for consumer in bus.consumers)) or "none"
-        logger.info("store %s; subscriptions: %s", target._replace(dsn=bus.dsn, schema=bus.schema), names)
     asyncio.run(work(buses, health_host, health_port))
 
 
