@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from holdfast.cli.table import Column, display_width, shortened, table_lines
+from holdfast.cli.table import Column, display_width, sentence_lines, shortened, table_lines
 
 ID = str(UUID(int=7))
 LETTERS = (
@@ -70,6 +70,17 @@ def test_wide_characters_take_two_cells_and_combining_marks_none():
     lines = table_lines([Column("tenant"), Column("n")], [["東京", "1"], ["acme", "2"]], 80)
     assert [display_width(line) for line in lines] == [9, 9, 9]
     assert shortened("東京東京", 6) == "東京…"
+
+
+def test_a_sentence_breaks_between_words_and_never_inside_a_command():
+    text = "start a worker that declares it, or forget it with  holdfast subscriptions remove shop.archive  and go on"
+    assert sentence_lines(text, 60, indent=4) == [
+        "start a worker that declares it, or forget it with",
+        "    holdfast subscriptions remove shop.archive  and go on",
+    ]
+    assert "holdfast subscriptions remove shop.archive" in "\n".join(sentence_lines(text, 20, indent=4))
+    assert sentence_lines(text, None, indent=4) == [text]
+    assert sentence_lines("", 60, indent=4) == [""]
 
 
 def test_the_help_of_make_fits_a_terminal_of_80_columns():

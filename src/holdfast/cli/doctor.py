@@ -8,10 +8,9 @@ import click
 
 from holdfast.cli.desk import at_desk
 from holdfast.cli.options import json_option, store_options
-from holdfast.cli.output import advised, show_json, without_password
+from holdfast.cli.output import advised, show_json, show_sentence, without_password
 from holdfast.errors import HoldfastError
 from holdfast.health import Health, spool_reasons
-from holdfast.printable import clean
 from holdfast.stores.records import Fact
 from holdfast.wording import counted
 
@@ -67,6 +66,6 @@ def as_fact(name: str, reason: Reason) -> Fact:
 
 def show(fact: Fact) -> None:
     mark, colour = _MARKS[fact.level]
-    click.echo(f"{click.style(f'{mark:8}', fg=colour)}{fact.name}: {clean(without_password(advised(fact.value)))}")
+    show_sentence(click.style(f"{mark:8}", fg=colour), without_password(advised(f"{fact.name}: {fact.value}")))
     if fact.fix and fact.level != "ok":
-        click.echo(f"        -> {clean(advised(fact.fix))}")
+        show_sentence(f"{'':8}-> ", advised(fact.fix))

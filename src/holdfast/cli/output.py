@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from holdfast.cli.table import Column, table_lines
+from holdfast.cli.table import Column, sentence_lines, table_lines
 from holdfast.printable import clean
 from holdfast.wording import lasted
 
@@ -48,14 +48,24 @@ def show_table(columns: Sequence[Column | str], rows: Sequence[Sequence[Any]], *
     if not rows:
         click.echo(advised(empty))
         return
-    on_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if on_terminal else None
-    texts = [
-        [ago(cell) if on_terminal and isinstance(cell, datetime) else text_of(cell) for cell in row] for row in rows
-    ]
+    width = terminal_width()
+    texts = [[ago(cell) if width and isinstance(cell, datetime) else text_of(cell) for cell in row] for row in rows]
     named = [Column(column) if isinstance(column, str) else column for column in columns]
     for line in table_lines(named, texts, width):
         click.echo(line)
+
+
+def show_sentence(begin: str, text: str) -> None:
+    """Print *text* behind *begin*, and below it where it takes several lines."""
+    indent = len(click.unstyle(begin))
+    first, *others = sentence_lines(clean(text), terminal_width(), indent=indent)
+    for line in (begin + first, *others):
+        click.echo(line)
+
+
+def terminal_width() -> int | None:
+    """None where there is no terminal, and so no bound."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def text_of(value: Any) -> str:

@@ -16,7 +16,7 @@ from holdfast.cli.options import (
     store_options,
 )
 from holdfast.cli.options import event_id as as_event_id
-from holdfast.cli.output import advised, show_json, show_table, text_of
+from holdfast.cli.output import advised, show_json, show_sentence, show_table, text_of
 from holdfast.cli.table import Column
 from holdfast.printable import clean
 from holdfast.wording import counted, lasted
@@ -54,7 +54,8 @@ def show_status(found: Status) -> None:
     health = str(found.verdict.health)
     click.echo(f"{click.style(health, fg=_COLOURS[health], bold=True)}, {counted(found.workers, 'live worker')}")
     for reason in found.verdict.reasons:
-        click.echo(f"  {clean(reason.text)}\n    -> {clean(advised(reason.fix))}")
+        show_sentence("  ", reason.text)
+        show_sentence("    -> ", advised(reason.fix))
     click.echo()
     columns = (
         "subscription", "lag", "oldest", Column("pending", quiet=True), Column("retrying", quiet=True),

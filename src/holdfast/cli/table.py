@@ -1,7 +1,8 @@
-"""Tables that fit their terminal: columns are left out, texts cut, and at last each row becomes a block. Pure."""
+"""What fits its terminal: tables, whose rows become blocks at last, and sentences. Pure."""
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -129,3 +130,23 @@ def shortened(text: str, width: int) -> str:
             break
         kept += character
     return f"{kept}…"
+
+
+def sentence_lines(text: str, width: int | None, *, indent: int) -> list[str]:
+    """
+    *text* in lines of at most *width*: the first one to be printed behind *indent* cells, the others with them. None:
+    in one line.
+
+    A command, which two spaces set off on each side, stays in one piece, so that it can be copied.
+    """
+    if width is None:
+        return [text]
+    parts = text.split(_GAP)
+    parts[1::2] = [f" {part} ".replace(" ", "\0") for part in parts[1::2]]
+    space = " " * indent
+    found = textwrap.wrap(
+        " ".join(parts), max(width, 2 * indent), initial_indent=space, subsequent_indent=space, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    lines = [line[indent:].strip("\0").replace("\0", " ") for line in found] or [""]
+    return [lines[0], *(space + line for line in lines[1:])]

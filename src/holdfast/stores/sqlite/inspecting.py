@@ -61,7 +61,7 @@ class SQLiteInspector(Inspecting):
 
     def require_version(self, session: Session) -> None:
         if (found := version_of(session)) != SCHEMA_VERSION:
-            raise SchemaMismatch(self._where, found or None, SCHEMA_VERSION, ", or give the path of a Holdfast file")
+            raise SchemaMismatch(self._where, found or None, SCHEMA_VERSION, "  or give the path of a Holdfast file")
 
     async def retention_preview(self, seconds: float) -> Retention:
         return await self._thread.run(self._retention, seconds)
@@ -166,7 +166,7 @@ def schema_fact(version: int) -> Fact:
     if version == SCHEMA_VERSION:
         return Fact("schema", f"version {version}")
     if version == 0:
-        fix = "run  holdfast migrate, or give the path of a Holdfast file"
+        fix = "run  holdfast migrate  or give the path of a Holdfast file"
         return Fact("schema", "no Holdfast tables", "problem", fix)
     fix = "run  holdfast migrate" if version < SCHEMA_VERSION else "upgrade the package here"
     return Fact("schema", f"version {version}, this release needs {SCHEMA_VERSION}", "problem", fix)
