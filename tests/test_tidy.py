@@ -39,6 +39,7 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "lock_ids_within": "PostgreSQL: an id may lie on any day, where no common unique index is met",
     "begin_handling": "PostgreSQL: handlers' transactions run beside each other and outlive leases",
     "require_epoch": "PostgreSQL: handlers' transactions run beside each other and outlive leases",
+    "generation": "PostgreSQL: SQLite's horizon says it too",
     "facts_schema": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",
     "facts_server": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",
     "schema_version": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",

@@ -7,7 +7,7 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
-from holdfast.composing import compose, compose_item
+from holdfast.composing import compose, compose_items
 from holdfast.context import CURRENT
 from holdfast.errors import (
     BusStateError,
@@ -18,10 +18,11 @@ from holdfast.errors import (
 )
 from holdfast.event import Published
 from holdfast.live import Live, abandon
-from holdfast.options import BusOptions, from_environment
+from holdfast.options import BusOptions, check_timeout, from_environment
+from holdfast.patterns import check_patterns
 from holdfast.running import run_buses
 from holdfast.stores.values import Appended
-from holdfast.subscription import Consumer, Handler, RetryPolicy, describe, make_consumer
+from holdfast.subscription import Consumer, Handler, RetryPolicy, describe, make_consumer, require_same_options
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -152,6 +153,8 @@ class EventBus:
             "replayable": replayable, "breaker": breaker,
         }  # fmt: skip
 
+        check_patterns(patterns)  # at once: as @bus.subscribe without parentheses it gets the handler
+
         def declare(function: H) -> H:
             self._declare(make_consumer(patterns, function, name=name, **options))
             return function
@@ -163,6 +166,7 @@ class EventBus:
         if known is None:
             self._consumers[consumer.name] = consumer
         elif known.handler == consumer.handler:
+            require_same_options(known, consumer)
             known.patterns += tuple(one for one in consumer.patterns if one not in known.patterns)
         else:
             raise DuplicateSubscription(consumer.name, describe(known.handler), describe(consumer.handler))
@@ -226,7 +230,7 @@ class EventBus:
             As `publish`.
         """
         cause, limit = self._cause(), self._options.max_payload
-        events = [compose_item(item, index, cause=cause, limit=limit) for index, item in enumerate(items)]
+        events = compose_items(items, cause=cause, limit=limit)
         if not events:
             return []
         return await self._publish(events, self._transaction(tx, caller=3), atomic=True)
@@ -322,6 +326,7 @@ class EventBus:
         Raises:
             DrainTimeout: With the number of unsettled events by subscription.
         """
+        check_timeout(timeout)
         await self._at_home(lambda live: live.drain(timeout))
 
     # Where the bus lives

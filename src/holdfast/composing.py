@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import InvalidEvent
 from holdfast.event import NewEvent
 from holdfast.ids import new_id
-from holdfast.names import check_event_id, check_key, check_name, check_occurred_at, check_tenant
+from holdfast.names import check_event_id, check_key, check_name, check_occurred_at, check_tenant, shown_value
 from holdfast.payload import encode_headers, encode_payload
 
 if TYPE_CHECKING:
@@ -54,6 +54,18 @@ def compose(
         None if headers is None else encode_headers(headers, index),
         None if occurred_at is None else check_occurred_at(occurred_at, index),
     )
+
+
+def compose_items(items: Iterable[Any], *, cause: Delivery | None, limit: int) -> list[NewEvent]:
+    """The events of a list given to ``publish_many``.
+
+    Raises:
+        InvalidEvent: With the index, the field and the rule.
+    """
+    given: Any = items  # callers without a type checker give other things
+    if not isinstance(given, Iterable) or isinstance(given, Mapping | str | bytes):
+        raise InvalidEvent("items", f"is {shown_value(items)}", "give a list of mappings or objects, an event each")
+    return [compose_item(item, index, cause=cause, limit=limit) for index, item in enumerate(items)]
 
 
 def compose_item(item: Any, index: int, *, cause: Delivery | None, limit: int) -> NewEvent:

@@ -62,6 +62,11 @@ class Row(NamedTuple):
     payload: bytes
     headers: bytes | None
 
+    @property
+    def size(self) -> int:
+        """Bytes of payload and headers."""
+        return len(self.payload) + len(self.headers or b"")
+
 
 class Event:
     """An immutable fact, as a handler receives it.
@@ -139,16 +144,21 @@ class Event:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """String headers, read-only; ``correlation_id`` and ``causation_id`` among them where known."""
+        """
+        String headers, read-only; ``correlation_id`` and ``causation_id`` among them where known.
+
+        Raises:
+            MalformedEvent: Another program stored something else.
+        """
         if self._headers is None:
             raw = self.row.headers
-            decoded = None if raw is None else self._decode("headers", raw)
-            self._headers = MappingProxyType(decoded) if isinstance(decoded, dict) else _NO_HEADERS
+            decoded = None if raw is None else self._decode("headers", raw, dict[str, str] | None)
+            self._headers = _NO_HEADERS if decoded is None else MappingProxyType(decoded)
         return self._headers
 
-    def _decode(self, part: str, raw: bytes) -> Any:
+    def _decode(self, part: str, raw: bytes, kind: Any = Any) -> Any:
         try:
-            return msgspec.json.decode(raw)
+            return msgspec.json.decode(raw, type=kind)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise MalformedEvent(self.id, part, str(error)) from error
 
@@ -163,8 +173,10 @@ class Event:
         return self._header("causation_id")
 
     def _header(self, name: str) -> str | None:
-        found: Any = self.headers.get(name)  # another program may have stored other things than strings
-        return found if isinstance(found, str) else None
+        try:
+            return self.headers.get(name)
+        except MalformedEvent:  # what another program has stored there need not spoil what is inherited
+            return None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Event) and self.row.id == other.row.id

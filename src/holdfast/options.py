@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.errors import ConfigurationError
@@ -13,8 +14,8 @@ from holdfast.stores.sql import check_schema_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+_SCHEMES = ("postgresql", "postgres", "sqlite")
 DEFAULT_DSN = "sqlite:///holdfast.db"
 
 RequireTx = Literal["strict", "warn", "allow"]
@@ -43,12 +44,23 @@ class BusOptions:
             if not isinstance(given, str):
                 raise ConfigurationError(f"{name} is {shown_value(given)}: give a text")
         check_schema_name(self.schema)
+        scheme = self.dsn.partition("://")[0].lower()
+        if "://" not in self.dsn or scheme not in _SCHEMES:
+            raise ConfigurationError(
+                f"no store for a DSN that begins with {self.dsn[:20]!r}: use postgresql://host/database, "
+                f"sqlite:///file.db, or sqlite:// (in memory)"
+            )
+        if not isinstance(self.auto_migrate, bool):
+            raise ConfigurationError(f"auto_migrate is {shown_value(self.auto_migrate)}: use True or False")
+        spool: Any = self.spool
+        if spool is not None and (not isinstance(spool, str | Path) or not str(spool)):
+            raise ConfigurationError(f'spool is {shown_value(spool)}: give a directory, "memory" or "off"')
         _within("lease_ttl", self.lease_ttl, 1, 3600)
         _within("poll_interval", self.poll_interval, 0.001, 60)
         _within("store_timeout", self.store_timeout, 0.01, 3600)
         _within("stop_timeout", self.stop_timeout, 0, 86_400)
-        _within("max_payload", self.max_payload, 1, 2**30, unit="bytes")
-        _within("spool_limit", self.spool_limit, 4096, 2**50, unit="bytes")
+        _within("max_payload", self.max_payload, 1, 2**30, unit="bytes", whole=True)
+        _within("spool_limit", self.spool_limit, 4096, 2**50, unit="bytes", whole=True)
         retention: Any = self.retention  # callers without a type checker give other things
         if retention is not None and (not isinstance(retention, timedelta) or retention < timedelta(minutes=1)):
             raise ConfigurationError(
@@ -62,10 +74,17 @@ class BusOptions:
         return None if self.retention is None else self.retention.total_seconds()
 
 
-def _within(name: str, value: Any, low: float, high: float, *, unit: str = "seconds") -> None:
+def _within(name: str, value: Any, low: float, high: float, *, unit: str = "seconds", whole: bool = False) -> None:
     # Compared before anything else: NaN is within no bounds, and a huge integer is no float.
-    if not (isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high):
+    kinds = int if whole else int | float
+    if not (isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high):
         raise ConfigurationError(f"{name} is {shown_value(value)}: use {low:g} to {high:g} {unit}")
+
+
+def check_timeout(timeout: Any) -> None:
+    """Raises ConfigurationError unless *timeout* is None or a number of seconds."""
+    if timeout is not None:
+        _within("timeout", timeout, 0, 31_536_000)
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -46,6 +46,10 @@ def check_patterns(patterns: object) -> tuple[str, ...]:
     """
     if isinstance(patterns, str):
         return (check_pattern(patterns),)
+    if callable(patterns):
+        raise InvalidSubscription(
+            "patterns", "is a function", 'write @bus.subscribe("order.placed") with an event name'
+        )
     if not isinstance(patterns, list | tuple):
         raise InvalidSubscription("patterns", f"is of type {type_name(patterns)}", _COUNT_RULE)
     checked = tuple(dict.fromkeys(_checked(pattern, f"patterns[{place}]") for place, pattern in enumerate(patterns)))

@@ -66,18 +66,30 @@ def process_started(pid: int) -> str | None:
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
-    except FileNotFoundError:
-        return None if Path("/proc/self/stat").exists() else ""
+    except FileNotFoundError:  # gone, or hidden from this user
+        return None if Path("/proc/self/stat").exists() and not _is_there(pid) else ""
     except OSError:
         return ""
     state, *fields = stat.rpartition(")")[2].split()
     return None if state in "ZX" else fields[18]
 
 
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 @cache
 def _boot_id() -> str:
+    """Of the kernel and, as containers may share that and the host's name, of the space that process numbers are in."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return ""
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("holdfast.publish")
 
-_GROUP = 500
+_GROUP, _GROUP_BYTES = 500, 4 * 2**20
 _SPOOL_PAGE = 200
 _LAST_PAGE = 100
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -171,8 +171,8 @@ class Publisher:
     def _next_batch(self) -> list[Request]:
         """Requests that go together: one that must be stored whole goes alone; cancelled ones are withdrawn."""
         batch: list[Request] = []
-        size = 0
-        while self._requests and size < _GROUP:
+        size = length = 0
+        while self._requests and size < _GROUP and length < _GROUP_BYTES:
             request = self._requests[0]
             if request.answer.done():
                 self._requests.popleft()
@@ -182,6 +182,7 @@ class Publisher:
             self._requests.popleft()
             batch.append(request)
             size += len(request.events)
+            length += sum(len(event.payload) for event in request.events)
             if request.atomic:
                 break
         return batch
@@ -347,9 +348,7 @@ class Publisher:
     async def _store_records(self, spool: AnySpool, records: Sequence[SpoolRecord]) -> None:
         try:
             results = await self._store.append([record.event for record in records], atomic=False)
-        except (StoreError, InvalidEvent) as error:
-            if isinstance(error, StoreUnavailable):
-                raise
+        except InvalidEvent as error:  # nothing else is the event's fault: the rest waits, loudly
             if len(records) > 1:
                 for record in records:
                     await self._store_records(spool, [record])

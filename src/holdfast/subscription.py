@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
@@ -167,6 +167,27 @@ def make_consumer(
     return consumer
 
 
+def require_same_options(known: Consumer, again: Consumer) -> None:
+    """
+    A function that is subscribed again adds patterns; options it may leave out, or repeat.
+
+    Raises:
+        InvalidSubscription: It gives another value than before.
+    """
+    for option in fields(Consumer):
+        before, now = getattr(known, option.name), getattr(again, option.name)
+        if option.name not in ("patterns", "concurrency") and now != before and now != _default_of(option):
+            _refuse(option.name, f"is {shown_value(now)} and was {shown_value(before)} when {known.name!r} was declared",
+                    "give it once, or another name= for another subscription")  # fmt: skip
+    if again.concurrency not in (known.concurrency, 64 if again.is_async else 16):
+        _refuse("concurrency", f"is {again.concurrency} and was {known.concurrency} when {known.name!r} was declared",
+                "give it once, or another name= for another subscription")  # fmt: skip
+
+
+def _default_of(option: Any) -> Any:
+    return option.default_factory() if option.default is MISSING else option.default
+
+
 def _apply(consumer: Consumer, options: dict[str, Any]) -> None:
     concurrency = options.pop("concurrency", None)
     for option, value in options.items():
@@ -275,7 +296,15 @@ def _main_module_name() -> str:
         name: str = spec.name
         return name.removesuffix(".__main__")
     path = getattr(main, "__file__", None)
-    return Path(path).stem if path else "__main__"
+    return _import_name(Path(path)) if path and Path(path).exists() else "__main__"
+
+
+def _import_name(path: Path) -> str:
+    """The name of a module's file with the packages that it lies in."""
+    name, folder = path.stem, path.resolve().parent
+    while (folder / "__init__.py").exists():
+        name, folder = f"{folder.name}.{name}", folder.parent
+    return name
 
 
 def describe(handler: Handler) -> str:

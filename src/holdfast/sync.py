@@ -10,7 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from holdfast.bus import EventBus, published_within
-from holdfast.composing import compose, compose_item
+from holdfast.composing import compose, compose_items
 from holdfast.errors import BusStateError
 from holdfast.ports import BackgroundLoop
 
@@ -92,7 +92,7 @@ class SyncEventBus:
     def publish_many(self, items: Iterable[Any], *, tx: Any = None) -> list[Published]:
         """Store several events in one transaction, all or none; see `EventBus.publish_many`."""
         cause, limit = self._bus._cause(), self._bus._options.max_payload  # noqa: SLF001 - as above
-        events = [compose_item(item, index, cause=cause, limit=limit) for index, item in enumerate(items)]
+        events = compose_items(items, cause=cause, limit=limit)
         return self._publish(events, tx, atomic=True) if events else []
 
     def _publish(self, events: Sequence[NewEvent], tx: Any, *, atomic: bool) -> list[Published]:

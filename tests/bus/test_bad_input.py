@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import os
 import pickle
@@ -15,7 +16,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from holdfast import Event, EventBus, Reject, Retry, RetryPolicy, SyncEventBus
+from holdfast import Delivery, Event, EventBus, Reject, Retry, RetryPolicy, SyncEventBus
 from holdfast.errors import (
     ConfigurationError,
     IdConflict,
@@ -464,6 +465,89 @@ async def test_a_plain_insert_of_what_only_one_language_can_say_reaches_the_hand
     await bus.drain(15)
     assert "a.last" in handled
     assert len(handled) + len(dead) == accepted + 1
+
+
+# ---- what a new user does at first
+
+
+def test_subscribe_without_parentheses_says_what_to_write() -> None:
+    bus: Any = EventBus("sqlite://")
+    with pytest.raises(InvalidSubscription, match="is a function; write @bus.subscribe"):
+
+        @bus.subscribe
+        def handle(event: Event) -> None: ...
+
+
+def test_the_same_function_with_other_options_is_refused() -> None:
+    bus = EventBus("sqlite://")
+
+    def handle(event: Event) -> None: ...
+
+    bus.subscribe("a", handle, name="h", concurrency=3, retry=RetryPolicy(max_attempts=2))
+    bus.subscribe("b", handle, name="h")
+    bus.subscribe("c", handle, name="h", concurrency=3, retry=RetryPolicy(max_attempts=2))
+    for options in ({"concurrency": 4}, {"retry": RetryPolicy(max_attempts=3)}, {"timeout": 1}, {"on_dead": "hold"}):
+        with pytest.raises(InvalidSubscription, match="and was"):
+            bus.subscribe("d", handle, name="h", **options)
+    assert bus.consumers[0].patterns == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("auto_migrate", "no"), ("auto_migrate", 3), ("spool", 3), ("spool", b"x"), ("spool", ""), ("max_payload", 1.5),
+        ("spool_limit", 5000.5), ("dsn", "mysql://localhost/x"), ("dsn", "garbage"), ("dsn", "postgresql:/x"),
+    ],
+)  # fmt: skip
+def test_options_are_checked_when_a_bus_is_made(option: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=option if option != "dsn" else "DSN"):
+        EventBus(**{"dsn": "sqlite://", option: value})
+
+
+@pytest.mark.parametrize("items", [None, 3, "text", b"bytes", {"name": "a", "payload": 1}])
+async def test_publish_many_takes_a_list(items: Any) -> None:
+    with pytest.raises(InvalidEvent, match="items"):
+        await EventBus("sqlite://").publish_many(items)
+
+
+@pytest.mark.parametrize("timeout", ["x", float("nan"), -1, float("inf")])
+async def test_drain_takes_seconds(timeout: Any) -> None:
+    with pytest.raises(ConfigurationError, match="timeout"):
+        await EventBus("sqlite://").drain(timeout)
+
+
+async def test_a_handler_cannot_close_the_store_in_memory(make_bus: Callable[..., EventBus]) -> None:
+    bus = make_bus("sqlite://")
+
+    @bus.subscribe("a", name="h", transactional=True, retry=RetryPolicy(max_attempts=1))
+    async def handle(event: Event, delivery: Delivery) -> None:
+        delivery.connection.close()
+
+    seen: list[Event] = []
+    bus.subscribe("b", seen.append, name="b")
+    async with bus:
+        await bus.publish("a")
+        await bus.publish("b")
+        await bus.drain(10)
+    assert len(seen) == 1
+
+
+def test_a_view_of_facts_changes_none(own_dsn: str) -> None:
+    if own_dsn.startswith("sqlite"):
+        asyncio.run(EventBus(own_dsn, spool="off").publish("a"))
+    else:
+        sql(own_dsn, "insert into event_store (tenant_id, event_name, payload) values ('t', 'a', '1')")
+    for statement in ("update event_store set payload = '2'", "delete from event_store"):
+        with pytest.raises((psycopg.Error, sqlite3.Error)):
+            sql(own_dsn, statement)
+    assert sql(own_dsn, "select count(*) from event_store") == [(1,)]
+
+
+@pytest.mark.parametrize("time", ["infinity", "-infinity", "0044-03-15 BC", "294000-01-01"])
+def test_a_time_outside_of_our_era_is_refused_by_the_table(emptied_dsn: str, time: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation, match="our_era"):
+        sql(emptied_dsn, "insert into event_store (tenant_id, event_name, payload, occurred_at) "
+            f"values ('t', 'a', '1', '{time}')")  # fmt: skip
 
 
 async def test_a_port_that_is_none_is_no_outage(tmp_path: Path) -> None:

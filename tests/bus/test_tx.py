@@ -462,3 +462,39 @@ async def test_allow_is_the_default_and_other_values_are_refused() -> None:
     for value in ("", "never", None, 1, ["strict"]):
         with pytest.raises(ConfigurationError, match="require_tx"):
             EventBus("sqlite://", require_tx=value)  # type: ignore[arg-type]
+
+
+async def test_a_first_use_inside_a_transaction_works_in_every_process_after_it(
+    sqlite_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
+    """The file is not in write-ahead mode yet, as no transaction can switch it: that must hold nobody up."""
+    path = path_of(sqlite_dsn)
+    for number in range(3):
+        bus = make_bus(sqlite_dsn)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("create table if not exists facts (n integer)")
+            connection.execute("insert into facts values (1)")
+            await asyncio.wait_for(bus.publish("fact", number, tx=connection), 2)
+            connection.commit()
+        await bus.close()
+    assert stored(sqlite_dsn) == ["fact"] * 3
+    await make_bus(sqlite_dsn).publish("fact", 3)
+    assert sql(sqlite_dsn, "pragma journal_mode") == [("wal",)]
+
+
+@pytest.mark.parametrize("statement", ["insert into facts values (1)", "select n from facts"])
+async def test_a_file_that_cannot_be_switched_is_away_and_in_time(
+    sqlite_dsn: str, make_bus: Callable[..., EventBus], tmp_path: Any, statement: str
+) -> None:
+    bus = make_bus(sqlite_dsn, store_timeout=0.3, spool=tmp_path / "spool")
+    with closing(sqlite3.connect(path_of(sqlite_dsn))) as connection:
+        connection.execute("create table facts (n integer)")
+        connection.executemany("insert into facts values (?)", [(n,) for n in range(1000)])
+        connection.commit()
+        cursor = connection.execute(statement)
+        cursor.fetchone()
+        assert (await asyncio.wait_for(bus.publish("fact"), 5)).where == "spool"
+        cursor.close()
+        connection.rollback()
+        await bus.drain(10)
+    assert stored(sqlite_dsn) == ["fact"]

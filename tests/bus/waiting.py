@@ -20,6 +20,8 @@ import holdfast
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from holdfast import EventBus
+
 PATIENCE = 15.0
 _PAUSE = 0.005
 
@@ -37,6 +39,19 @@ async def until(condition: Callable[[], Any], *, seconds: float = PATIENCE) -> A
         if loop.time() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {inspect.getsource(condition).strip()}")
         await asyncio.sleep(_PAUSE)
+
+
+async def vanish(bus: EventBus) -> None:
+    """What is left when a worker's process is gone: no goodbye, leases that run out, rows in nobody's hands."""
+    live = bus._live
+    assert live is not None
+    worker, minder = live.worker, live._minder
+    assert worker is not None
+    assert minder is not None
+    live.worker = bus._live = None
+    minder.cancel()
+    await worker.abort()
+    await live.store.close()
 
 
 def until_sync(condition: Callable[[], Any], *, seconds: float = PATIENCE) -> Any:

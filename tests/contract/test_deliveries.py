@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from holdfast.errors import LeaseLost
-from holdfast.stores.values import Revised, Slice, State
+from holdfast.stores import claiming
+from holdfast.stores.values import Finished, Revised, Slice, State
 from tests.contract.harness import FAR_AHEAD, LONG_AGO, failed, keys_of, receipt
 
 PENDING, RETRYING, RUNNING, DEAD = State.PENDING, State.RETRYING, State.RUNNING, State.DEAD
@@ -71,6 +74,43 @@ class TestClaiming:
         await scene.park(lease, await scene.rows(lease), RETRYING, attempts=3, put_offs=2)
         ((due,), _) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
         assert (due.attempts, due.put_offs) == (3, 2)
+
+    @pytest.mark.parametrize("seed", range(8))
+    async def test_looks_as_far_as_it_must_and_takes_what_one_look_at_all_would(self, scene, seed, monkeypatch):
+        """Whatever stands there, and however little is looked at first: against the rule, in plain Python."""
+        monkeypatch.setattr(claiming, "FIRST_PREFIX", 2)
+        chance = random.Random(seed)
+        states = [PENDING, PENDING, PENDING, RETRYING, RUNNING, DEAD]
+        wanted = [(chance.choice(["a", "b", "c", "d", None]), chance.choice(states)) for _ in range(40)]
+        lease, _ = await parked(scene, *wanted, on_dead=chance.choice(["hold", "continue"]))
+        ((holds,),) = await scene.sql("select on_dead from subscriptions")
+        blocked, expected = set(), []
+        for number, (key, state) in enumerate(wanted):
+            if state is PENDING and (key is None or key not in blocked):
+                expected.append(number)
+            if key is not None and (state in (RETRYING, RUNNING) or (state is DEAD and holds == "hold")):
+                blocked.add(key)
+        first = min(int(number) for (number,) in await scene.sql("select id from deliveries"))
+        claim = await scene.store.claim({lease.slice: lease.epoch}, limit=chance.choice([3, 100]))
+        found = [due.delivery - first for due in claim.due]
+        assert found == expected[: len(found)]
+        assert len(found) in (3, len(expected))
+
+    async def test_has_a_number_and_what_is_written_about_an_earlier_one_is_void(self, scene):
+        lease, _ = await parked(scene, ("a", PENDING), ("b", PENDING))
+        ((first, other), _) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
+        late = {
+            "revised": [Revised(lease.slice, first.delivery, first.claim, RETRYING, 1)],
+            "finished": [Finished(lease.slice, other.delivery, other.claim)],
+        }
+        await scene.settle(lease, revised=[Revised(lease.slice, one.delivery, one.claim, RETRYING, 1)
+                                           for one in (first, other)])  # fmt: skip
+        ((second, again), _) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
+        assert (second.claim, again.claim) == (first.claim + 1, other.claim + 1)
+        await scene.settle(lease, **late)  # the same once more: the answer to the first was lost
+        assert await scene.deliveries() == {"a": "running", "b": "running"}
+        await scene.settle(lease, finished=[Finished(lease.slice, again.delivery, again.claim)])
+        assert await scene.deliveries() == {"a": "running"}
 
     async def test_takes_no_more_than_the_limit(self, scene):
         lease, _ = await parked(scene, *((key, PENDING) for key in "abcde"))
@@ -158,13 +198,25 @@ class TestSuspects:
         lease, rows = await parked(scene, ("a", RUNNING), ("b", RUNNING))
         before = await scene.store.suspects([lease.slice])
         for due in before:
-            await scene.store.begin_attempt(lease.slice, lease.epoch, due.delivery)
+            await scene.store.begin_attempt(due, lease.epoch)
         await scene.settle(lease, attempts=[failed(lease.slice, rows[0])])
         after = await scene.store.suspects([lease.slice])
         assert [due.lost for due in before] == [False, False]
         assert [(due.attempts, due.lost) for due in after] == [(1, False), (1, True)]
-        await scene.store.begin_attempt(lease.slice, lease.epoch, after[0].delivery)
+        await scene.store.begin_attempt(after[0], lease.epoch)
         assert [(due.attempts, due.lost) for due in await scene.store.suspects([lease.slice])] == [(2, True), (1, True)]
+
+    async def test_behind_their_key_say_so(self, scene):
+        rows = [("a", RUNNING), ("a", RETRYING), ("a", RUNNING), ("b", DEAD), ("b", RUNNING), (None, RUNNING)]
+        lease, _ = await parked(scene, *rows)
+        suspects = await scene.store.suspects([lease.slice])
+        assert [(due.row.key, due.behind) for due in suspects] == [
+            ("a", False), ("a", True), ("b", False), (None, False),
+        ]  # fmt: skip
+        await scene.sql("update subscriptions set on_dead = 'hold'")
+        assert [due.behind for due in await scene.store.suspects([lease.slice])] == [False, True, True, False]
+        await scene.sql("update subscriptions set ordering = 'none'")
+        assert not any(due.behind for due in await scene.store.suspects([lease.slice]))
 
 
 class TestTakingIn:
@@ -213,15 +265,17 @@ class TestBeginningAnAttempt:
     async def test_commits_one_more_and_returns_their_number(self, scene):
         lease, _ = await parked(scene, ("a", RUNNING))
         (due,) = await scene.store.suspects([lease.slice])
-        numbers = [await scene.store.begin_attempt(lease.slice, lease.epoch, due.delivery) for _ in range(3)]
-        assert numbers == [1, 2, 3]
+        begun = [await scene.store.begin_attempt(due, lease.epoch) for _ in range(3)]
+        assert [(one.attempts, one.claim, one.row) for one in begun] == [
+            (before, due.claim + before + 1, due.row) for before in range(3)
+        ]
         assert await scene.sql("select attempts from deliveries") == [(3,)]
 
     async def test_of_what_is_no_longer_running_does_nothing(self, scene):
         lease, _ = await parked(scene, ("a", RUNNING))
         (due,) = await scene.store.suspects([lease.slice])
-        await scene.settle(lease, revised=[Revised(lease.slice, due.delivery, DEAD, 1)])
-        assert await scene.store.begin_attempt(lease.slice, lease.epoch, due.delivery) == 0
+        await scene.settle(lease, revised=[Revised(lease.slice, due.delivery, due.claim, DEAD, 1)])
+        assert await scene.store.begin_attempt(due, lease.epoch) is None
         assert await scene.sql("select attempts from deliveries") == [(1,)]
 
     async def test_under_an_old_epoch_writes_nothing(self, scene):
@@ -229,7 +283,7 @@ class TestBeginningAnAttempt:
         (due,) = await scene.store.suspects([lease.slice])
         await scene.usurp(lease)
         with pytest.raises(LeaseLost):
-            await scene.store.begin_attempt(lease.slice, lease.epoch, due.delivery)
+            await scene.store.begin_attempt(due, lease.epoch)
         assert await scene.sql("select attempts from deliveries") == [(0,)]
 
 

@@ -236,7 +236,7 @@ class TestAReplay:
     async def test_that_was_settled_otherwise_is_passed_over(self, handling):
         lease, (row,) = await handling.begun("a")
         (due,) = await handling.scene.store.take_in(lease.slice, lease.epoch, [row])
-        await handling.scene.settle(lease, revised=[Revised(lease.slice, due.delivery, State.DEAD, 1)])
+        await handling.scene.settle(lease, revised=[Revised(lease.slice, due.delivery, due.claim, State.DEAD, 1)])
         assert not await handling.run(receipt(lease, row, replaces=True), lease.epoch, [EFFECT])
         assert await handling.results() == ([], 0)
 

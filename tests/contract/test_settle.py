@@ -23,14 +23,14 @@ async def everything(scene, lease, rows) -> Settlement:
     """A settlement with one of each: "a" is done, "b" fails, "c" and "d" were off the fast path."""
     a, b, c, d = rows
     await scene.store.take_in(lease.slice, lease.epoch, [c, d])
-    suspects = {due.row.key: due.delivery for due in await scene.store.suspects([lease.slice])}
+    suspects = {due.row.key: (due.delivery, due.claim) for due in await scene.store.suspects([lease.slice])}
     where = lease.slice
     return Settlement(
         epochs={where: lease.epoch},
         receipts=[receipt(lease, a), receipt(lease, d, attempts=2, replaces=True)],
         parked=[Parked(where, b, State.RETRYING, 1, 0, 60.0, "no")],
-        revised=[Revised(where, suspects["c"], State.DEAD, 5, 1, reason="never")],
-        finished=[Finished(where, suspects["d"])],
+        revised=[Revised(where, *suspects["c"], State.DEAD, 5, 1, reason="never")],
+        finished=[Finished(where, *suspects["d"])],
         attempts=[failed(where, b), failed(where, c, 5)],
         advances=[Advance(where, (await scene.read_all(lease.cursor))[1])],
         events=[(where, event("published"))],
@@ -129,7 +129,9 @@ class TestARevisedDelivery:
     async def test_changes_its_state(self, scene):
         lease, rows = await begun(scene, "a")
         (due,) = await scene.store.take_in(lease.slice, lease.epoch, rows)
-        await scene.settle(lease, revised=[Revised(lease.slice, due.delivery, State.RETRYING, 2, 1, 0.0, "why")])
+        await scene.settle(
+            lease, revised=[Revised(lease.slice, due.delivery, due.claim, State.RETRYING, 2, 1, 0.0, "why")]
+        )
         assert await scene.sql("select state, attempts, put_offs, reason from deliveries") == [
             ("retrying", 2, 1, "why")
         ]
@@ -139,7 +141,7 @@ class TestARevisedDelivery:
         lease, rows = await begun(scene, "a")
         await scene.park(lease, rows, State.RUNNING, reason="first")
         (due,) = await scene.store.suspects([lease.slice])
-        await scene.settle(lease, revised=[Revised(lease.slice, due.delivery, State.PENDING, 1)])
+        await scene.settle(lease, revised=[Revised(lease.slice, due.delivery, due.claim, State.PENDING, 1)])
         assert await scene.sql("select reason from deliveries") == [("first",)]
 
     @pytest.mark.parametrize("known", [state for state in State if state is not State.RUNNING])
@@ -147,7 +149,9 @@ class TestARevisedDelivery:
         lease, rows = await begun(scene, "a")
         (due,) = await scene.store.take_in(lease.slice, lease.epoch, rows)
         await scene.sql(f"update deliveries set state = '{known}'")
-        assert await scene.settle(lease, revised=[Revised(lease.slice, due.delivery, State.DEAD, 9)]) == set()
+        assert (
+            await scene.settle(lease, revised=[Revised(lease.slice, due.delivery, due.claim, State.DEAD, 9)]) == set()
+        )
         assert await scene.sql("select state, attempts from deliveries") == [(known, 0)]
 
 
@@ -155,14 +159,14 @@ class TestAFinishedDelivery:
     async def test_is_gone(self, scene):
         lease, rows = await begun(scene, "a", "b")
         first, _ = await scene.store.take_in(lease.slice, lease.epoch, rows)
-        await scene.settle(lease, finished=[Finished(lease.slice, first.delivery)])
+        await scene.settle(lease, finished=[Finished(lease.slice, first.delivery, first.claim)])
         assert await scene.deliveries() == {"b": "running"}
 
     async def test_that_was_called_back_meanwhile_stays(self, scene):
         lease, rows = await begun(scene, "a")
         (due,) = await scene.store.take_in(lease.slice, lease.epoch, rows)
         await scene.sql("update deliveries set state = 'pending'")
-        await scene.settle(lease, finished=[Finished(lease.slice, due.delivery)])
+        await scene.settle(lease, finished=[Finished(lease.slice, due.delivery, due.claim)])
         assert await scene.deliveries() == {"a": "pending"}
 
 

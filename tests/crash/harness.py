@@ -155,10 +155,8 @@ class Bench:
     # The truth
 
     def lines(self, what: str | None = None, subscription: str | None = None) -> list[dict[str, Any]]:
-        """The workers' ledger; a last line that was cut off by a kill cannot be: each is one write."""
-        if not self.ledger.exists():
-            return []
-        found = [json.loads(line) for line in self.ledger.read_text().splitlines()]
+        """The workers' ledger."""
+        found = complete_lines(self.ledger)
         return [
             line for line in found
             if what in (None, line["what"]) and subscription in (None, line["subscription"])
@@ -170,9 +168,7 @@ class Bench:
 
     def acknowledgements(self) -> list[dict[str, Any]]:
         """The publishers' ledger: what publish returned."""
-        if not self.acknowledged.exists():
-            return []
-        return [json.loads(line) for line in self.acknowledged.read_text().splitlines()]
+        return complete_lines(self.acknowledged)
 
     def published(self) -> set[str]:
         """Ids that publish has acknowledged."""
@@ -246,6 +242,12 @@ class Bench:
     def effects(self, subscription: str) -> Counter[str]:
         found = self.run("select event_id from effects where subscription = ?", subscription)
         return Counter(event_id for (event_id,) in found)
+
+
+def complete_lines(path: Path) -> list[dict[str, Any]]:
+    """What is written: a kill cuts no line off, each being one write, but one may be under way just now."""
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 async def migrate(dsn: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.contract.harness import Scene
 
 EVENTS = 100_000
-STEPS = ["read_new", "read_window", "lowest_position", "claim", "known", "suspects", "next_due"]
+STEPS = ["read_new", "read_window", "lowest_position", "claimable", "claim", "known", "suspects", "next_due"]
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,10 @@ async def test_hot_queries_keep_their_index(filled_dsn, name):
             "floor": f"'{datetime.now(UTC).date()}'",
             "limit": "1000", "max_bytes": "1000000", "position": str(EVENTS - 5000), "subscription": "1",
             "subscriptions": "'{1}'", "partitions": "'{3}'", "epochs": "'{0}'", "ttl": "30", "ids": f"array['{event_id}']::uuid[]",
-            "days": f"'{{{day}}}'", "worker": f"'{event_id}'",
+            "prefix": "2000", "days": f"'{{{day}}}'", "worker": f"'{event_id}'",
         }  # fmt: skip
+        if name == "claim":
+            values["ids"] = "'{20, 50, 70}'"
         plan = plan_of(connection, scene, name, values)
     await scene.close()
     scans = re.findall(r"Seq Scan on (event_log\w*|receipts\w*|deliveries\w*)", plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,15 @@ import psycopg
 import pytest
 
 from holdfast import Event, EventBus, Reject
+from holdfast.errors import HoldfastError
 from holdfast.stores import make_store
 from holdfast.stores.inspector import make_inspector
 from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter
+from tests.bus.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 PARTS = ("publisher", "worker", "operator", "viewer")
 
@@ -201,6 +205,61 @@ def test_again_is_no_error_and_with_sql_it_is_printed(migrated_dsn: str) -> None
     assert ':"schema"' not in printed
     with psycopg.connect(migrated_dsn, autocommit=True) as admin:
         admin.execute(printed.encode())
+
+
+async def test_a_right_that_goes_missing_for_a_while_costs_no_second_run_and_no_event(
+    as_part: Callable[[str], str], migrated_dsn: str
+) -> None:
+    """What ran waits to be written, and is not run again for that."""
+    bus, runs = EventBus(as_part("worker"), spool="off", stop_timeout=1), list[Any]()
+
+    @bus.subscribe("a", name="s")
+    async def handle(event: Event) -> None:
+        runs.append(event.payload)
+
+    with psycopg.connect(migrated_dsn, autocommit=True) as admin:
+        async with bus:
+            await bus.publish("a", 0)
+            await bus.drain(10)
+            admin.execute("revoke insert on holdfast.receipts from holdfast_worker")
+            await bus.publish_many([{"name": "a", "payload": n} for n in (1, 2)])
+            live = bus._live
+            assert live is not None
+            assert live.worker is not None
+            settler = live.worker._settler
+            await until(lambda: not settler.available)
+            admin.execute("grant insert on holdfast.receipts to holdfast_worker")
+            await bus.drain(20)
+        assert admin.execute("select count(*) from holdfast.event_consumers").fetchone() == (3,)
+    assert sorted(runs) == [0, 1, 2]
+
+
+async def test_a_right_that_is_missing_while_the_spool_drains_sets_nothing_aside(
+    as_part: Callable[[str], str], migrated_dsn: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(migrated_dsn, autocommit=True) as admin:
+        first = EventBus(as_part("publisher"), spool=tmp_path, store_timeout=0.5)
+        await first.publish("a", 0)
+        admin.execute(f"alter database {admin.info.dbname} set default_transaction_read_only = on")
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ 'holdfast'")
+        for n in (1, 2, 3):
+            assert (await first.publish("a", n)).where == "spool"
+        await first.close()
+        admin.execute(f"alter database {admin.info.dbname} reset default_transaction_read_only")
+        admin.execute("revoke insert on holdfast.event_log from holdfast_publisher cascade")
+        revoke = "revoke insert (id, day, occurred_at, tenant_id, event_name, event_key, payload, headers)"
+        admin.execute(f"{revoke} on holdfast.event_log from holdfast_publisher")
+        second = EventBus(as_part("publisher"), spool=tmp_path, store_timeout=0.5)
+        with pytest.raises(HoldfastError):
+            await second.drain(2)
+        admin.execute(revoke.replace("revoke", "grant") + " on holdfast.event_log to holdfast_publisher")
+        live = second._live
+        assert live is not None
+        await asyncio.wait_for(live.publisher.wait_drained(), 20)
+        await second.close()
+        stored = admin.execute("select payload::text from holdfast.event_log order by position").fetchall()
+    assert stored == [("0",), ("1",), ("2",), ("3",)]
+    assert not list(tmp_path.rglob("quarantine.jsonl"))
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -153,7 +153,7 @@ class TestRules:
             ([f"n{number}" for number in range(101)], "patterns", "has 101 patterns", "1 to 100"),
             (None, "patterns", "is of type NoneType", "one pattern or a list"),
             ({"a": 1}, "patterns", "is of type dict", "one pattern or a list"),
-            (len, "patterns", "is of type builtin_function_or_method", "one pattern or a list"),
+            (len, "patterns", "is a function", "with an event name"),
             (["a", "b", "c", "d*"], "patterns[3]", "'d*' has the segment 'd*'", PATTERN_RULE),
             (["a", ["b"]], "patterns[1]", "is of type list", PATTERN_RULE),
         ],

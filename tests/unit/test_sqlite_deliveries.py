@@ -102,7 +102,7 @@ class TestDeliveries:
         taken = await store.take_in(lease.slice, lease.epoch, rows)
         assert [due.row for due in taken] == rows
         assert await store.take_in(lease.slice, lease.epoch, rows) == taken
-        assert await store.begin_attempt(lease.slice, lease.epoch, taken[0].delivery) == 1
+        assert await store.begin_attempt(taken[0], lease.epoch)
         suspect, untouched = await store.suspects([lease.slice])
         assert (suspect.attempts, suspect.lost, untouched.lost) == (1, True, False)
 

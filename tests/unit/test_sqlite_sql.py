@@ -165,7 +165,7 @@ class TestStatus:
         await settle(
             store,
             lease,
-            revised=[Revised(lease.slice, due.delivery, State.DEAD, 2)],
+            revised=[Revised(lease.slice, due.delivery, due.claim, State.DEAD, 2)],
             attempts=[failure._replace(attempt=2)],
         )
         assert status(sql) == ("dead", 2, False)

@@ -79,6 +79,10 @@ class Reader(Protocol):
         """What can be seen now."""
         ...
 
+    async def generation(self) -> int:
+        """As `Page.generation`, without reading anything."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -257,9 +261,10 @@ class Store(Protocol):
         """
         ...
 
-    async def begin_attempt(self, lease: Slice, epoch: int, delivery: int) -> int:
+    async def begin_attempt(self, due: Due, epoch: int) -> Due | None:
         """
-        Recovery: commit one attempt more on a suspect before it runs; returns the number of attempts.
+        Recovery: commit one attempt more on a suspect before it runs. Returns it as it is in hand now, with the number
+        of attempts *before* this one; None where it is not ``running`` any more.
 
         Raises:
             LeaseLost: Nothing was written.

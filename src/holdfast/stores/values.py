@@ -149,20 +149,24 @@ class Due(NamedTuple):
     """A delivery row in the hands of its owner, ``running``.
 
     Attributes:
+        claim: How often it was taken; what is written about it carries this number.
         attempts: Failed or lost attempts so far, of this round.
         put_offs: Times a handler raised Retry.
         handled: There is a receipt already, and it is not a replay: finish it without running.
         lost: The latest attempt has no record, because the worker vanished in it (suspects only).
+        behind: An earlier delivery of its key waits, or is dead and held (suspects only).
     """
 
     delivery: int
     slice: Slice
     row: Row
+    claim: int
     attempts: int
     put_offs: int
     is_replay: bool
     handled: bool = False
     lost: bool = False
+    behind: bool = False
 
 
 class Claim(NamedTuple):
@@ -195,10 +199,11 @@ class Parked(NamedTuple):
 
 
 class Revised(NamedTuple):
-    """A delivery row that changes state. Ignored when the row is no longer ``running``."""
+    """A delivery row that changes state. Ignored when the row is no longer ``running`` under that claim."""
 
     slice: Slice
     delivery: int
+    claim: int
     state: State
     attempts: int
     put_offs: int = 0
@@ -211,6 +216,7 @@ class Finished(NamedTuple):
 
     slice: Slice
     delivery: int
+    claim: int
 
 
 class Attempt(NamedTuple):
@@ -247,6 +253,15 @@ class Settlement:
     attempts: list[Attempt] = field(default_factory=list)
     advances: list[Advance] = field(default_factory=list)
     events: list[tuple[Slice, NewEvent]] = field(default_factory=list)  # published if the slice's fence holds
+
+    def forget(self, of: Slice) -> None:
+        """Leave out what may be written under the epoch of *of* only: another epoch has begun."""
+        self.parked = [one for one in self.parked if one.slice != of]
+        self.revised = [one for one in self.revised if one.slice != of]
+        self.finished = [one for one in self.finished if one.slice != of]
+        self.attempts = [one for one in self.attempts if one.slice != of]
+        self.advances = [one for one in self.advances if one.slice != of]
+        self.events = [(one, event) for one, event in self.events if one != of]
 
     def before(self, later: Settlement) -> Settlement:
         """This settlement and a later one, as one; without receipts, which are made when it is written."""

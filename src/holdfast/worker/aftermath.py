@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from holdfast.errors import HoldfastError, LeaseLost, Reject, Retry, StoreUnavailable
+from holdfast.errors import LeaseLost, MalformedEvent, Reject, Retry, StoreUnavailable
 from holdfast.printable import clean
 from holdfast.stores.values import Attempt, State
 from holdfast.worker.breaker import Breaker
-from holdfast.worker.decisions import one_line, trace, verdict_on
+from holdfast.worker.decisions import WorkerLost, one_line, trace, verdict_on
 from holdfast.worker.lanes import Lane, Lanes
 from holdfast.worker.letters import dead_letter
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from holdfast.worker.settler import Settler
 
 logger = logging.getLogger("holdfast.worker")
+
+
+# What says nothing about how the subscription does as a whole: decisions of its handler, and an event that is no good.
+_ABOUT_THE_EVENT = (Retry, Reject, MalformedEvent, WorkerLost)
 
 
 @dataclass(slots=True)
@@ -60,7 +64,7 @@ class Aftermath:
         self.lanes = Lanes()
         self.breaker = Breaker(consumer.breaker)
         self.in_hand: dict[bytes, InHand] = {}
-        self.held_now = 0
+        self.held_now = self.held_bytes = 0
 
     # In
 
@@ -77,8 +81,14 @@ class Aftermath:
         self._account(item)
         self.failed(item, error, 0.0)
 
+    def finish(self, item: InHand) -> None:
+        """A delivery row comes into hand that was handled before."""
+        self._account(item)
+        self.passed(item)
+
     def _account(self, item: InHand) -> None:
         self.held_now += 1
+        self.held_bytes += item.row.size
         self.in_hand[item.row.id] = item
         partition = item.partition
         partition.in_hand += 1
@@ -94,19 +104,30 @@ class Aftermath:
             logger.info("subscription %s: the breaker closes, a probe succeeded", self.record.name)
         self._shared.settler.handled(item, self._settled, has_receipt=has_receipt)
 
-    def failed(self, item: InHand, error: BaseException, seconds: float) -> Lane:
-        """The attempt raised *error* after so many seconds."""
+    def passed(self, item: InHand) -> None:
+        """It was handled before: only its delivery row is still there."""
+        self._shared.settler.handled(item, self._settled, has_receipt=True)
+
+    def failed(
+        self, item: InHand, error: BaseException, seconds: float, *, is_handlers: bool = False, is_probe: bool = False
+    ) -> Lane:
+        """
+        The attempt raised *error* after so many seconds.
+
+        Args:
+            is_handlers: Of a transactional handler: it came from the handler for sure, and not from its transaction.
+            is_probe: The breaker has let it through.
+        """
         if isinstance(error, LeaseLost):
             self.drop(item)
             return Lane.CLOSED
-        probing = self.breaker.state is Breaker.State.PROBING
-        if probing:
-            self.breaker.probe_failed(self._shared.ports.elapsed())
         # The store that goes away under a handler's transaction says nothing against the handler.
-        if probing or (isinstance(error, StoreUnavailable) and self.consumer.transactional):
-            self.lanes.put_back(item)
-            return Lane.CLOSED
-        if not isinstance(error, Retry | Reject | HoldfastError):
+        if isinstance(error, StoreUnavailable) and self.consumer.transactional and not is_handlers:
+            return Lane.AGAIN
+        if not isinstance(error, _ABOUT_THE_EVENT):
+            if is_probe:
+                self.breaker.probe_failed(self._shared.ports.elapsed())
+                return Lane.AGAIN
             self._note_failure(item)
         verdict = verdict_on(
             error, attempts=item.attempt, put_offs=item.put_offs, policy=self.consumer.retry,
@@ -122,7 +143,7 @@ class Aftermath:
             item.waits_for += 1
             settler.failed(item, verdict, attempt, self._buried, events=letters, blocks=False)
             # A crash before the commit must not find the key's next event handled and this one not dead.
-            return Lane.CLOSED if self.consumer.batch is None else Lane.FREE
+            return Lane.CLOSED
         if item.due is None and item.key is not None:
             item.partition.block(item.key)
         settler.failed(
@@ -165,6 +186,11 @@ class Aftermath:
         """What stands in the lane of a key that is blocked now goes behind it, in order."""
         for follower in self.lanes.empty_lane(key):
             self.put_behind(follower)
+
+    def hand_back(self, item: InHand) -> None:
+        """A delivery row comes into hand that shall not run now."""
+        self._account(item)
+        self._shared.settler.handed_back(item, item.attempt - 1, self._let_go)
 
     def put_behind(self, item: InHand) -> None:
         """It waits behind its key off the fast path: as a new delivery row, or as the row that it is."""
@@ -220,6 +246,7 @@ class Aftermath:
 
     def _let_go(self, item: InHand) -> None:
         self.held_now -= 1
+        self.held_bytes -= item.row.size
         if self.in_hand.get(item.row.id) is item:
             del self.in_hand[item.row.id]
         item.close()

@@ -11,7 +11,8 @@ class Breaker:
     """
     Trips after *threshold* different events failed with no success between; then lets single probes through.
 
-    A probe that fails burns no attempt; one that succeeds closes the breaker. Waits grow from 5 to 60 seconds.
+    A probe that fails burns no attempt; the next one is another event where there is one, so that one that can never
+    be handled does not keep it open. A probe that succeeds closes it. Waits grow from 5 to 60 seconds.
 
     Args:
         threshold: Events; None never trips.
@@ -28,6 +29,8 @@ class Breaker:
         self._wait = _FIRST_WAIT
         self.state = Breaker.State.CLOSED
         self.until = 0.0
+        self.probes = 0
+        """Probes that failed since it tripped: so many events were tried, and one more may be had to try."""
 
     @property
     def is_closed(self) -> bool:
@@ -39,7 +42,7 @@ class Breaker:
             self._failed.clear()
         if self.state is Breaker.State.CLOSED:
             return False
-        self.state, self._wait = Breaker.State.CLOSED, _FIRST_WAIT
+        self.state, self._wait, self.probes = Breaker.State.CLOSED, _FIRST_WAIT, 0
         return True
 
     def failed(self, event_id: bytes, now: float) -> bool:
@@ -57,14 +60,17 @@ class Breaker:
         """Whether it has waited long enough for one event to be tried."""
         return self.state is Breaker.State.OPEN and now >= self.until
 
-    def may_probe(self, now: float) -> bool:
-        """Whether one event may be tried now; if so, it is the probe."""
-        if not self.wants_probe(now):
-            return False
+    def probe(self) -> None:
+        """One event is being tried."""
         self.state = Breaker.State.PROBING
-        return True
 
     def probe_failed(self, now: float) -> None:
         """The probe failed: wait twice as long."""
+        self.probes += 1
         self._wait = min(self._wait * 2, _LONGEST_WAIT)
         self.state, self.until = Breaker.State.OPEN, now + self._wait
+
+    def probe_ended(self) -> None:
+        """The probe is over, and said nothing for or against: the next one may come at once."""
+        if self.state is Breaker.State.PROBING:
+            self.state = Breaker.State.OPEN

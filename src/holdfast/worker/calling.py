@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from contextlib import contextmanager
 from contextvars import copy_context
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 from holdfast.context import CURRENT
-from holdfast.errors import TransactionError
+from holdfast.errors import StoreUnavailable, TransactionError
 from holdfast.event import Event
 from holdfast.stores.values import Receipt
 from holdfast.subscription import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
     from contextvars import Context
 
     from holdfast.ports import DaemonThreads
@@ -54,7 +55,8 @@ class Caller:
         timeout = self._consumer.timeout
         async with self._store.transaction(receipt, item.partition.epoch, timeout=timeout) as transaction:
             if not transaction.passed:
-                await self._run(self._arguments([self._delivery(item, transaction.connection)]))
+                with _own_errors():
+                    await self._run(self._arguments([self._delivery(item, transaction.connection)]))
         return True
 
     async def call_batch(self, items: Sequence[InHand]) -> None:
@@ -67,7 +69,9 @@ class Caller:
             if not transaction.passed:
                 delivery = self._delivery(item, transaction.connection)
                 CURRENT.set(delivery)
-                if inspect.isawaitable(result := self._consumer.handler(*self._arguments([delivery]))):
+                with _own_errors():
+                    result = self._consumer.handler(*self._arguments([delivery]))
+                if inspect.isawaitable(result):
                     if inspect.iscoroutine(result):
                         result.close()
                     raise TransactionError(
@@ -113,6 +117,22 @@ class Caller:
 
 async def _awaited(awaitable: Any) -> Any:
     return await awaitable
+
+
+class RaisedByHandler(Exception):
+    """A transactional handler itself met a store that is away, which is not the one that its transaction is in."""
+
+    def __init__(self, error: StoreUnavailable) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise RaisedByHandler(error) from error
 
 
 class ThreadStillRuns(asyncio.CancelledError):

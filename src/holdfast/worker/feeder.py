@@ -73,6 +73,7 @@ class Feeder:
         self._check, self._reload, self._changed = check, reload, changed
         self._poll_interval = poll_interval
         self._reader: Reader | None = None
+        self._is_lost = False
         self._generation: int | None = None
         self._wake = asyncio.Event()
         self._pause = _SHORTEST_PAUSE
@@ -91,26 +92,36 @@ class Feeder:
 
     async def horizon(self) -> str:
         """What can be seen now, by the reading session."""
-        return await (await self._session()).horizon()
+        reader = await self._session()
+        try:
+            return await reader.horizon()
+        except HoldfastError:
+            self._is_lost = True  # and so is all that it has read: the loop starts again
+            self._wake.set()
+            raise
 
     async def run(self) -> None:
         """Read until cancelled."""
         try:
             while True:
                 try:
-                    found = await self._round()
-                except StoreUnavailable as error:
-                    self._outage.met(error)
-                    await self._start_again()
-                except HoldfastError:
-                    logger.exception("reading is refused")
+                    found = False if self._is_lost else await self._round()
+                except HoldfastError as error:
+                    self._note(error)
+                    self._is_lost = True
+                if self._is_lost:
                     await self._start_again()
                 else:
                     self._outage.over()
                     await self._wait(found=found)
         finally:
-            if self._reader is not None:
-                await self._reader.close()
+            await self._drop_session()
+
+    def _note(self, error: HoldfastError) -> None:
+        if isinstance(error, StoreUnavailable):
+            self._outage.met(error)
+        else:
+            logger.error("reading is refused, and tried again: %s", error)
 
     async def _wait(self, *, found: bool) -> None:
         if found:
@@ -127,15 +138,22 @@ class Feeder:
             self._pause = min(self._pause * 2, self._poll_interval)
 
     async def _start_again(self) -> None:
+        """With a new session, from the persisted cursors, as often as it takes."""
+        while self._is_lost:
+            await self._drop_session()
+            await asyncio.sleep(min(self._poll_interval * 5, 1.0))
+            self._is_lost = False
+            try:
+                await self._reload()
+            except HoldfastError as error:
+                self._note(error)
+                self._is_lost = True
+
+    async def _drop_session(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
             with suppress(HoldfastError):
                 await reader.close()
-        while True:
-            await asyncio.sleep(min(self._poll_interval * 5, 1.0))
-            with suppress(StoreUnavailable):
-                await self._reload()
-                return
 
     async def _session(self) -> Reader:
         if self._reader is None:
@@ -145,39 +163,49 @@ class Feeder:
     async def _round(self) -> bool:
         """Read one page for each group of partitions with the same place; returns whether anything was found."""
         cohorts = self._cohorts()
+        reader = await self._session()
         if not cohorts:
             self.is_quiet = True
-            return False
-        reader = await self._session()
+            return await self._takes_notice(await reader.generation())
         common: str | None = None
         found = False
         for (cursor, until), members in cohorts.items():
+            if not any(self._has_room(partition) for partition in members):
+                continue  # what was read before in this round has taken it
             page = await reader.read(cursor, horizon=until or common, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES)
             if until is None and cursor.open is None and page.cursor.open is None:
                 common = common or page.horizon
             found |= bool(page.rows) or page.cursor.open is not None
-            if page.generation != self._generation:
-                # This page may hold the first events of patterns that are not known here yet: know them, read again.
-                await self._changed()
-                self._generation = page.generation
-                return True
+            if await self._takes_notice(page.generation):
+                return True  # this page may hold the first events of patterns that were not known here: read it again
             await self._deliver(page, cursor, members)
         self.is_quiet = not found
         return found
 
+    async def _takes_notice(self, generation: int) -> bool:
+        """Look at everything again if somebody has changed something: also where all is paused and nothing is read."""
+        if generation == self._generation:
+            return False
+        await self._changed()
+        self._generation = generation
+        return True
+
     def _cohorts(self) -> dict[tuple[Cursor, str | None], list[Partition]]:
         cohorts: dict[tuple[Cursor, str | None], list[Partition]] = {}
         for partition in self._partitions():
-            runner = self._runners.get(partition.slice.subscription)
-            if partition.is_readable and runner is not None and runner.has_room:
+            if partition.is_readable and self._has_room(partition):
                 cohorts.setdefault((partition.cursor, partition.horizon), []).append(partition)
         return cohorts
+
+    def _has_room(self, partition: Partition) -> bool:
+        runner = self._runners.get(partition.slice.subscription)
+        return runner is not None and runner.has_room
 
     async def _deliver(self, page: Page, before: Cursor, members: list[Partition]) -> None:
         fast: list[Partition] = []
         for partition in members:
-            if partition.cursor != before or not partition.is_readable:
-                continue  # lost, or given back, while the page was read
+            if partition.cursor != before or not partition.is_readable or not self._has_room(partition):
+                continue  # lost, given back or filled while the page was read: it stays where it is
             if partition.phase is Phase.CHECKING:
                 await self._check(partition, page)
             else:

@@ -18,6 +18,8 @@ PAGE_EVENTS = 1000
 """Events that are read at once."""
 BOUND = 2000
 """Deliveries of a subscription in hand above which no more are read for it."""
+BYTES_BOUND = 32 * 2**20
+"""Bytes of their payloads above which no more are read for it."""
 IN_HAND_MAX = BOUND + PAGE_EVENTS
 
 

@@ -16,7 +16,8 @@ class Lane(Enum):
     """What becomes of a key's lane after an attempt."""
 
     FREE = "free"  # its next event may run
-    CLOSED = "closed"  # it opens again by itself: after a commit, or with the same event
+    CLOSED = "closed"  # it opens again by itself, after a commit
+    AGAIN = "again"  # the same event runs again, before any other of its key
     BLOCKED = "blocked"  # later events of the key go behind this one, off the fast path
 
 
@@ -59,6 +60,10 @@ class Lanes:
     def put_back(self, item: InHand) -> None:
         """*item* did not run after all: it is the next one out, its lane stays closed."""
         self._ready.appendleft(item)
+
+    def put_last(self, item: InHand) -> None:
+        """*item* runs again, after those of other keys that are ready; its lane stays closed."""
+        self._ready.append(item)
 
     def free(self, key: Key | None) -> bool:
         """The lane's first is done: its next one is ready (True), or the lane is gone."""

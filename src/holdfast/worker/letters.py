@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
 
+from holdfast.composing import DEFAULT_TENANT
+from holdfast.errors import InvalidEvent
 from holdfast.event import NewEvent
 from holdfast.ids import new_id
+from holdfast.names import check_key, check_tenant
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.event import Row
 
 DEAD_EVENT = "holdfast.delivery.dead"
@@ -31,9 +36,22 @@ def dead_letter(row: Row, subscription: str, attempts: int, error: str) -> tuple
     headers = {"causation_id": event_id, "correlation_id": _correlation(row) or event_id}
     return (
         NewEvent(
-            new_id(), row.tenant_id, DEAD_EVENT, row.key, msgspec.json.encode(payload), msgspec.json.encode(headers)
+            new_id(),
+            _valid(check_tenant, row.tenant_id) or DEFAULT_TENANT,
+            DEAD_EVENT,
+            _valid(check_key, row.key),
+            msgspec.json.encode(payload),
+            msgspec.json.encode(headers),
         ),
     )
+
+
+def _valid(check: Callable[[Any], str | None], value: str | None) -> str | None:
+    """The dead event may have been put there by another program, whatever the rules say."""
+    try:
+        return None if value is None else check(value)
+    except InvalidEvent:
+        return None
 
 
 def _correlation(row: Row) -> str | None:

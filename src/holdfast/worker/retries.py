@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from holdfast.stores.values import Due, Slice
     from holdfast.worker.hand import Partition
     from holdfast.worker.runner import Runner
+    from holdfast.worker.settler import Settler
 
-_CLAIM = 256
+_CLAIM_MIN, _CLAIM_MAX = 8, 256
+_CLAIM_BYTES = 8 * 2**20
+_CLAIMING = frozenset({Phase.FAST, Phase.CHECKING})
 _LONGEST_WAIT, _AFTER_ERROR, _JUST_DUE = 5.0, 0.5, 0.005
 
 
@@ -30,12 +33,14 @@ class Retries:
     """
 
     def __init__(
-        self, store: Store, runners: Mapping[int, Runner], partitions: Callable[[], Sequence[Partition]]
-    ) -> None:
-        self._store, self._runners, self._partitions = store, runners, partitions
+        self, store: Store, settler: Settler, runners: Mapping[int, Runner],
+        partitions: Callable[[], Sequence[Partition]],
+    ) -> None:  # fmt: skip
+        self._store, self._settler, self._runners, self._partitions = store, settler, runners, partitions
         self._wake = asyncio.Event()
         self._wanted_at: float | None = None
-        self._unsure = False
+        self._limit = _CLAIM_MIN
+        self._doubtful: set[Slice] = set()  # a claim's answer was lost: rows may be ours that nobody has in hand
         self._outage = Outage("due deliveries cannot be claimed now", "due deliveries are claimed")
         self.claiming = asyncio.Lock()
         """Held during a claim: whoever ends a partition waits for it, or a claimed row would be forgotten."""
@@ -56,7 +61,6 @@ class Retries:
                 async with self.claiming:
                     await self._claim()
             except HoldfastError as error:
-                self._unsure = True  # the answer may have been lost, after the rows were taken
                 self._outage.met(error)
                 self.due_in(_AFTER_ERROR)
             else:
@@ -80,32 +84,48 @@ class Retries:
         owners: dict[Slice, Partition] = {}
         for partition in self._partitions():
             runner = self._runners.get(partition.slice.subscription)
-            if partition.phase in (Phase.FAST, Phase.CHECKING) and runner is not None and runner.has_room:
+            if partition.phase in _CLAIMING and runner is not None and runner.has_room:
                 leases[partition.slice], owners[partition.slice] = partition.epoch, partition
+        if self._doubtful:
+            await self._settler.exclusively(self._find_forgotten)
         if not leases:
             return
-        if self._unsure:
-            await self._find_forgotten(owners)
-        claim = await self._store.claim(leases, limit=_CLAIM)
+        self._doubtful |= leases.keys()
+        limit = self._limit
+        claim = await self._store.claim(leases, limit=limit)
+        self._doubtful -= leases.keys()
+        self._limit = next_limit(limit, sum(due.row.size for due in claim.due))
         for due in claim.due:
             self._offer(owners[due.slice], due)
         for runner in self._runners.values():
             runner.start()
-        if len(claim.due) == _CLAIM:
+        if len(claim.due) == limit:
             self.due_in(0.0)
         elif claim.next_in is not None:
             self.due_in(pause_before(claim.next_in))
 
-    async def _find_forgotten(self, owners: Mapping[Slice, Partition]) -> None:
-        readable = {one: partition for one, partition in owners.items() if not partition.recovering}
-        for due in await self._store.suspects(list(readable)):
+    async def _find_forgotten(self) -> None:
+        """Take into hand what a claim took whose answer was lost; while nothing else is written about rows."""
+        held = {partition.slice: partition for partition in self._partitions()}
+        self._doubtful &= held.keys()  # whoever has the others now looks for suspects
+        looked_at = {one for one in self._doubtful if held[one].phase in _CLAIMING and not held[one].recovering}
+        if not looked_at:
+            return
+        for due in await self._store.suspects(list(looked_at)):
             if due.row.id not in self._runners[due.slice.subscription].in_hand:
-                self._offer(owners[due.slice], due)
-        self._unsure = False
+                self._offer(held[due.slice], due)
+        self._doubtful -= looked_at
 
     def _offer(self, partition: Partition, due: Due) -> None:
         runner = self._runners[due.slice.subscription]
         runner.offer(InHand(due.row, partition, runner.key_of(due.row.tenant_id, due.row.key), due=due))
+
+
+def next_limit(limit: int, size: int) -> int:
+    """How many to claim next, after so many that took *size* bytes: twice as many, while they are small."""
+    if size > _CLAIM_BYTES:
+        return max(_CLAIM_MIN, limit * _CLAIM_BYTES // size)
+    return min(_CLAIM_MAX, 2 * limit)
 
 
 def pause_before(next_in: float) -> float:

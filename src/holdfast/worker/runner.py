@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from holdfast.errors import StoreUnavailable
 from holdfast.patterns import Matcher
 from holdfast.worker.aftermath import Aftermath
-from holdfast.worker.breaker import Breaker
-from holdfast.worker.calling import Caller, ThreadStillRuns
+from holdfast.worker.calling import Caller, RaisedByHandler, ThreadStillRuns
 from holdfast.worker.decisions import AttemptTimeout
-from holdfast.worker.hand import BOUND
+from holdfast.worker.hand import BOUND, BYTES_BOUND
 from holdfast.worker.lanes import Lane
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ class Slot:
     started: float = 0.0
     timed_out: bool = False
     aborted: bool = False
+    probes: bool = False
 
 
 class Runner:
@@ -86,8 +86,14 @@ class Runner:
         if self.record.paused:
             return False
         if self._breaker.is_closed:
-            return self.held_now < self.bound
-        return self.held_now == 0 and self._breaker.wants_probe(self._shared.ports.elapsed())
+            return self.held_now < self.bound and self._after.held_bytes < BYTES_BOUND
+        tried = min(self._breaker.probes, self.bound - 1)
+        return self.held_now <= tried and self._breaker.wants_probe(self._shared.ports.elapsed())
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether nothing runs at present, but for a probe: paused, or its breaker is open."""
+        return self.record.paused or not self._breaker.is_closed
 
     @property
     def is_tripped(self) -> bool:
@@ -114,13 +120,21 @@ class Runner:
         """Take a delivery into hand that shall not run any more: it failed with *error*."""
         self._after.bury(item, error)
 
+    def finish(self, item: InHand) -> None:
+        """Take a delivery row into hand that was handled before."""
+        self._after.finish(item)
+
+    def hand_back(self, item: InHand) -> None:
+        """Take a delivery row into hand that shall not run now."""
+        self._after.hand_back(item)
+
     def start(self) -> None:
         """Give what is ready to as many places as the subscription may use at once."""
         if self._stopping or self.record.paused:
             return
         wanted = min(len(self._lanes), self.consumer.concurrency - len(self._slots))
         if not self._breaker.is_closed:
-            wanted = 1 if wanted > 0 and self._breaker.may_probe(self._shared.ports.elapsed()) else 0
+            wanted = min(wanted, self._breaker.wants_probe(self._shared.ports.elapsed()))
         for _ in range(wanted):
             slot = Slot()
             self._slots.add(slot)
@@ -135,14 +149,21 @@ class Runner:
         try:
             while items := self._take():
                 slot.items, slot.started, slot.timed_out = items, self._shared.ports.elapsed(), False
+                slot.probes = not self._breaker.is_closed
+                if slot.probes:
+                    self._breaker.probe()
                 await self._handle(slot, items)
                 slot.items = ()
+                if slot.probes:
+                    self._breaker.probe_ended()
                 turn += 1
                 if turn % _YIELD_EVERY == 0 and loop.time() - resumed > _YIELD_SECONDS:
                     await asyncio.sleep(0)
                     resumed = loop.time()
         finally:
             self._slots.discard(slot)
+            if slot.probes:
+                self._breaker.probe_ended()
             self._shared.room()
 
     def _served(self, task: asyncio.Task[None]) -> None:
@@ -163,9 +184,9 @@ class Runner:
                     self._after.drop(item)
                     break
                 items.append(item)
+                if not self._breaker.is_closed:
+                    return (item,)  # a probe is one event
                 item = self._lanes.take_behind(item.key) if len(items) < size else None
-            if items and not self._breaker.is_closed:
-                break
         return tuple(items)
 
     def _take_one(self) -> tuple[InHand, ...]:
@@ -180,44 +201,48 @@ class Runner:
         return (
             not self._stopping
             and not self.record.paused
-            and self._breaker.state is not Breaker.State.OPEN
+            and (self._breaker.is_closed or self._breaker.wants_probe(self._shared.ports.elapsed()))
             and self._shared.lease_valid()
         )
 
     async def _handle(self, slot: Slot, items: tuple[InHand, ...]) -> None:
         if self.consumer.batch is not None:
-            blocked: set[Key | None] = set()
-            await self._handle_batch(slot, list(items), blocked)
+            ends: dict[Key | None, Lane] = {}
+            await self._handle_batch(slot, list(items), ends)
             for key in {item.key for item in items}:
-                if key in blocked:
+                lane = ends.get(key, Lane.FREE)
+                if lane is Lane.BLOCKED:
                     self._after.hold_followers(key)  # only now: the batch's own later members go first
-                self._after.free(key)
+                if lane is not Lane.AGAIN:
+                    self._after.free(key)
             return
         (item,) = items
         lane = Lane.FREE
         if item.due is not None and item.due.handled:
-            self._after.handled(item, has_receipt=True)
+            self._after.passed(item)
         else:
             try:
                 has_receipt = await self._caller.call(item)
-                if slot.timed_out:
+                if slot.timed_out and not has_receipt:
                     raise asyncio.CancelledError
             except BaseException as error:  # noqa: BLE001 - every error of a handler has its outcome
                 lane = await self._ended(slot, [item], error)
             else:
                 self._after.handled(item, has_receipt=has_receipt)
-        if lane is not Lane.CLOSED:
+                if slot.timed_out:  # too late: it has committed
+                    await self._reuse_task(slot, None)
+        if lane in (Lane.FREE, Lane.BLOCKED):
             self._after.free(item.key)
 
-    async def _handle_batch(self, slot: Slot, items: list[InHand], blocked: set[Key | None]) -> None:
+    async def _handle_batch(self, slot: Slot, items: list[InHand], ends: dict[Key | None, Lane]) -> None:
         """
         Run a batch; if it fails, its halves, down to the member that fails alone.
 
-        *blocked* gathers the keys of members that failed: later members of these keys go behind them.
+        *ends* gathers the keys whose lane is not free after it: later members of a key that failed go behind it.
         """
         runnable = []
         for item in items:
-            if item.key is not None and item.key in blocked:
+            if item.key is not None and ends.get(item.key) is Lane.BLOCKED:
                 self._after.put_behind(item)
             else:
                 runnable.append(item)
@@ -229,14 +254,17 @@ class Runner:
                 raise asyncio.CancelledError
         except BaseException as error:  # noqa: BLE001 - every error of a handler has its outcome
             if len(runnable) == 1 or slot.aborted or isinstance(error, SystemExit | KeyboardInterrupt):
-                if await self._ended(slot, runnable, error) is Lane.BLOCKED:
-                    blocked |= {item.key for item in runnable}
+                lane = await self._ended(slot, runnable, error)
+                if lane in (Lane.BLOCKED, Lane.AGAIN):
+                    ends.update({item.key: lane for item in runnable})
+                elif lane is Lane.CLOSED:
+                    await self._shared.settler.flush()  # on record as dead, before a later one of its key completes
                 return
             await self._reuse_task(slot, error)
             middle = len(runnable) // 2
             for half in (runnable[:middle], runnable[middle:]):
                 slot.items, slot.started, slot.timed_out = tuple(half), self._shared.ports.elapsed(), False
-                await self._handle_batch(slot, half, blocked)
+                await self._handle_batch(slot, half, ends)
         else:
             for item in runnable:
                 self._after.handled(item, has_receipt=False)
@@ -251,22 +279,28 @@ class Runner:
             raise error
         seconds = self._shared.ports.elapsed() - slot.started
         cause = error
+        if is_handlers := isinstance(error, RaisedByHandler):
+            error = error.error
         if slot.timed_out:
             error = AttemptTimeout(f"no end after {self.consumer.timeout:g} s")
         lane, thread_runs = Lane.FREE, isinstance(cause, ThreadStillRuns)
         for item in items:
             item.waits_for += thread_runs
-            lane = self._after.failed(item, error, seconds)
+            lane = self._after.failed(item, error, seconds, is_handlers=is_handlers, is_probe=slot.probes)
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self._shared.stop(error)
         await self._reuse_task(slot, cause)
-        if thread_runs and lane is Lane.CLOSED:
+        if lane is Lane.AGAIN:
+            for item in items:
+                item.waits_for = 0
+                self._lanes.put_last(item)  # a probe that fails makes room for another event
+        elif thread_runs and lane is Lane.CLOSED:
             self._after.unwait(items[0])
         if isinstance(error, StoreUnavailable):
             await asyncio.sleep(_STORE_PAUSE)
         return lane
 
-    async def _reuse_task(self, slot: Slot, error: BaseException) -> None:
+    async def _reuse_task(self, slot: Slot, error: BaseException | None) -> None:
         """Undo a cancel, the watchdog's or the handler's own; a thread keeps its place and key until it returns."""
         while slot.task is not None and slot.task.cancelling():
             slot.task.uncancel()

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from holdfast.errors import HoldfastError, StoreUnavailable
+from holdfast.errors import HoldfastError, InvalidEvent, StoreUnavailable
 from holdfast.stores.values import Advance, Finished, Parked, Revised, Settlement, State
 from holdfast.worker.calling import receipt_of
 from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from holdfast.event import NewEvent
     from holdfast.stores.base import Store
@@ -37,10 +37,10 @@ class Settler:
 
     Args:
         store: Where to write.
-        lost: Called with the slices whose lease turned out to be another worker's.
+        lost: Called with slices, and their epochs, whose lease turned out to be another worker's.
     """
 
-    def __init__(self, store: Store, lost: Callable[[Iterable[Slice]], None]) -> None:
+    def __init__(self, store: Store, lost: Callable[[Mapping[Slice, int]], None]) -> None:
         self._store, self._lost = store, lost
         self._next = Settlement()
         self._handled: list[InHand] = []
@@ -62,9 +62,8 @@ class Settler:
         """The handler returned. ``has_receipt``: its transaction wrote it already."""
         if not has_receipt:
             self._handled.append(item)
-        if item.due is not None:
-            self._fence(item.partition)
-            self._next.finished.append(Finished(item.partition.slice, item.due.delivery))
+        if item.due is not None and self._fence(item.partition):
+            self._next.finished.append(Finished(item.partition.slice, item.due.delivery, item.due.claim))
         self._add(item, then)
 
     def failed(
@@ -73,7 +72,9 @@ class Settler:
     ) -> None:  # fmt: skip
         """An attempt failed; *events* are published if and when that is written. ``blocks``: its key waits."""
         partition = item.partition
-        self._fence(partition)
+        if not self._fence(partition):
+            self._add(item, then)
+            return
         where, (state, reason) = partition.slice, (verdict.state, verdict.reason)
         if item.due is None:
             self._next.parked.append(
@@ -83,42 +84,53 @@ class Settler:
                 self._blocking.append(item)
         else:
             self._next.revised.append(
-                Revised(where, item.due.delivery, state, verdict.attempts, verdict.put_offs, verdict.due_in, reason)
-            )
+                Revised(
+                    where, item.due.delivery, item.due.claim, state, verdict.attempts, verdict.put_offs, verdict.due_in,
+                    reason,
+                )
+            )  # fmt: skip
         self._next.attempts.append(attempt)
         self._next.events += [(where, event) for event in events]
         self._add(item, then)
 
     def held(self, item: InHand, then: Callable[[InHand], None]) -> None:
         """The event waits behind its key, as a delivery row; the log goes on."""
-        self._fence(item.partition)
-        self._next.parked.append(Parked(item.partition.slice, item.row, State.PENDING))
-        self._blocking.append(item)
+        if self._fence(item.partition):
+            self._next.parked.append(Parked(item.partition.slice, item.row, State.PENDING))
+            self._blocking.append(item)
         self._add(item, then)
 
     def handed_back(self, item: InHand, attempts: int, then: Callable[[InHand], None]) -> None:
         """A delivery row was not run after all."""
         assert item.due is not None
-        self._fence(item.partition)
-        revised = Revised(item.partition.slice, item.due.delivery, State.PENDING, attempts, item.due.put_offs)
-        self._next.revised.append(revised)
+        if self._fence(item.partition):
+            due = item.due
+            self._next.revised.append(
+                Revised(item.partition.slice, due.delivery, due.claim, State.PENDING, attempts, due.put_offs)
+            )
         self._add(item, then)
 
     def lost_attempt(self, item: InHand, attempt: Attempt) -> None:
         """An attempt in which a worker vanished is put on record."""
-        self._fence(item.partition)
-        self._next.attempts.append(attempt)
-        self._wake.set()
+        if self._fence(item.partition):
+            self._next.attempts.append(attempt)
+            self._wake.set()
 
     def advance(self, partition: Partition) -> None:
         """The cursor is due to be written."""
-        self._fence(partition)
-        self._next.advances.append(Advance(partition.slice, partition.settled, partition.incarnation))
-        partition.written = partition.settled
-        self._wake.set()
+        if self._fence(partition):
+            self._next.advances.append(Advance(partition.slice, partition.settled, partition.incarnation))
+            partition.written = partition.settled
+            self._wake.set()
 
-    def _fence(self, partition: Partition) -> None:
+    def _fence(self, partition: Partition) -> bool:
+        """Whether it may still be written under the partition's epoch, as far as this worker knows."""
+        if not partition.is_alive:
+            return False
+        if self._next.epochs.get(partition.slice, partition.epoch) != partition.epoch:
+            self._next.forget(partition.slice)  # what waits there is of an epoch that is over
         self._next.epochs[partition.slice] = partition.epoch
+        return True
 
     def _add(self, item: InHand, then: Callable[[InHand], None]) -> None:
         self._committed.append((item, then))
@@ -174,7 +186,7 @@ class Settler:
             self._blocking = blocking + self._blocking
             raise
         if lost:
-            self._lost(lost)
+            self._lost({one: settlement.epochs[one] for one in lost if one in settlement.epochs})
         for item, then in committed:
             then(item)
 
@@ -187,9 +199,16 @@ class Settler:
                 self._outage.met(error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
-            except HoldfastError:
-                logger.exception("the store refuses outcomes; these deliveries will run again")
-                return set(settlement.epochs) | {receipt.slice for receipt in settlement.receipts}
+            except InvalidEvent as error:
+                if not settlement.events:
+                    logger.exception("the store refuses outcomes for good; these deliveries will run again")
+                    return set(settlement.epochs)
+                logger.error("the news of dead deliveries is refused, and left out: %s", error)  # noqa: TRY400 - said whole
+                settlement.events = []
+            except HoldfastError as error:
+                # A right that is missing, a table: what ran must not run again for that, so it waits until it is mended.
+                self._outage.met(error)
+                await asyncio.sleep(_LONGEST_PAUSE)
             else:
                 self._outage.over()
                 return lost

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +20,7 @@ from holdfast.errors import HoldfastError, LeaseLost, StoreUnavailable
 from holdfast.stores.values import Attempt
 from holdfast.worker.decisions import WorkerLost
 from holdfast.worker.hand import InHand, Phase
+from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from holdfast.event import Row
     from holdfast.stores.base import Store
     from holdfast.stores.values import Due, Page
-    from holdfast.worker.hand import Mark, Partition
+    from holdfast.worker.hand import Key, Mark, Partition
     from holdfast.worker.runner import Runner
     from holdfast.worker.settler import Settler
 
@@ -69,15 +71,18 @@ class TakeOver:
         self._lost: dict[int, set[Partition]] = {}  # by subscription: taken over from the vanished, not through yet
         self._one_suspect = asyncio.Lock()
         self._recovering = 0
+        self._outage = Outage("a take-over waits for the store", "the take-over goes on")
 
     async def begin(self, partitions: Sequence[Partition], horizon: Callable[[], Coroutine[None, None, str]]) -> None:
         """Load what the store knows of these partitions, and decide how each one starts."""
         while partitions := [partition for partition in partitions if partition.phase is Phase.STARTING]:
             try:
                 await self._begin(partitions, horizon)
-            except StoreUnavailable as error:
-                logger.warning("a take-over waits for the store: %s", error)
+            except HoldfastError as error:
+                self._outage.met(error)
                 await asyncio.sleep(_PAUSE)
+            else:
+                self._outage.over()
 
     async def _begin(self, partitions: Sequence[Partition], horizon: Callable[[], Coroutine[None, None, str]]) -> None:
         slices = [partition.slice for partition in partitions]
@@ -125,7 +130,7 @@ class TakeOver:
             partition.doubtful -= len(careful)
             partition.recovering = True
             mark.open += 1  # the cursor stays before this page until all of it is recovered
-            self._spawn(self._recover(partition, careful, lambda: self._recovered(partition, mark, fresh)))
+            self._spawn(self._recover(partition, mark, careful, lambda: self._recovered(partition, mark, fresh)))
         else:
             self._hand_out(partition, mark, fresh)
             self._page_done(partition)
@@ -176,21 +181,33 @@ class TakeOver:
 
     # Recovery mode
 
-    async def _recover(self, partition: Partition, rows: list[Row], done: Callable[[], None]) -> None:
+    async def _recover(self, partition: Partition, mark: Mark, rows: list[Row], done: Callable[[], None]) -> None:
         """Run *rows* in chunks; a chunk is on record before it starts and settled before the next."""
         waiting = deque(rows)
         self._recovering += 1
         try:
             while waiting and partition.may_run:
-                size = chunk_size(partition.crashes, self._recovering)
-                if not await self._recover_chunk(
-                    partition, [waiting.popleft() for _ in range(min(len(waiting), size))]
-                ):
+                chunk = self._next_chunk(partition, mark, waiting)
+                if chunk and not await self._recover_chunk(partition, chunk):
                     return
         finally:
             self._recovering -= 1
         if partition.may_run:
             done()
+
+    def _next_chunk(self, partition: Partition, mark: Mark, waiting: deque[Row]) -> list[Row]:
+        """The next rows that may run. What stands behind its key is not among them: it is held there, as ever."""
+        runner = self._runners[partition.slice.subscription]
+        size = chunk_size(partition.crashes, self._recovering)
+        chunk: list[Row] = []
+        while waiting and len(chunk) < size:
+            row = waiting.popleft()
+            key = runner.key_of(row.tenant_id, row.key)
+            if key is not None and key in partition.blocked:
+                runner.offer(InHand(row, partition, key, mark=mark))
+            else:
+                chunk.append(row)
+        return chunk
 
     async def _recover_chunk(self, partition: Partition, chunk: list[Row]) -> bool:
         runner = self._runners[partition.slice.subscription]
@@ -205,32 +222,53 @@ class TakeOver:
         return True
 
     async def _run_suspects(self, partition: Partition, suspects: Iterable[Due]) -> None:
+        """One after the other, over all subscriptions: a crash counts an attempt for whatever runs at the time."""
         runner = self._runners[partition.slice.subscription]
+        standing: set[Key] = set()  # keys whose suspect did not settle
         for due in suspects:
-            while runner.record.paused and partition.may_run:  # noqa: ASYNC110 - somebody else's decision, rarely taken
-                await asyncio.sleep(_PAUSE)  # a paused subscription must not keep the others' suspects waiting
-            async with self._one_suspect:
-                if not partition.may_run:
-                    return
-                await self._run_suspect(runner, partition, due)
+            item = self._item(runner, partition, due)
+            if not self._is_over(runner, due) and (due.behind or item.key in standing):
+                runner.hand_back(item)
+                continue
+            waiting = partition.blocked.get(item.key, 0) if item.key is not None else 0
+            if not await self._run_in_turn(runner, partition, due):
+                return
+            if item.key is not None and partition.blocked.get(item.key, 0) >= waiting:
+                standing.add(item.key)
         partition.recovering = False
         self._page_done(partition)
 
-    async def _run_suspect(self, runner: Runner, partition: Partition, due: Due) -> None:
-        if due.handled:
-            await self._run_and_wait(runner, partition, [due], counted=True)
-            return
-        if due.attempts >= runner.consumer.retry.max_attempts:
-            await self._bury(runner, partition, due)
-            return
+    async def _run_in_turn(self, runner: Runner, partition: Partition, due: Due) -> bool:
+        """Run a suspect when no other one does; False where the partition is not ours any more."""
+        while partition.may_run:
+            if runner.is_held_up and not self._is_over(runner, due):
+                await asyncio.sleep(_PAUSE)  # others' suspects go on meanwhile
+                continue
+            async with self._one_suspect:
+                if await self._run_suspect(runner, partition, due):
+                    return partition.is_alive
+        return False
+
+    def _is_over(self, runner: Runner, due: Due) -> bool:
+        """Whether it is settled without another run."""
+        return due.handled or due.attempts >= runner.consumer.retry.max_attempts
+
+    async def _run_suspect(self, runner: Runner, partition: Partition, due: Due) -> bool:
+        """Whether it was its turn: a subscription that is paused in the last moment keeps nobody waiting."""
+        if not partition.may_run:
+            return False
+        if self._is_over(runner, due):
+            await self._end_suspect(runner, partition, due)
+            return True
+        if runner.is_held_up:
+            return False
         if due.lost:
             self._settler.lost_attempt(self._item(runner, partition, due), lost_attempt(due))
             await self._settler.flush()  # on record before the next attempt, which may be as short
-        attempts = await self._repeat(
-            partition, lambda: self._store.begin_attempt(partition.slice, partition.epoch, due.delivery)
-        )
-        if attempts:
-            await self._run_and_wait(runner, partition, [due._replace(attempts=attempts - 1)], counted=True)
+        begun = await self._repeat(partition, partial(self._store.begin_attempt, due, partition.epoch))
+        if begun is not None:
+            await self._run_and_wait(runner, partition, [begun], counted=True)
+        return True
 
     async def _run_and_wait(
         self, runner: Runner, partition: Partition, due: Sequence[Due], *, counted: bool = False
@@ -251,16 +289,23 @@ class TakeOver:
                 partition.block(item.key)  # a new row; suspects are in the loaded counts
             runner.offer(item)
         runner.start()
-        if left:
-            await all_done.wait()
+        while left and partition.is_alive:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PAUSE):
+                    await all_done.wait()
+            if left and counted and runner.is_held_up:
+                runner.drop_waiting([partition.slice])
 
-    async def _bury(self, runner: Runner, partition: Partition, due: Due) -> None:
-        buried = asyncio.Event()
+    async def _end_suspect(self, runner: Runner, partition: Partition, due: Due) -> None:
+        ended = asyncio.Event()
         item = self._item(runner, partition, due)
-        item.on_done = buried.set
-        item.attempt = due.attempts
-        runner.bury(item, WorkerLost(f"the worker vanished in each of {due.attempts} attempts"))
-        await buried.wait()
+        item.on_done = ended.set
+        if due.handled:
+            runner.finish(item)
+        else:
+            item.attempt = due.attempts
+            runner.bury(item, WorkerLost(f"the worker vanished in each of {due.attempts} attempts"))
+        await ended.wait()
 
     def _item(self, runner: Runner, partition: Partition, due: Due) -> InHand:
         return InHand(due.row, partition, runner.key_of(due.row.tenant_id, due.row.key), due=due)
@@ -268,11 +313,11 @@ class TakeOver:
     async def _repeat(self, partition: Partition, call: Callable[[], Coroutine[None, None, T]]) -> T | None:
         while partition.may_run:
             try:
-                return await call()
+                result = await call()
             except LeaseLost:
                 return None
             except StoreUnavailable as error:
-                logger.warning("recovery waits for the store: %s", error)
+                self._outage.met(error)
                 await asyncio.sleep(_PAUSE)
             except HoldfastError:
                 name = self._runners[partition.slice.subscription].record.name
@@ -280,6 +325,9 @@ class TakeOver:
                     "subscription %s, partition %d: its recovery is refused", name, partition.slice.partition
                 )
                 await asyncio.sleep(_PAUSE)
+            else:
+                self._outage.over()
+                return result
         return None
 
 

@@ -23,7 +23,7 @@ from holdfast.worker.settler import Settler
 from holdfast.worker.takeover import TakeOver
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable, Mapping
 
     from holdfast.stores.base import Store
     from holdfast.stores.values import Lease, Slice, Subscription
@@ -74,7 +74,7 @@ class Worker:
             store, self._runners, self._held, check=self._check, reload=self._reload, changed=self._changed,
             poll_interval=options.poll_interval,
         )  # fmt: skip
-        self._retries = Retries(store, self._runners, self._held)
+        self._retries = Retries(store, self._settler, self._runners, self._held)
         self._takeover = TakeOver(
             store, self._settler, self._runners, mark_fast=self._mark_fast, spawn=self._spawn,
             ready=self._feeder.wake,
@@ -109,10 +109,15 @@ class Worker:
             self._partitions[partition.slice] = partition
         self._spawn(self._begin(partitions))
 
-    def lose(self, slices: Iterable[Slice]) -> None:
-        """These leases are another worker's now: what waits is dropped, what runs may write receipts only."""
-        gone = [self._partitions.pop(one) for one in set(slices) if one in self._partitions]
+    def lose(self, epochs: Mapping[Slice, int]) -> None:
+        """
+        The leases of these epochs are over: what waits is dropped, what runs may write receipts only. One that was
+        won back under a later epoch is not meant.
+        """
+        held = [self._partitions[one] for one in epochs if one in self._partitions]
+        gone = [partition for partition in held if partition.epoch == epochs[partition.slice]]
         for partition in gone:
+            del self._partitions[partition.slice]
             name = self._runners[partition.slice.subscription].record.name
             where = name, partition.slice.partition, partition.epoch
             logger.warning("subscription %s, partition %d: the lease of epoch %d is another worker's now", *where)
@@ -173,7 +178,8 @@ class Worker:
         self._feeder.wake()
 
     async def flush(self) -> None:
-        """Write all outcomes so far."""
+        """Write all outcomes and places so far."""
+        self._advance_all(idle_too=True)
         await self._settler.flush()
 
     def halt(self) -> None:
@@ -245,13 +251,18 @@ class Worker:
             runner.drop_waiting(slices)
 
     async def _begin(self, partitions: list[Partition]) -> None:
-        for partition in partitions:
-            # Handlers that still run under the epoch before would be run again beside themselves.
-            while (zombie := self._zombies.get(partition.slice)) is not None and zombie.in_hand:  # noqa: ASYNC110
-                await asyncio.sleep(_CURSOR_SECONDS / 20)
-            self._zombies.pop(partition.slice, None)
-        await self._takeover.begin(partitions, self._feeder.horizon)
+        # Handlers that still run under the epoch before would be run again beside themselves.
+        haunted = [partition for partition in partitions if partition.slice in self._zombies]
+        for partition in haunted:
+            self._spawn(self._begin_after_zombie(partition))
+        await self._takeover.begin([one for one in partitions if one not in haunted], self._feeder.horizon)
         self._retries.due_in(0.0)
+
+    async def _begin_after_zombie(self, partition: Partition) -> None:
+        while self._zombies[partition.slice].in_hand:  # noqa: ASYNC110 - rare
+            await asyncio.sleep(_CURSOR_SECONDS / 20)
+        self._zombies.pop(partition.slice)
+        await self._begin([partition])
 
     async def _check(self, partition: Partition, page: Any) -> None:
         await self._takeover.check(partition, page)
@@ -264,12 +275,19 @@ class Worker:
         async with self._retries.claiming:
             pass
         self._drop([partition.slice for partition in partitions])
-        while any(partition.in_hand for partition in partitions if partition.is_alive):  # noqa: ASYNC110 - rare
-            await asyncio.sleep(_CURSOR_SECONDS / 20)
+        while partitions:
+            ended = [partition for partition in partitions if not (partition.is_alive and partition.in_hand)]
+            partitions = [partition for partition in partitions if partition not in ended]
+            if ended:  # none of them waits for the others' handlers
+                await self._give_up(ended)
+            else:
+                await asyncio.sleep(_CURSOR_SECONDS / 20)
+
+    async def _give_up(self, partitions: list[Partition]) -> None:
         try:
             await self._settler.flush()
             await self._release([partition for partition in partitions if partition.is_alive])
-        except StoreUnavailable as error:
+        except HoldfastError as error:
             logger.warning("partitions are not given back, their leases run out: %s", error)
         for partition in partitions:
             if self._partitions.get(partition.slice) is partition:
@@ -310,17 +328,12 @@ class Worker:
     async def _changed(self) -> None:
         """Somebody registered, paused, replayed, retried or discarded: look at everything again."""
         records = {record.id: record for record in await self._store.subscriptions()}
+        self._advance_all(idle_too=True)  # what was passed was passed by the patterns of that time
         for known, runner in self._runners.items():
             if (record := records.get(known)) is not None:
                 runner.change(record)
         self._feeder.reroute()
-        self._spawn(self._recount())
-
-    async def _recount(self) -> None:
-        try:
-            await self._settler.exclusively(self._recount_blocked)
-        except StoreUnavailable as error:
-            logger.warning("waiting keys cannot be counted now: %s", error)
+        await self._settler.exclusively(self._recount_blocked)
         self._retries.due_in(0.0)
 
     async def _recount_blocked(self) -> None:
@@ -368,12 +381,14 @@ class Worker:
         while True:
             await asyncio.sleep(_CURSOR_SECONDS)
             rounds += 1
-            idle_too = rounds % int(_IDLE_CURSOR_SECONDS / _CURSOR_SECONDS) == 0
-            for partition in self._partitions.values():
-                partition.advance()
-                if partition.settled != partition.written and (partition.dirty or idle_too):
-                    self._settler.advance(partition)
-                    partition.dirty = partition.in_hand > 0
+            self._advance_all(idle_too=rounds % int(_IDLE_CURSOR_SECONDS / _CURSOR_SECONDS) == 0)
+
+    def _advance_all(self, *, idle_too: bool) -> None:
+        for partition in self._partitions.values():
+            partition.advance()
+            if partition.settled != partition.written and (partition.dirty or idle_too):
+                self._settler.advance(partition)
+                partition.dirty = partition.in_hand > 0
 
     async def _chores(self) -> None:
         outage = Outage("chores wait", "chores are done")
@@ -389,7 +404,8 @@ class Worker:
                 if done.blocking:
                     logger.warning("retention waits for the subscriptions %s", ", ".join(done.blocking))
             if any(partition.blocked for partition in self._partitions.values()):
-                await self._settler.exclusively(self._recount_blocked)
+                with suppress(HoldfastError):  # in case it was miscounted; once more in a minute
+                    await self._settler.exclusively(self._recount_blocked)
             await asyncio.sleep(_CHORE_SECONDS)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import LeaseLost
 from holdfast.event import Row
+from holdfast.stores.claiming import prefixes
 from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.session import fence_parameters, slice_parameters
 from holdfast.stores.values import Claim, Due, Slice
@@ -41,8 +42,12 @@ class Deliveries:
     async def claim(self, leases: Mapping[Slice, int], *, limit: int) -> Claim:
         fence = fence_parameters(leases)
         held = {name: fence[name] for name in ("subscriptions", "partitions")}
-        # One after the other: in a pipeline the claim's locks would wait for the second statement to be sent.
-        rows = await self._work.run(self._statements["claim"], fence | {"limit": limit})
+        for prefix in prefixes():
+            bounds = {"limit": limit, "prefix": prefix}
+            ((ids, has_more),) = await self._work.run(self._statements["claimable"], held | bounds)
+            if len(ids) == limit or not has_more:
+                break
+        rows = await self._work.run(self._statements["claim"], fence | {"ids": ids}) if ids else []
         ((next_in,),) = await self._work.run(self._statements["next_due"], held)
         return Claim([as_due(row) for row in rows], next_in)
 
@@ -62,17 +67,20 @@ class Deliveries:
                 },
                 binary=True,
             )
-            taken = {event_id: delivery async for event_id, delivery in cursor}
+            taken = {event_id: (delivery, claim) async for event_id, delivery, claim in cursor}
         return [
-            Due(taken[row.id], lease, row, attempts=0, put_offs=0, is_replay=False) for row in rows if row.id in taken
+            Due(taken[row.id][0], lease, row, taken[row.id][1], attempts=0, put_offs=0, is_replay=False)
+            for row in rows
+            if row.id in taken
         ]
 
-    async def begin_attempt(self, lease: Slice, epoch: int, delivery: int) -> int:
+    async def begin_attempt(self, due: Due, epoch: int) -> Due | None:
         async with self._work.transaction() as connection:
-            await self._require(connection, lease, epoch)
-            cursor = await connection.execute(self._statements["begin_attempt"], {"delivery": delivery})
+            await connection.execute("set local lock_timeout = '2s'")  # a zombie's transaction may hold the row
+            await self._require(connection, due.slice, epoch)
+            cursor = await connection.execute(self._statements["begin_attempt"], {"delivery": due.delivery})
             row = await cursor.fetchone()
-        return 0 if row is None else int(row[0])
+        return None if row is None else due._replace(attempts=int(row[0]) - 1, claim=int(row[1]))
 
     async def _require(self, connection: Connection, lease: Slice, epoch: int) -> None:
         cursor = await connection.execute(self._statements["fence"], fence_parameters({lease: epoch}))
@@ -90,8 +98,10 @@ class Deliveries:
 
 
 def as_due(row: Sequence[Any]) -> Due:
-    delivery, subscription, partition, attempts, put_offs, is_replay, handled, lost, *event = row
+    delivery, subscription, partition, claim, attempts, put_offs, is_replay, handled, lost, behind, *event = row
     *rest, payload, headers = event
     # A log that lost the payload: decoding will say so, and the delivery end dead.
     content = Row._make((*rest, b"" if payload is None else payload, headers))
-    return Due(delivery, Slice(subscription, partition), content, attempts, put_offs, is_replay, handled, lost)
+    return Due(
+        delivery, Slice(subscription, partition), content, claim, attempts, put_offs, is_replay, handled, lost, behind
+    )

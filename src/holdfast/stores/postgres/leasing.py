@@ -36,7 +36,7 @@ class Leasing:
                     },
                 ),
                 (self._statements["live_workers"], {"ttl": ttl}),
-                (self._statements["lease_states"], {"ttl": ttl, "subscriptions": list(worker.subscriptions)}),
+                (self._statements["lease_states"], {"subscriptions": list(worker.subscriptions)}),
             ]
         )  # fmt: skip
         return Roster(

@@ -39,8 +39,16 @@ class PostgresReader:
         # The day floor holds for every "done" whose xmin is at least the one that it was computed for.
         self._floor, self._floor_xmin, self._floor_until = _BEGINNING, 0, 0.0
         self._unpruned_read = False
+        self._today, self._stepped_back = 0, False  # the server's day, as it last said
 
     async def read(self, cursor: Cursor, *, horizon: str | None = None, limit: int, max_bytes: int) -> Page:
+        page = await self._read(cursor, horizon, limit, max_bytes)
+        while self._stepped_back:  # rows may lie below the floor that was used: it is found anew
+            self._stepped_back, self._floor_until = False, 0.0
+            page = await self._read(cursor, horizon, limit, max_bytes)
+        return page
+
+    async def _read(self, cursor: Cursor, horizon: str | None, limit: int, max_bytes: int) -> Page:
         bounds: dict[str, Any] = {"done": cursor.done, "limit": limit, "max_bytes": max_bytes}
         if cursor.open is not None:
             return await self._read_window(cursor, bounds)
@@ -58,6 +66,11 @@ class PostgresReader:
         ((snapshot, incarnation),) = await self._run("horizon")
         self._require_same(incarnation)
         return str(snapshot)
+
+    async def generation(self) -> int:
+        ((generation, incarnation),) = await self._run("generation")
+        self._require_same(incarnation)
+        return int(generation)
 
     async def close(self) -> None:
         await self._session.close()
@@ -90,6 +103,8 @@ class PostgresReader:
     def _check(self, rows: list[tuple[Any, ...]]) -> Row:
         header = Row._make(rows[0])
         self._require_same(header.name)
+        self._stepped_back |= header.day < self._today
+        self._today = header.day
         if header.key is None:
             raise StoreUnavailable(
                 "this read cannot be trusted, so its cursor stays: the server is in recovery, or row security hides "

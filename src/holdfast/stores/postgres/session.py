@@ -6,11 +6,10 @@ import asyncio
 import os
 import socket
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import PGconn, Ping
 from psycopg.rows import tuple_row
 from psycopg.types.numeric import Int4BinaryLoader, Int8BinaryLoader
 from psycopg.types.string import ByteaBinaryLoader
@@ -18,6 +17,7 @@ from psycopg.types.string import ByteaBinaryLoader
 from holdfast.errors import ConfigurationError, StoreUnavailable
 from holdfast.stores.postgres.arrays import BinaryArray, BinaryArrayDumper
 from holdfast.stores.postgres.errors import first_line, translated
+from holdfast.stores.postgres.refusal import is_for_good
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -55,6 +55,13 @@ def cut(connection: psycopg.AsyncConnection[Any]) -> None:
             twin.close()
 
 
+@dataclass(slots=True)
+class Acquaintance:
+    """Whether a server has ever let this store in: then a refusal passes, as when it has no connection left."""
+
+    is_made: bool = False
+
+
 class Session:
     """A connection used by one caller at a time.
 
@@ -63,13 +70,14 @@ class Session:
         where: What messages call the store; without a password.
         timeout: Seconds for connecting and for each call; a call that takes longer loses its connection.
         name: Shown as ``application_name``.
+        acquaintance: Common to all sessions of a store.
     """
 
-    def __init__(self, conninfo: str, *, where: str, timeout: float, name: str) -> None:
+    def __init__(self, conninfo: str, *, where: str, timeout: float, name: str, acquaintance: Acquaintance) -> None:
         self._conninfo, self._where, self._timeout, self._name = conninfo, where, timeout, name
+        self._acquaintance = acquaintance
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
-        self._was_connected = False
 
     async def run(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement in autocommit; returns its rows, none for a statement without."""
@@ -127,8 +135,8 @@ class Session:
         A new connection, in autocommit, with the raw loaders.
 
         Raises:
-            ConfigurationError: A first connection was refused by a server that accepts others: wrong user,
-                password or database. Later the same refusal counts as being away.
+            ConfigurationError: The store's first connection was refused for what we are: wrong user, password or
+                database. Later the same refusal counts as being away.
             StoreUnavailable
         """
         try:
@@ -141,29 +149,30 @@ class Session:
         except TimeoutError as error:
             raise StoreUnavailable(f"{self._where} did not answer within {self._timeout:g} s") from error
         except psycopg.Error as error:
-            if not self._was_connected and await asyncio.to_thread(self._accepts_others):
-                if database := await asyncio.to_thread(self._missing_database):
+            if (
+                not self._acquaintance.is_made
+                and error.pgconn
+                and await is_for_good(error.pgconn, min(self._timeout, 2.0))
+            ):
+                name = error.pgconn.db.decode()
+                if await asyncio.to_thread(self._is_missing, name):
                     raise ConfigurationError(
-                        f"{self._where} cannot be used: there is no such database; make it with  createdb {database}"
+                        f"{self._where} cannot be used: there is no such database; make it with  createdb {name}"
                     ) from error
                 raise ConfigurationError(f"{self._where} refuses this connection: {first_line(error)}") from error
             raise StoreUnavailable(f"{self._where} cannot be reached: {first_line(error)}", error.sqlstate) from error
-        self._was_connected = True
+        self._acquaintance.is_made = True
         adapt_raw(connection)
         return connection
 
-    def _accepts_others(self) -> bool:
-        return bool(PGconn.ping(self._conninfo.encode()) == Ping.OK)
-
-    def _missing_database(self) -> str | None:
-        """Name of the database, if it is missing: a refused connection has no code that would tell."""
+    def _is_missing(self, database: str) -> bool:
+        """Asked of the server's own database: a refusal after a password has no code that would tell."""
         try:
             with psycopg.connect(self._conninfo, dbname="postgres", connect_timeout=2) as connection:
-                name = conninfo_to_dict(self._conninfo).get("dbname") or connection.info.user
-                found = connection.execute("select from pg_database where datname = %s", [name]).fetchone()
-                return str(name) if found is None else None
+                known = connection.execute("select from pg_database where datname = %s", [database])
+                return known.fetchone() is None
         except psycopg.Error:
-            return None
+            return False
 
     async def close(self) -> None:
         if (connection := self._connection) is not None:

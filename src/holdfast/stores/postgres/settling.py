@@ -58,8 +58,9 @@ class Settling:
         statements = self._statements
         replaced = [one for one in settlement.receipts if one.replaces and one.slice in held]
         yield from self._receipts(replaced, replaces=True)
-        if finished := [one.delivery for one in settlement.finished if one.slice in held]:
-            yield statements["settle_finished"], {"deliveries": finished}
+        if finished := [one for one in settlement.finished if one.slice in held]:
+            numbers = {"deliveries": [one.delivery for one in finished], "claims": [one.claim for one in finished]}
+            yield statements["settle_finished"], numbers
         if revised := [one for one in settlement.revised if one.slice in held]:
             yield statements["settle_revised"], revised_parameters(revised)
         if parked := [one for one in settlement.parked if one.slice in held]:
@@ -75,6 +76,7 @@ class Settling:
 def revised_parameters(revised: Sequence[Revised]) -> dict[str, Any]:
     return {
         "deliveries": [one.delivery for one in revised],
+        "claims": [one.claim for one in revised],
         "states": [one.state.value for one in revised],
         "attempts": [one.attempts for one in revised],
         "put_offs": [one.put_offs for one in revised],

@@ -18,7 +18,7 @@ from holdfast.stores.postgres.maintenance import Keeping
 from holdfast.stores.postgres.publishing import Publishing
 from holdfast.stores.postgres.reader import PostgresReader
 from holdfast.stores.postgres.registration import Registration
-from holdfast.stores.postgres.session import Session
+from holdfast.stores.postgres.session import Acquaintance, Session
 from holdfast.stores.postgres.settling import Settling
 from holdfast.stores.postgres.transactions import HandlerTransactions
 from holdfast.stores.postgres.version import SCHEMA_VERSION
@@ -63,7 +63,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         self.is_durable = True
         self._statements = Statements("holdfast.stores.postgres", schema)
         self._channel = f"holdfast_{schema}"
-        self._timeout = timeout
+        self._timeout, self._acquaintance = timeout, Acquaintance()
         self._publish = self._session("publish", timeout)
         # What is fenced gives up before the lease can run out under it.
         patient = max(0.5, min(10.0, lease_ttl / 2))
@@ -75,7 +75,10 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         self.identity = ""
 
     def _session(self, role: str, timeout: float) -> Session:
-        return Session(self._conninfo, where=self._where, timeout=timeout, name=f"holdfast {role}")
+        return Session(
+            self._conninfo, where=self._where, timeout=timeout, name=f"holdfast {role}",
+            acquaintance=self._acquaintance,
+        )  # fmt: skip
 
     async def open(self) -> None:
         self._check_identity(await self._publish.run(self._statements["identity"]))

@@ -12,6 +12,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from holdfast.errors import LeaseLost, TransactionError
+from holdfast.stores.ending import to_its_end
 from holdfast.stores.postgres.errors import translated
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _OPEN = "savepoint holdfast_handler"
 _RELEASE = "release savepoint holdfast_handler"
 _RETURN = "rollback to savepoint holdfast_handler"
+_AS_CONNECTED = "reset all"  # what the handler before may have set for its session
 _WAIT_AS_USUAL = "set local lock_timeout to default"
 _NO_SAVEPOINT, _EPOCH_GONE = "3B001", "HF001"
 _IDLE_GRACE = 5.0
@@ -68,6 +70,7 @@ class HandlerTransactions:
                 # The driver begins the transaction by itself, in the same round trip as the receipt.
                 connection.row_factory = tuple_row  # the handler before may have set its own
                 async with connection.pipeline():
+                    await connection.execute(_AS_CONNECTED)
                     await connection.execute(self._statements["begin_handling"], first)
                     cursor = await connection.execute(self._statements["first_receipt"], first)
                     await connection.execute(_WAIT_AS_USUAL)
@@ -82,11 +85,16 @@ class HandlerTransactions:
                 raise
             if not passed:
                 require_untouched(connection)
-                with self._ending(receipt, epoch):
-                    async with connection.pipeline():
-                        await connection.execute(self._statements["require_epoch"], last)
-                        await connection.execute(_RELEASE)
-                        await connection.execute("commit")
+                await to_its_end(self._commit(connection, receipt, epoch, last))
+
+    async def _commit(
+        self, connection: psycopg.AsyncConnection[Any], receipt: Receipt, epoch: int, last: dict[str, Any]
+    ) -> None:
+        with self._ending(receipt, epoch):
+            async with connection.pipeline():
+                await connection.execute(self._statements["require_epoch"], last)
+                await connection.execute(_RELEASE)
+                await connection.execute("commit")
 
     @contextmanager
     def transaction_sync(self, receipt: Receipt, epoch: int, *, timeout: float = 300.0) -> Iterator[OpenTransaction]:
@@ -96,6 +104,7 @@ class HandlerTransactions:
                 connection = stack.enter_context(self._sync_pool().connection())
                 connection.row_factory = tuple_row  # the handler before may have set its own
                 with connection.pipeline():
+                    connection.execute(_AS_CONNECTED)
                     connection.execute(self._statements["begin_handling"], first)
                     cursor = connection.execute(self._statements["first_receipt"], first)
                     connection.execute(_WAIT_AS_USUAL)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from holdfast.errors import LeaseLost
+from holdfast.stores.claiming import prefixes
 from holdfast.stores.sqlite.leasing import held
 from holdfast.stores.sqlite.rows import id_bytes, id_text, json_text, row_of, slices_json
 from holdfast.stores.sqlite.settling import parked_parameters
@@ -40,8 +43,8 @@ class Deliveries:
     async def take_in(self, lease: Slice, epoch: int, rows: Sequence[Row]) -> list[Due]:
         return await self._writer.run(take_in, lease, epoch, rows)
 
-    async def begin_attempt(self, lease: Slice, epoch: int, delivery: int) -> int:
-        return await self._writer.run(begin_attempt, lease, epoch, delivery)
+    async def begin_attempt(self, due: Due, epoch: int) -> Due | None:
+        return await self._writer.run(begin_attempt, due, epoch)
 
     async def unsettled(self, subscriptions: Collection[int], horizon: str) -> dict[int, int]:
         return await self._lookup.run(unsettled, subscriptions, horizon)
@@ -66,18 +69,25 @@ def claim(session: Session, leases: Mapping[Slice, int], limit: int) -> Claim:
     claimed: list[Due] = []
     now = session.now()  # one moment for all: what falls due between two of them would be neither taken nor announced
     # Looked up first without the write lock, which an idle worker leaves to others.
-    if _due(session, leases, limit, now):
+    if _claimable(session, leases, limit, now):
         with session.write():
-            claimed = _due(session, held(session, leases), limit, now)
-            session.each("mark_running", [{"delivery": due.delivery, "now": now} for due in claimed])
+            ids = json_text(_claimable(session, held(session, leases), limit, now))
+            session.count("mark_running", {"ids": ids, "now": now})
+            claimed = [_as_due(row) for row in session.rows("claim", ids=ids)]
     return Claim(claimed, _next_in(session, leases, now))
 
 
-def _due(session: Session, slices: Iterable[Slice], limit: int, now: str) -> list[Due]:
-    found: list[Due] = []
+def _claimable(session: Session, slices: Iterable[Slice], limit: int, now: str) -> list[int]:
+    """Ids of what may run now, the lowest first."""
+    found: list[int] = []
     for subscription, partitions in _partitions(slices).items():
-        rows = session.rows("claim", subscription=subscription, partitions=partitions, now=now, limit=limit)
-        found += map(_as_due, rows)
+        for prefix in prefixes():
+            bounds = {"subscription": subscription, "partitions": partitions, "limit": limit, "prefix": prefix}
+            ((ids, has_more),) = session.rows("claimable", now=now, **bounds)
+            ready = msgspec.json.decode(ids)
+            if len(ready) == limit or not has_more:
+                break
+        found += ready
     return sorted(found)[:limit]
 
 
@@ -103,9 +113,11 @@ def suspects(session: Session, slices: Collection[Slice]) -> list[Due]:
 
 
 def _as_due(record: Sequence[Any]) -> Due:
-    delivery, subscription, partition, attempts, put_offs, is_replay, handled, lost, *event = record
+    delivery, subscription, partition, claim, attempts, put_offs, is_replay, handled, lost, behind, *event = record
     place, row = Slice(subscription, partition), row_of(*event)
-    return Due(delivery, place, row, attempts, put_offs, bool(is_replay), bool(handled), bool(lost))
+    return Due(
+        delivery, place, row, claim, attempts, put_offs, bool(is_replay), bool(handled), bool(lost), bool(behind)
+    )
 
 
 def take_in(session: Session, lease: Slice, epoch: int, rows: Sequence[Row]) -> list[Due]:
@@ -117,16 +129,17 @@ def take_in(session: Session, lease: Slice, epoch: int, rows: Sequence[Row]) -> 
         taken = session.rows("taken_in", subscription=lease.subscription, partition=lease.partition, ids=ids)
     by_id = {row.id: row for row in rows}
     return [
-        Due(delivery, lease, by_id[id_bytes(event_id)], attempts=0, put_offs=0, is_replay=False)
-        for delivery, event_id in taken
+        Due(delivery, lease, by_id[id_bytes(event_id)], claim, attempts=0, put_offs=0, is_replay=False)
+        for delivery, event_id, claim in taken
     ]
 
 
-def begin_attempt(session: Session, lease: Slice, epoch: int, delivery: int) -> int:
+def begin_attempt(session: Session, due: Due, epoch: int) -> Due | None:
+    place = {"delivery": due.delivery, "subscription": due.slice.subscription, "now": session.now()}
     with session.write():
-        _require(session, lease, epoch)
-        row = session.row("begin_attempt", delivery=delivery, subscription=lease.subscription, now=session.now())
-    return 0 if row is None else int(row[0])
+        _require(session, due.slice, epoch)
+        row = session.row("begin_attempt", **place)
+    return None if row is None else due._replace(attempts=int(row[0]) - 1, claim=int(row[1]))
 
 
 def _require(session: Session, lease: Slice, epoch: int) -> None:

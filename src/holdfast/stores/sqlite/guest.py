@@ -38,8 +38,13 @@ class GuestSession(Session):
 
 
 def stands(session: Session, declarations: Sequence[Declaration]) -> bool:
-    """Whether the tables are of this release and *declarations* registered as they are."""
-    return version_of(session) == SCHEMA_VERSION and all(is_registered(session, one) for one in declarations)
+    """Whether the tables are of this release, the file is in write-ahead mode, and *declarations* are registered."""
+    ((mode,),) = session.connection.execute("pragma journal_mode").fetchall()
+    return (
+        mode == "wal"
+        and version_of(session) == SCHEMA_VERSION
+        and all(is_registered(session, one) for one in declarations)
+    )
 
 
 def set_up_within(

@@ -60,9 +60,7 @@ def heartbeat(session: Session, worker: WorkerInfo, ttl: float) -> Roster:
             },
         )  # fmt: skip
         workers = session.rows("live_workers", since=session.now(-ttl), absurd=session.now(2 * ttl))
-        leases = session.rows(
-            "lease_states", subscriptions=subscriptions, now=session.now(), absurd=session.now(2 * ttl)
-        )
+        leases = session.rows("lease_states", subscriptions=subscriptions, now=session.now())
     return Roster(
         tuple(_worker(row) for row in workers),
         tuple(
@@ -87,7 +85,7 @@ def acquire(
         for subscription, count in wanted.items():
             free = session.rows(
                 "free_leases", subscription=subscription, count=max(count, 0), dead=gone,
-                now=session.now(), absurd=session.now(2 * ttl),
+                now=session.now(),
             )  # fmt: skip
             taken += [_lease(row) for row in free]
         until = session.now(ttl)
@@ -95,7 +93,7 @@ def acquire(
             "acquire",
             [
                 {
-                    "worker": owner, "until": until, "epoch": lease.epoch, "crashes": lease.crashes,
+                    "worker": owner, "until": until, "ttl": ttl, "epoch": lease.epoch, "crashes": lease.crashes,
                     "subscription": lease.slice.subscription, "partition": lease.slice.partition,
                 }
                 for lease in taken
@@ -112,7 +110,7 @@ def _lease(row: Sequence[Any]) -> Lease:
 
 def renew(session: Session, worker: UUID, leases: Mapping[Slice, int], ttl: float) -> set[Slice]:
     with session.write():
-        rows = session.rows("renew", worker=str(worker), leases=leases_json(leases), until=session.now(ttl))
+        rows = session.rows("renew", worker=str(worker), leases=leases_json(leases), until=session.now(ttl), ttl=ttl)
     return {Slice(*row) for row in rows}
 
 

@@ -25,6 +25,9 @@ class SQLiteReader:
     async def horizon(self) -> str:
         return str((await self._thread.run(log_state))[0])
 
+    async def generation(self) -> int:
+        return (await self._thread.run(log_state))[1]
+
     async def close(self) -> None:
         if not self._shared:
             await self._thread.close()

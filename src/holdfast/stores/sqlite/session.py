@@ -36,16 +36,27 @@ def connect(path: str | None, *, timeout: float, create: bool = False) -> sqlite
     database = ":memory:" if path is None else f"{Path(path).absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(
         database, timeout=timeout, uri=path is not None, isolation_level=None, check_same_thread=False,
-        cached_statements=256,
+        cached_statements=256, factory=MemoryConnection if path is None else sqlite3.Connection,
     )  # fmt: skip
     try:
         connection.execute("pragma foreign_keys = on")
         connection.execute("pragma synchronous = full")
         connection.execute(f"pragma journal_size_limit = {WAL_BYTES_KEPT}")
     except BaseException:
-        connection.close()
+        sqlite3.Connection.close(connection)
         raise
     return connection
+
+
+class MemoryConnection(sqlite3.Connection):
+    """The connection that is a store in memory: whoever it is lent to cannot close it, and the store with it."""
+
+    def close(self) -> None:
+        raise sqlite3.ProgrammingError("the connection is the store itself, which would be gone: do not close it")
+
+    def end(self) -> None:
+        """Let the store go."""
+        super().close()
 
 
 class Session:
@@ -55,6 +66,12 @@ class Session:
 
     def __init__(self, connection: sqlite3.Connection, statements: Statements, clock: Callable[[], datetime]) -> None:
         self.connection, self._statements, self._clock = connection, statements, clock
+
+    def close(self) -> None:
+        if isinstance(self.connection, MemoryConnection):
+            self.connection.end()
+        else:
+            self.connection.close()
 
     def now(self, seconds: float = 0.0) -> str:
         """The clock's time, *seconds* later, as the tables keep it."""

@@ -47,7 +47,7 @@ def _settle_deliveries(session: Session, settlement: Settlement, ours: set[Slice
     session.each(
         "settle_finished",
         [
-            {"delivery": one.delivery, "subscription": one.slice.subscription}
+            {"delivery": one.delivery, "claim": one.claim, "subscription": one.slice.subscription}
             for one in settlement.finished
             if one.slice in ours
         ],
@@ -95,6 +95,7 @@ def parked_parameters(session: Session, parked: Parked) -> dict[str, Any]:
 def revised_parameters(session: Session, revised: Revised) -> dict[str, Any]:
     return {
         "delivery": revised.delivery,
+        "claim": revised.claim,
         "subscription": revised.slice.subscription,
         "state": revised.state.value,
         "attempts": revised.attempts,

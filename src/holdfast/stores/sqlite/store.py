@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from holdfast.stores.base import HandlerTransaction, Reader
     from holdfast.stores.values import Receipt
 
-# Switching a new file to write-ahead logging, and migrating it, may have to wait for other processes that do the same.
-_SETUP_SECONDS = 30.0
-_SETUP_PAUSE = 0.01
+_SWITCH_PAUSE = 0.01
 
 
 class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maintaining):
@@ -155,13 +153,12 @@ class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maint
             if self._identity is not None and identity(session) != self._identity:
                 raise WrongStore(f"{self._where} has been replaced by another one: restart this process")
         except BaseException:
-            connection.close()
+            session.close()
             raise
         return session
 
     def _set_up(self, session: Session) -> list[str]:
         connection = session.connection
-        connection.execute(f"pragma busy_timeout = {int(_SETUP_SECONDS * 1000)}")
         try:
             if self._path is not None:
                 self._use_write_ahead_log(connection)
@@ -173,22 +170,26 @@ class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maint
                     f"beside it that end in -wal and -shm, and to their directory"
                 ) from error
             raise
-        finally:
-            connection.execute(f"pragma busy_timeout = {int(self._timeout * 1000)}")
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
         """Readers and the writer do not wait for each other then. The file remembers it."""
-        for _ in range(int(_SETUP_SECONDS / _SETUP_PAUSE)):
+        # The switch wants the file for itself: whoever has it open for a moment is waited for, here and not by SQLite,
+        # which would begin its own time anew with each try.
+        connection.execute("pragma busy_timeout = 0")
+        for _ in range(max(1, int(self._timeout / _SWITCH_PAUSE))):
             try:
                 (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
                 break
             except sqlite3.OperationalError as error:
                 if result_code(error) != BUSY:
                     raise
-            # The switch wants the file for itself and does not wait for that.
-            self._stop.wait(_SETUP_PAUSE)
+            self._stop.wait(_SWITCH_PAUSE)
         else:
-            raise StoreBusy(f"{self._where} is in use and not in write-ahead mode: stop the other program once")
+            raise StoreBusy(
+                f"{self._where} is not in write-ahead mode, and somebody has a transaction open that keeps it from being "
+                f"switched, for more than {self._timeout:g} s: end that transaction once"
+            )
+        connection.execute(f"pragma busy_timeout = {int(self._timeout * 1000)}")
         if mode != "wal":
             raise ConfigurationError(
                 f"{self._where}: write-ahead logging is not available there (journal mode {mode}): put the file on "

@@ -171,7 +171,7 @@ class SessionThread:
     def _drop(self) -> None:
         session, self._session = self._session, None
         if session is not None:
-            session.connection.close()
+            session.close()
 
     async def close(self) -> None:
         """Close the connection, in its thread, and end the thread. Twice is once."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.errors import StoreBusy, StoreUnavailable, TransactionError
+from holdfast.stores.ending import to_its_end
 from holdfast.stores.sqlite.errors import may_roll_back, translated
 from holdfast.stores.sqlite.leasing import held
 from holdfast.stores.sqlite.rows import id_text
@@ -102,8 +103,8 @@ class HandlerTransactions:
         except StoreUnavailable:  # closed meanwhile: what is in hand still ends properly
             self._end(transaction, error)
         else:
-            # Shielded: whatever becomes of the caller, the thread ends the transaction and frees its locks.
-            await asyncio.shield(asyncio.wrap_future(ending))
+            # Whatever becomes of the caller, the thread ends the transaction and frees its locks.
+            await to_its_end(asyncio.wrap_future(ending))
 
     def _begin(self, receipt: Receipt, epoch: int) -> OpenTransaction:
         self._take_locks()

@@ -8,14 +8,14 @@ with wanted as (
         select l.subscription, l.partition, l.owner, l.clean
         from :"schema".leases as l
         where l.subscription = wanted.subscription and (l.owner is null or l.lease_until <= clock_timestamp()
-            or l.lease_until > clock_timestamp() + make_interval(secs => 2 * %(ttl)s)
+            or l.lease_until > clock_timestamp() + make_interval(secs => 2 * l.ttl)
             or l.owner = any(%(dead)s::uuid[]))
         order by l.partition limit wanted.count
         for update skip locked
     ) as free
 )
 update :"schema".leases as l set owner = %(worker)s, epoch = l.epoch + 1, clean = false,
-    lease_until = clock_timestamp() + make_interval(secs => %(ttl)s),
+    lease_until = clock_timestamp() + make_interval(secs => %(ttl)s), ttl = %(ttl)s,
     crashes = l.crashes + (taken.owner is not null)::integer
 from taken where l.subscription = taken.subscription and l.partition = taken.partition
 returning l.subscription, l.partition, l.epoch, taken.clean, taken.owner is not null as lost, l.crashes;

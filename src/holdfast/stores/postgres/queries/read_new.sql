@@ -1,4 +1,4 @@
--- Open a window to what can be seen now, and read it whole if it is small. First row: the horizon, the server's
+-- Open a window to what can be seen now, and read it whole if it is small. First row: the horizon, the server's day and
 -- incarnation, the generation, how many events the probe met, and whether the snapshot can be trusted at all.
 -- Without "order by txid" a generic plan may scan the table; the two branches each have their index range.
 with probe as materialized (
@@ -18,7 +18,7 @@ with probe as materialized (
         from probe as m
     ) as e
 )
-select null::bigint as position, null::uuid as id, null::date as day, (select count(*) from probe)::integer as slot,
+select null::bigint as position, null::uuid as id, (clock_timestamp() at time zone 'UTC')::date as day, (select count(*) from probe)::integer as slot,
     null::timestamptz as occurred_at, pg_current_snapshot()::text as tenant_id,
     (select i.id::text from :"schema".incarnation as i) as event_name,
     case when pg_current_xact_id_if_assigned() is null and not pg_is_in_recovery()

@@ -15,7 +15,7 @@ with page as materialized (
         from page as m
     ) as e
 )
-select null::bigint as position, null::uuid as id, null::date as day, (select count(*) from page)::integer as slot,
+select null::bigint as position, null::uuid as id, (clock_timestamp() at time zone 'UTC')::date as day, (select count(*) from page)::integer as slot,
     null::timestamptz as occurred_at, %(open)s::pg_snapshot::text as tenant_id,
     (select i.id::text from :"schema".incarnation as i) as event_name,
     case when pg_current_xact_id_if_assigned() is null and not pg_is_in_recovery()

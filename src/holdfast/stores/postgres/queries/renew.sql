@@ -9,6 +9,6 @@ with mine as materialized (
     order by l.subscription, l.partition
     for no key update of l
 )
-update :"schema".leases as l set lease_until = clock_timestamp() + make_interval(secs => %(ttl)s)
+update :"schema".leases as l set lease_until = clock_timestamp() + make_interval(secs => %(ttl)s), ttl = %(ttl)s
 from mine where l.subscription = mine.subscription and l.partition = mine.partition
 returning l.subscription, l.partition;

@@ -1,1 +1,3 @@
-delete from :"schema".deliveries where id = any(%(deliveries)s::bigint[]) and state = 'running';
+delete from :"schema".deliveries as d
+using unnest(%(deliveries)s::bigint[], %(claims)s::integer[]) as f(id, claim)
+where d.id = f.id and d.claim = f.claim and d.state = 'running';

@@ -45,11 +45,14 @@ create table :"schema".leases (
     partition smallint not null,
     owner uuid,
     lease_until timestamptz,
+    ttl real not null default 0,
     epoch bigint not null default 0,
     clean boolean not null default true,
     crashes smallint not null default 0,
     primary key (subscription, partition)
 ) with (fillfactor = 50);
+comment on column :"schema".leases.ttl is
+    'Seconds that its owner takes it for: a lease further ahead than twice that shows that the clock stepped back.';
 comment on column :"schema".leases.clean is 'The cursor is exact: nothing beyond it was ever handled.';
 
 create table :"schema".cursors (
@@ -111,6 +114,7 @@ create table :"schema".deliveries (
     state text not null check (state in ('pending', 'retrying', 'running', 'dead', 'discarded')),
     attempts integer not null default 0,
     put_offs integer not null default 0,
+    claim integer not null default 0,
     due_at timestamptz not null default clock_timestamp(),
     replay bigint references :"schema".replays on delete set null,
     reason text,
@@ -121,14 +125,19 @@ create table :"schema".deliveries (
     occurred_at timestamptz,
     unique (subscription, event_id)
 );
+comment on column :"schema".deliveries.claim is
+    'How often the row was taken into hand: what is written about an earlier time no longer counts.';
 comment on column :"schema".deliveries.payload is
     'Filled when retention drops the event of a dead letter; so are headers and occurred_at.';
 create index deliveries_due_idx on :"schema".deliveries (subscription, partition, id)
     where state in ('pending', 'retrying', 'running');
 create index deliveries_key_idx on :"schema".deliveries (subscription, tenant_id, event_key, id)
     where state in ('pending', 'retrying', 'running', 'dead');
+create index deliveries_day_idx on :"schema".deliveries (day, subscription)
+    where state in ('pending', 'retrying', 'running');
 create index deliveries_event_idx on :"schema".deliveries (event_id);
 create index deliveries_dead_idx on :"schema".deliveries (subscription, id) where state = 'dead';
+create index deliveries_dead_key_idx on :"schema".deliveries (subscription, tenant_id, event_key, id) where state = 'dead';
 
 create table :"schema".attempts (
     id bigint generated always as identity primary key,

@@ -42,7 +42,9 @@ create table :"schema".event_log (
     day date not null default (clock_timestamp() at time zone 'UTC')::date,
     id uuid not null default :"schema".uuid7()
         constraint id_not_nil check (id <> '00000000-0000-0000-0000-000000000000'),
-    occurred_at timestamptz not null default clock_timestamp(),
+    occurred_at timestamptz not null default clock_timestamp()
+        constraint occurred_at_of_our_era check (
+            occurred_at >= '0001-01-01 00:00:00Z' and occurred_at < '10000-01-01 00:00:00Z'),
     slot smallint not null generated always as (:"schema".slot_of(tenant_id, event_key, id)) stored,
     tenant_id text not null default 'default'
         constraint tenant_id_length check (length(tenant_id) between 1 and 255),

@@ -66,6 +66,16 @@ select e.id, e.tenant_id, e.event_name, e.event_key, e.payload, e.headers, e.occ
         then :"schema".event_processed_at(e.id, e.day) end as processed_at
 from :"schema".event_log as e;
 
+-- An event is a fact: the view takes new ones and changes none.
+create function :"schema".refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception 'an event cannot be changed or deleted' using errcode = 'object_not_in_prerequisite_state',
+        hint = 'Events are dropped by retention, when every subscription is through with them.';
+end
+$$;
+create trigger refuse_change instead of update or delete on :"schema".event_store
+    for each row execute function :"schema".refuse_change();
+
 create view :"schema".event_consumers as
 select r.event_id, s.name as consumer_name, r.processed_at, r.attempts
 from :"schema".receipts as r join :"schema".subscriptions as s on s.id = r.subscription;

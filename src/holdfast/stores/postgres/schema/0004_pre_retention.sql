@@ -4,7 +4,33 @@
 -- Locks: none; the function takes access exclusive on the log when it is called, for at most 100 ms of waiting.
 -- Undo:  roll forward.
 
--- The lock comes first: a publish that is under way would otherwise slip between the check and the drop.
+-- Which subscriptions still need events of a day: cursors that do not show all of them (places that are the same are
+-- looked at once, by the index of transaction ids), and deliveries that wait for their content.
+create function :"schema".day_needed(wanted date, log_name text, out blocking text[])
+language plpgsql volatile set search_path = :"schema", pg_catalog as $$
+begin
+    execute format($check$
+        select coalesce(array_agg(s.name order by s.name), '{}') from subscriptions as s
+        where s.id in (
+                select unnest(place.subscriptions)
+                from (
+                    select done::text::pg_snapshot as done, array_agg(distinct subscription) as subscriptions
+                    from cursors group by done::text
+                ) as place
+                where exists (select from %1$I as e where e.day = %2$L and e.txid >= pg_snapshot_xmax(place.done))
+                    or exists (select from %1$I as e
+                        where e.day = %2$L and e.txid = any(array(select pg_snapshot_xip(place.done)))))
+            or exists (
+                select from deliveries as d where d.subscription = s.id and d.day = %2$L and d.payload is null
+                    and d.state in ('pending', 'retrying', 'running'))
+    $check$, log_name, wanted) into blocking;
+end
+$$;
+revoke execute on function :"schema".day_needed(date, text) from public;
+
+-- A first look goes without a lock, so that a day that is needed for long costs publishers nothing. Then the lock comes
+-- before the look that counts: a publish
+-- that is under way would otherwise slip between the check and the drop.
 -- Then every statement of the function takes its own snapshot (it is volatile), so the checks see what is committed.
 -- A day without a partition of its own has its rows in the default partitions, which stay: there the rows are deleted,
 -- and only publishers of such days wait.
@@ -18,30 +44,29 @@ declare
     has_partition boolean := to_regclass(':"schema".event_log_' || suffix) is not null;
 begin
     rows_dropped := 0;
-    blocking := '{}';
     perform set_config('lock_timeout', '100ms', true);
+    if not has_partition then
+        log_name := 'event_log_default';
+        receipts_name := 'receipts_default';
+    end if;
+    blocking := day_needed(day_dropped, log_name);
+    if cardinality(blocking) > 0 then
+        return;
+    end if;
+    execute format('select count(*) from %I where day = %L', log_name, day_dropped) into rows_dropped;
     if has_partition then
         lock table only event_log, only receipts in access exclusive mode;
         if to_regclass(':"schema".' || log_name) is null then
+            rows_dropped := 0;
             return;  -- another worker was quicker
         end if;
         execute format('lock table %I, %I in access exclusive mode', log_name, receipts_name);
     else
-        log_name := 'event_log_default';
-        receipts_name := 'receipts_default';
         lock table event_log_default, receipts_default in share row exclusive mode;
     end if;
-    execute format($check$
-        select coalesce(array_agg(distinct s.name), '{}') from subscriptions as s
-        where exists (
-                select from cursors as c where c.subscription = s.id and exists (
-                    select from %I as e where e.day = %L and (e.txid >= pg_snapshot_xmax(c.done)
-                        or e.txid = any(array(select pg_snapshot_xip(c.done))))))
-            or exists (
-                select from deliveries as d where d.subscription = s.id and d.day = %L and d.payload is null
-                    and d.state in ('pending', 'retrying', 'running'))
-    $check$, log_name, day_dropped, day_dropped) into blocking;
+    blocking := day_needed(day_dropped, log_name);
     if cardinality(blocking) > 0 then
+        rows_dropped := 0;
         return;
     end if;
     execute format($keep$
@@ -52,7 +77,6 @@ begin
     delete from attempts as a where a.day = day_dropped and not exists (
         select from deliveries as d where d.event_id = a.event_id and d.subscription = a.subscription);
     if has_partition then
-        execute format('select count(*) from %I', log_name) into rows_dropped;
         execute format('drop table %I', log_name);
         execute format('drop table %I', receipts_name);
     else

@@ -2,7 +2,7 @@
 select l.subscription, l.partition, l.epoch, l.clean, l.owner is not null as lost, l.crashes, c.done, c.open, c.position
 from leases as l join cursors as c on c.subscription = l.subscription and c.partition = l.partition
 where l.subscription = :subscription
-    and (l.owner is null or l.lease_until <= :now or l.lease_until > :absurd
+    and (l.owner is null or l.lease_until <= :now or (julianday(l.lease_until) - julianday(:now)) * 86400 > 2 * l.ttl
         or l.owner in (select value from json_each(:dead)))
 order by l.partition
 limit :count;

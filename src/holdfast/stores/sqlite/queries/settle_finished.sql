@@ -1,1 +1,1 @@
-delete from deliveries where id = :delivery and subscription = :subscription and state = 'running';
+delete from deliveries where id = :delivery and subscription = :subscription and claim = :claim and state = 'running';

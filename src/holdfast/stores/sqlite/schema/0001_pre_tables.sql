@@ -80,6 +80,7 @@ create table leases (
     partition integer not null,
     owner text,
     lease_until text,
+    ttl real not null default 0, -- seconds that its owner takes it for
     epoch integer not null default 0,
     -- The cursor is exact: nothing beyond it was ever handled.
     clean integer not null default 1,
@@ -150,6 +151,7 @@ create table deliveries (
     state text not null check (state in ('pending', 'retrying', 'running', 'dead', 'discarded')),
     attempts integer not null default 0,
     put_offs integer not null default 0,
+    claim integer not null default 0, -- how often it was taken into hand: what is written about an earlier time is void
     due_at text not null,
     replay integer references replays on delete set null,
     reason text,
@@ -166,6 +168,7 @@ create index deliveries_unsettled_idx on deliveries (subscription, id)
 create index deliveries_due_idx on deliveries (subscription, due_at, partition)
     where state in ('pending', 'retrying', 'running');
 create index deliveries_key_idx on deliveries (subscription, tenant_id, event_key, id);
+create index deliveries_dead_key_idx on deliveries (subscription, tenant_id, event_key, id) where state = 'dead';
 create index deliveries_position_idx on deliveries (position, subscription);
 create index deliveries_replay_idx on deliveries (replay) where replay is not null;
 

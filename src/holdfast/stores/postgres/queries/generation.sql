@@ -1,0 +1,1 @@
+select m.generation, (select i.id::text from :"schema".incarnation as i) as incarnation from :"schema".meta as m;

@@ -1,0 +1,319 @@
+"""Take-over and what may stand in its way: order per key, subscriptions beside each other, answers that were lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from holdfast import Delivery, Event, EventBus, Reject, RetryPolicy
+from holdfast.errors import StoreUnavailable
+
+from .waiting import sql, until, vanish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from holdfast.worker import Worker
+    from holdfast.worker.runner import Runner
+
+Seen = list[tuple[int, int]]
+SHORT = {"lease_ttl": 1, "stop_timeout": 1}
+
+
+def states(dsn: str) -> list[tuple[str, int]]:
+    return sql(dsn, "select state, attempts from deliveries order by id")  # type: ignore[return-value]
+
+
+def worker_of(bus: EventBus) -> Worker:
+    assert bus._live is not None
+    assert bus._live.worker is not None
+    return bus._live.worker
+
+
+def runner_of(bus: EventBus, name: str) -> Runner:
+    return next(one for one in worker_of(bus)._runners.values() if one.record.name == name)
+
+
+async def started(bus: EventBus) -> EventBus:
+    await (await bus.open()).start()
+    return bus
+
+
+# ---- order per key
+
+
+@pytest.mark.parametrize("on_dead", ["continue", "hold"])
+async def test_what_comes_behind_a_failed_event_is_held_behind_it_by_whoever_takes_over(
+    shared_dsn: str, make_bus: Callable[..., EventBus], on_dead: str
+) -> None:
+    seen: Seen = []
+
+    def made() -> EventBus:
+        bus = make_bus(shared_dsn, **SHORT)
+
+        @bus.subscribe("a", name="s", partitions=1, on_dead=on_dead, retry=RetryPolicy(base=3600))
+        async def handle(event: Event, delivery: Delivery) -> None:
+            seen.append((event.payload, delivery.attempt))
+            if event.payload == 1:
+                raise Reject("no") if on_dead == "hold" else ValueError("not yet")
+
+        return bus
+
+    first = await started(made())
+    await first.publish("a", 1, key="k")
+    await until(lambda: states(shared_dsn) == [("dead" if on_dead == "hold" else "retrying", 1)])
+    await vanish(first)
+    second = made()
+    await second.publish_many([{"name": "a", "payload": n, "key": "k" if n == 2 else "other"} for n in (2, 3)])
+    await started(second)
+    await until(lambda: (3, 1) in seen)
+    await until(lambda: states(shared_dsn)[1:] == [("pending", 0)])  # behind its key, as a row
+    assert seen == [(1, 1), (3, 1)]
+
+
+async def test_a_suspect_that_fails_keeps_the_next_suspect_of_its_key_waiting(
+    shared_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
+    seen: Seen = []
+    crashed = False
+
+    def made() -> EventBus:
+        bus = make_bus(shared_dsn, **SHORT)
+
+        @bus.subscribe("a", name="s", partitions=1, retry=RetryPolicy(base=1 if crashed is False else 60))
+        async def handle(event: Event, delivery: Delivery) -> None:
+            seen.append((event.payload, delivery.attempt))
+            if not crashed and delivery.attempt > 1:
+                await asyncio.sleep(3600)
+            if event.payload == 1:
+                raise ValueError("not yet")
+
+        return bus
+
+    first = await started(made())
+    for n in (1, 2):
+        await first.publish("a", n, key="k")
+    await until(lambda: (1, 2) in seen)
+    await until(lambda: [state for state, _ in states(shared_dsn)] == ["running", "running"])
+    await vanish(first)
+    crashed = True
+    await started(made())
+    await until(lambda: [state for state, _ in states(shared_dsn)] == ["retrying", "pending"], seconds=20)
+    assert seen == [(1, 1), (1, 2), (1, 2)], "and the second one has not run"
+
+
+# ---- subscriptions beside each other
+
+
+async def test_partitions_that_are_given_back_do_not_wait_for_each_others_handlers(
+    shared_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
+    gate, seen = asyncio.Event(), list[int]()
+
+    def made() -> EventBus:
+        bus = make_bus(shared_dsn, lease_ttl=30, stop_timeout=1)
+
+        async def wait(event: Event) -> None:
+            await gate.wait()
+
+        async def note(event: Event) -> None:
+            seen.append(event.payload)
+
+        bus.subscribe("slow", wait, name="slow", partitions=2)
+        bus.subscribe("fast", note, name="fast", partitions=8)
+        return bus
+
+    first, second = await started(made()), made()
+    await first.publish_many([{"name": "slow", "payload": n, "key": f"k{n}"} for n in range(16)])
+    await until(lambda: len(runner_of(first, "slow").in_hand) == 16)
+    await started(second)
+    owners = (
+        "select count(distinct owner) from leases where owner is not null "
+        "and subscription = (select id from subscriptions where name = 'fast')"
+    )
+    await until(lambda: sql(shared_dsn, owners) == [(2,)])
+    await first.publish_many([{"name": "fast", "payload": n, "key": f"k{n}"} for n in range(50)])
+    await until(lambda: len(seen) == 50)
+    gate.set()
+
+
+async def test_when_all_is_paused_a_resume_is_noticed(shared_dsn: str, make_bus: Callable[..., EventBus]) -> None:
+    from holdfast.stores import make_store
+    from holdfast.stores.inspector import make_inspector
+
+    bus, seen = make_bus(shared_dsn), list[int]()
+    bus.subscribe("a", lambda event: seen.append(event.payload), name="s")
+    store = make_store(shared_dsn, timeout=10)
+    inspector, operator = make_inspector(store)
+    try:
+        async with bus:
+            await bus.publish("a", 1)
+            await until(lambda: seen == [1])
+            await operator.pause("s", actor="me")
+            await until(lambda: runner_of(bus, "s").record.paused)
+            await bus.publish("a", 2)
+            await operator.resume("s", actor="me")
+            await until(lambda: seen == [1, 2])
+    finally:
+        await inspector.close()
+        await store.close()
+
+
+# ---- answers that are lost
+
+
+async def test_what_a_claim_took_whose_answer_was_lost_is_found_when_there_is_room(
+    shared_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
+    bus, seen = make_bus(shared_dsn), list[tuple[int, int]]()
+
+    @bus.subscribe("a", name="s", partitions=1, retry=RetryPolicy(base=1))
+    async def handle(event: Event, delivery: Delivery) -> None:
+        seen.append((event.payload, delivery.attempt))
+        if delivery.attempt == 1:
+            raise ValueError("once")
+
+    await started(bus)
+    assert bus._live is not None
+    store, runner = bus._live.store, runner_of(bus, "s")
+    claim, lost = store.claim, asyncio.Event()
+
+    async def losing(leases: Any, *, limit: int) -> Any:
+        answer = await claim(leases, limit=limit)
+        if answer.due and not lost.is_set():
+            lost.set()
+            runner.bound = 0  # nor is there room to look for it
+            raise StoreUnavailable("the answer was lost", maybe_done=True)
+        return answer
+
+    store.claim = losing  # type: ignore[method-assign]
+    await bus.publish("a", 1, key="k")
+    await asyncio.wait_for(lost.wait(), 15)
+    await bus.publish("a", 2, key="k")
+    runner.bound = 2000
+    await bus.drain(20)
+    assert sorted(seen) == [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+async def test_a_reader_whose_new_session_fails_too_gets_another(
+    emptied_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
+    bus, seen = make_bus(emptied_dsn), list[int]()
+    bus.subscribe("a", lambda event: seen.append(event.payload), name="s")
+    await started(bus)
+    await bus.publish("a", 1)
+    await until(lambda: seen == [1])
+    assert bus._live is not None
+    store = bus._live.store
+    made, readers = store.reader, list[Any]()
+
+    async def failing_once() -> Any:
+        reader: Any = await made()
+        readers.append(reader)
+        if len(readers) == 1:
+            reader._session._conninfo = "host=127.0.0.1 port=1"
+        return reader
+
+    store.reader = failing_once  # type: ignore[method-assign]
+    with psycopg.connect(emptied_dsn, autocommit=True) as other:
+        other.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name = 'holdfast reader' and datname = current_database()"
+        )
+    await until(lambda: len(readers) >= 2)
+    await bus.publish("a", 2)
+    await until(lambda: seen == [1, 2])
+
+
+# ---- bounds
+
+
+async def test_bytes_in_hand_are_bounded_as_their_number_is(
+    shared_dsn: str, make_bus: Callable[..., EventBus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from holdfast.worker import feeder, runner
+
+    monkeypatch.setattr(runner, "BYTES_BOUND", 500_000)
+    monkeypatch.setattr(feeder, "PAGE_BYTES", 200_000)
+    bus, gate, seen = make_bus(shared_dsn), asyncio.Event(), list[int]()
+
+    @bus.subscribe("a", name="s", start="beginning", concurrency=1)
+    async def handle(event: Event) -> None:
+        await gate.wait()
+        seen.append(event.payload["n"])
+
+    await bus.publish_many([{"name": "a", "payload": {"n": n, "x": "x" * 50_000}} for n in range(100)])
+    await started(bus)
+    found = runner_of(bus, "s")
+    await until(lambda: found.held_now > 8)
+    most = 0
+    for _ in range(50):  # rounds of the reader, which has nothing else to do
+        most = max(most, found.held_now)
+        await asyncio.sleep(0.005)
+    assert most < 20, "500 kB and a page"
+    gate.set()
+    await until(lambda: sorted(seen) == list(range(100)))
+
+
+async def test_a_new_pattern_does_not_keep_drain_waiting_for_what_came_before(
+    shared_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
+    bus, seen = make_bus(shared_dsn), list[str]()
+
+    def note(event: Event) -> None:
+        seen.append(event.name)
+
+    bus.subscribe("a", note, name="s")
+    async with bus:
+        await bus.publish_many([{"name": name, "payload": 0} for name in ("a", "b", "b")])
+        await bus.drain(10)
+        bus.subscribe("b", note, name="s")
+        await bus.publish("b")
+        await bus.drain(10)
+    assert seen == ["a", "b"]
+
+
+# ---- what the log says
+
+
+def vanished(records: Sequence[logging.LogRecord]) -> list[str]:
+    return [record.getMessage() for record in records if "vanished" in record.getMessage()]
+
+
+async def test_a_take_over_is_told_once_a_subscription_and_so_is_its_end(
+    shared_dsn: str, make_bus: Callable[..., EventBus], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "holdfast")
+
+    def made() -> EventBus:
+        bus = make_bus(shared_dsn, **SHORT)
+        bus.subscribe("a", print, name="billing", partitions=8)
+        return bus
+
+    first = await started(made())
+    await first.publish("a", 1)
+    await until(lambda: sql(shared_dsn, "select count(*) from leases where owner is not null") == [(8,)])
+    await vanish(first)
+    await started(made())
+    await until(lambda: "what its lost worker had in hand is finished" in caplog.text)
+    (said,) = vanished(caplog.records)
+    assert said.startswith("subscription billing: its worker vanished with ")
+
+
+async def test_a_handlers_message_cannot_forge_a_line_of_the_log(
+    make_bus: Callable[..., EventBus], caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = make_bus("sqlite://")
+
+    @bus.subscribe("a", name="s")
+    async def handle(event: Event) -> None:
+        raise Reject("no\nERROR forged \x1b[31m")
+
+    async with bus:
+        await bus.publish("a")
+        await bus.drain(10)
+    assert "no\\nERROR forged \\x1b[31m" in caplog.text
