@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-SOURCES := $(wildcard src tests examples)
+SOURCES := src tests
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench format lock clean
@@ -14,27 +14,27 @@ SOURCES := $(wildcard src tests examples)
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(READY)  ## events survive a killed worker, a lost database, rivals and failing handlers (JSONL=path for your own)
+demo: $(READY)  ## events survive kills, outages and errors (JSONL=FILE: yours)
 	@$(RUN) holdfast demo $(if $(JSONL),--jsonl "$(JSONL)") $(ARGS)
 
-test: $(READY)  ## the whole suite on SQLite and on PostgreSQL, which it starts itself (ARGS="-k name" for a part)
+test: $(READY)  ## the whole suite, on SQLite and PostgreSQL (ARGS="-k name")
 	@$(RUN) python -m pytest $(ARGS)
 
-check: $(READY)  ## everything CI checks besides the tests: format, lint, types, imports
+check: $(READY)  ## what CI checks besides the tests: format, lint, types
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## publish, drain and latency on both stores, beside the raw SQL loop; results go to bench/results
+bench: $(READY)  ## measure beside plain SQL; results go to bench/results
 	@$(RUN) holdfast bench --quick --results bench/results $(ARGS)
 
 format: $(READY)  ## lay out the code and repair what ruff can repair
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-lock: $(READY)  ## renew requirements.lock: the newest versions that pyproject.toml allows, with hashes
+lock: $(READY)  ## renew requirements.lock: newest versions allowed, with hashes
 	$(BIN)/python -m pip install --quiet --upgrade uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \

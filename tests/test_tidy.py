@@ -31,6 +31,7 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "missing_days": "PostgreSQL: the log is partitioned by day",
     "old_days": "PostgreSQL: the log is partitioned by day",
     "drop_day": "PostgreSQL: the log is partitioned by day",
+    "old_of_young_day": "PostgreSQL: the log is partitioned by day",
     "retention_day": "PostgreSQL: the log is partitioned by day",
     "append": "PostgreSQL: many rows in one statement; SQLite repeats a statement of one row in its thread",
     "take_in": "PostgreSQL: many rows in one statement; SQLite repeats a statement of one row in its thread",

@@ -31,7 +31,7 @@
     ├── LeaseLost                    another worker owns the partition now
     ├── DrainTimeout (TimeoutError)
     ├── NotFound (LookupError)       no such event, subscription or delivery
-    └── BusStateError (RuntimeError) closed, another loop, no loop, forked
+    └── BusStateError (RuntimeError) another loop, no loop, forked
 
     Retry, Reject                    raised *by handlers* to say what shall become of a delivery
 
@@ -66,18 +66,18 @@ class MissingExtra(ConfigurationError):
 
 
 class SchemaMismatch(ConfigurationError):
-    """The tables of the store are missing, or of another version than this release works with."""
+    """The tables of the store are missing, or of another version than this release works with.
 
-    def __init__(self, where: str, found: int | None, wanted: int) -> None:
-        super().__init__(where, found, wanted)
-        self.where, self.found, self.wanted = where, found, wanted
+    *hint*: What else may be the matter where they are missing.
+    """
+
+    def __init__(self, where: str, found: int | None, wanted: int, hint: str = "") -> None:
+        super().__init__(where, found, wanted, hint)
+        self.where, self.found, self.wanted, self.hint = where, found, wanted, hint
 
     def __str__(self) -> str:
         if self.found is None:
-            return (
-                f"no Holdfast tables in {self.where}: run  holdfast migrate  (or EventBus(..., auto_migrate=True)); "
-                f"if they exist there, the role lacks USAGE on the schema"
-            )
+            return f"no Holdfast tables in {self.where}: run  holdfast migrate{self.hint}"
         if self.found < self.wanted:
             return (
                 f"{self.where} has schema version {self.found}, this release needs {self.wanted}: run  holdfast migrate"
@@ -311,7 +311,7 @@ class NotFound(HoldfastError, LookupError):
 
 
 class BusStateError(HoldfastError, RuntimeError):
-    """The bus cannot do this now: it is closed, belongs to another loop or process, or no loop runs."""
+    """The bus cannot do this now: it belongs to another loop or process, or no loop runs."""
 
 
 class Retry(Exception):

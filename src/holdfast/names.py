@@ -153,7 +153,7 @@ def shown_value(value: object) -> str:
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - Python refuses to write very large integers; other objects refuse as they like
-        text = f"a {type_name(value)} that cannot be shown"
+        text = f"a value of type {type_name(value)} that cannot be shown"
     return text if len(text) <= _SHOWN_MAX else f"{text[: _SHOWN_MAX - 3]}..."
 
 

@@ -151,7 +151,7 @@ def make_consumer(
         InvalidSubscription: Names the argument and the rule.
     """
     if not callable(handler):
-        _refuse("handler", f"is a {type(handler).__name__}", "give a function or another callable")
+        _refuse("handler", f"is of type {type(handler).__name__}", "give a function or another callable")
     _refuse_generators(handler)
     checked = check_patterns(patterns)
     is_async = _is_coroutine_function(handler)
@@ -210,7 +210,7 @@ def _apply(consumer: Consumer, options: dict[str, Any]) -> None:
         if not isinstance(getattr(consumer, flag), bool):
             _refuse(flag, f"is {shown_value(getattr(consumer, flag))}", "use True or False")
     if not isinstance(consumer.retry, RetryPolicy):
-        _refuse("retry", f"is a {type(consumer.retry).__name__}", "give a RetryPolicy(...)")
+        _refuse("retry", f"is of type {type(consumer.retry).__name__}", "give a RetryPolicy(...)")
     consumer.start = _check_start(consumer.start)
 
 

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from holdfast.demo.audit import Books, audit
+from holdfast.demo.audit import Books, Findings, audit
 from holdfast.demo.ledger import Line
-from holdfast.demo.report import COLUMNS, Row, verdict
+from holdfast.demo.report import COLUMNS, Row, table_lines, verdict
 from holdfast.demo.scenarios import SCENARIOS
 from holdfast.demo.workload import DEAD_LETTER, MAX_ATTEMPTS, Item, Manifest, read_items
 from holdfast.errors import ConfigurationError
@@ -127,8 +127,8 @@ def test_a_line_missing_from_the_ledger_is_a_loss_and_the_exit_code_says_so():
     del played.lines[played.index(2, "billing")]
     found = played.audit()
     assert (found.handled, found.lost) == (1, 1)
-    assert "1 events are lost" in found.problems
-    assert "1 receipts stand for deliveries that no handler saw" in found.problems
+    assert "events lost: 1" in found.problems
+    assert "receipts for deliveries that no handler saw: 1" in found.problems
     code, lines = verdict([Row("SQLite", "planted", found, 1.0)])
     assert code == 1
     assert lines[0] == "Lost: 1 of 3 events."
@@ -150,15 +150,15 @@ def test_repeats_are_counted_and_are_no_violation():
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
-        (lambda p: p.lines.reverse(), "2 events overtook an earlier one of their key"),
-        (lambda p: p.lines.append(p.lines[0]._replace(digest="other")), "1 handled payloads differ"),
-        (lambda p: p.lines.append(p.lines[0]._replace(event_id=UUID(int=7))), "1 events were handled and never published"),
-        (lambda p: p.books.receipts.pop((UUID(int=1), "billing")), "1 handled deliveries have no receipt"),
-        (lambda p: p.books.receipts.update([(UUID(int=1), "billing")]), "1 receipts stand twice"),
-        (lambda p: p.books.dead.clear(), "1 deliveries that should end dead did not"),
-        (lambda p: p.books.dead.add((UUID(int=1), "archive")), "1 deliveries ended dead and should not"),
-        (lambda p: p.lines.pop(p.index(3, "billing")), "1 failing events were not tried as often"),
-        (lambda p: p.lines.pop(), "1 dead letters did not reach the archive"),
+        (lambda p: p.lines.reverse(), "events that overtook an earlier one of their key: 2"),
+        (lambda p: p.lines.append(p.lines[0]._replace(digest="other")), "handled payloads that differ from what was sent: 1"),
+        (lambda p: p.lines.append(p.lines[0]._replace(event_id=UUID(int=7))), "events handled and never published: 1"),
+        (lambda p: p.books.receipts.pop((UUID(int=1), "billing")), "handled deliveries without a receipt: 1"),
+        (lambda p: p.books.receipts.update([(UUID(int=1), "billing")]), "receipts that stand twice: 1"),
+        (lambda p: p.books.dead.clear(), "deliveries that should end dead and did not: 1"),
+        (lambda p: p.books.dead.add((UUID(int=1), "archive")), "deliveries that ended dead and should not: 1"),
+        (lambda p: p.lines.pop(p.index(3, "billing")), "failing events not tried as often as they should: 1"),
+        (lambda p: p.lines.pop(), "dead letters that did not reach the archive: 1"),
     ],
 )  # fmt: skip
 def test_every_other_fault_is_named(spoil, problem):
@@ -169,3 +169,9 @@ def test_every_other_fault_is_named(spoil, problem):
 
 def test_an_empty_show_is_no_success():
     assert verdict([])[0] == 1
+
+
+def test_the_table_fits_a_terminal_of_80_columns():
+    found = Findings(published=100_251, handled=100_251)
+    rows = [Row("PostgreSQL", scenario.title, found, 123.4) for scenario in SCENARIOS]
+    assert max(map(len, table_lines(rows))) <= 80

@@ -548,3 +548,11 @@ def test_a_time_outside_of_our_era_is_refused_by_the_table(emptied_dsn: str, tim
     with pytest.raises(psycopg.errors.CheckViolation, match="our_era"):
         sql(emptied_dsn, "insert into event_store (tenant_id, event_name, payload, occurred_at) "
             f"values ('t', 'a', '1', '{time}')")  # fmt: skip
+
+
+async def test_a_port_that_is_none_is_no_outage(tmp_path: Path) -> None:
+    bus = EventBus("postgresql://localhost:abc/shop", spool=tmp_path / "spool")
+    with pytest.raises(ConfigurationError, match="port 'abc'"):
+        await bus.publish("order.placed", 1)
+    await bus.close()
+    assert list(tmp_path.iterdir()) == []

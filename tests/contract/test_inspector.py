@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID, uuid4
@@ -180,7 +182,7 @@ class TestStatus:
         await scene.publish(at=datetime.now(UTC) - timedelta(hours=1))
         status = await scene.inspector.status()
         assert status.verdict.health is Health.STALLED
-        assert "no live worker" in status.verdict.reasons[0]
+        assert "no live worker" in status.verdict.reasons[0].text
 
 
 class TestEvents:
@@ -214,6 +216,17 @@ class TestEvents:
         (pending,) = await scene.publish()
         assert [one.id for one in (await scene.inspector.events(EventFilter(), status="dead")).events] == [dead]
         assert [one.id for one in (await scene.inspector.events(EventFilter(), status="pending")).events] == [pending]
+
+    async def test_only_a_processed_event_has_a_processed_time(self, scene):
+        billing, mail = await scene.subscribe("billing"), await scene.subscribe("mail")
+        await scene.publish()
+        seen = []
+        for subscription in (billing, mail):
+            (lease,) = await scene.lease(subscription)
+            await scene.handle(lease)
+            (event,) = (await scene.inspector.events(EventFilter())).events
+            seen.append((event.status, event.processed_at is not None))
+        assert seen == [("pending", False), ("processed", True)]
 
     def test_a_bad_pattern_is_refused(self):
         with pytest.raises(InvalidInput):
@@ -250,7 +263,6 @@ class TestDeadLetters:
         [
             ({}, 1),
             ({"subscription": "billing"}, 1),
-            ({"subscription": "nobody"}, 0),
             ({"name": "order.*"}, 1),
             ({"name": "cart.*"}, 0),
             ({"key": "k"}, 1),
@@ -266,6 +278,21 @@ class TestDeadLetters:
         await scene.died()
         assert len(await scene.inspector.dead(DeadFilter(**filter))) == found
         assert await scene.operator.matching(DeadFilter(**filter)) == found
+
+    async def test_an_unknown_subscription_is_no_empty_answer(self, scene):
+        await scene.died()
+        unknown = DeadFilter(subscription="biling")
+        for asked in (
+            scene.inspector.dead(unknown), scene.inspector.blocked(unknown), scene.inspector.leases("biling"),
+            scene.operator.matching(unknown), scene.operator.discard(unknown, actor="me"),
+        ):  # fmt: skip
+            with pytest.raises(NotFound, match="did you mean billing"):
+                await asked
+
+    def test_a_span_that_ends_before_it_begins_is_refused(self):
+        now = datetime.now(UTC)
+        with pytest.raises(InvalidInput, match="before until"):
+            DeadFilter(since=now, until=now - timedelta(hours=1))
 
     async def test_it_shows_what_happened(self, scene):
         _, event_id = await scene.died()
@@ -304,6 +331,10 @@ class TestDeadLetters:
         await scene.store.settle(Settlement({lease.slice: lease.epoch}, parked=held))
         (blocked,) = await scene.inspector.blocked(DeadFilter())
         assert (blocked.event_id, blocked.state, blocked.key, blocked.held) == (event_id, "dead", "k", 2)
+        assert blocked.next_try_at is None
+        (delivery,) = (await scene.inspector.event(UUID(bytes=held[-1].row.id))).deliveries
+        assert (delivery.state, delivery.held_behind, delivery.next_try_at) == ("pending", event_id, None)
+        assert (await scene.inspector.event(event_id)).deliveries[0].held_behind is None
         assert await scene.inspector.blocked(DeadFilter(key="free")) == []
         assert await scene.operator.matching(DeadFilter(), held=True) == 3
         assert await scene.operator.discard(DeadFilter(), held=True, actor="me") == 3
@@ -429,6 +460,11 @@ class TestRepartition:
         (due,) = claim.due
         assert UUID(bytes=due.row.id) == event_id
         assert due.slice == Slice(subscription.id, due.row.slot % 7)
+
+    async def test_the_number_that_it_has_is_refused(self, scene):
+        await scene.subscribe(partitions=2)
+        with pytest.raises(InvalidSubscription, match="is 2 already"):
+            await scene.operator.repartition("billing", 2, actor="me")
 
     @pytest.mark.parametrize("number", [0, 1025])
     async def test_a_number_out_of_range_is_refused(self, scene, number):
@@ -585,6 +621,11 @@ class TestRetention:
             row = await cursor.fetchone()
         return row[0]
 
+    async def test_what_waits_for_its_day_is_told(self, scene, dsn):
+        await scene.publish(n=2)
+        preview = await scene.inspector.retention_preview(0)
+        assert preview.with_their_day == (2 if dsn.startswith("postgresql") else 0)
+
 
 class TestFacts:
     async def test_a_good_store_has_no_problem(self, scene):
@@ -635,7 +676,7 @@ class TestDoctorOnPostgres:
             ("delete from holdfast.schema_migrations where version > 1", "schema", "problem", "version 1"),
             (
                 "insert into holdfast.event_log (day, event_name, payload) values ('1999-01-01', 'a', '1')",
-                "default partition", "note", "1 events",
+                "default partition", "note", "1 event",
             ),
             (
                 "insert into holdfast.snapshots (at, day, snap) values ('2999-01-01', '2999-01-01', '1:1:')",
@@ -647,29 +688,143 @@ class TestDoctorOnPostgres:
         found = (await facts(statement))[name]
         assert (found.level, value in found.value, bool(found.fix)) == (level, True, True)
 
-    async def test_a_role_that_lacks_privileges(self, facts):
-        role = f"holdfast_test_{uuid4().hex[:12]}"
-        made = (f"create role {role}", f"grant usage on schema holdfast to {role}",
-                f"grant select on all tables in schema holdfast to {role}")  # fmt: skip
-        try:
-            found = await facts(*made, role=role)
-            assert "insert on event_log" in found["permissions"].value
-            assert found["permissions"].level == "problem"
-        finally:
-            await facts(f"drop owned by {role}", f"drop role {role}")
+    @pytest.fixture
+    async def role(self, facts):
+        name = f"holdfast_test_{uuid4().hex[:12]}"
+        await facts(f"create role {name}")
+        yield name
+        await facts(f"drop owned by {name}", f"drop role {name}")
 
-    async def test_a_role_that_may_not_use_the_schema(self, facts):
-        role = f"holdfast_test_{uuid4().hex[:12]}"
-        try:
-            found = await facts(f"create role {role}", role=role)
-            assert found["permissions"].level == "problem"
-        finally:
-            await facts(f"drop role {role}")
+    @pytest.mark.parametrize(
+        ("grants", "value"),
+        [
+            ((), "may not use"),
+            (("grant usage on schema holdfast to {role}",), "may not read"),
+            (
+                ("grant usage on schema holdfast to {role}", "grant select on all tables in schema holdfast to {role}"),
+                "insert on event_log",
+            ),
+        ],
+    )
+    async def test_a_role_that_lacks_privileges_gets_the_sql_that_gives_them(self, facts, role, grants, value):
+        found = await facts(*(grant.format(role=role) for grant in grants), role=role)
+        assert found["permissions"].level == "problem"
+        assert value in found["permissions"].value
+        assert "holdfast migrate --roles" in found["permissions"].fix
+        assert f'grant "holdfast_worker" to "{role}"' in found["permissions"].fix
 
-    async def test_commits_that_do_not_wait(self, facts):
-        found = await facts("do $$ begin execute format("
-                            "'alter database %I set synchronous_commit = off', current_database()); end $$")  # fmt: skip
-        assert "off for database" in found["synchronous_commit"].value
+    @pytest.mark.parametrize("off", ["off", "OFF", "false", "no", "0"])
+    async def test_commits_that_do_not_wait(self, facts, off):
+        found = (await facts(on_database(f"set synchronous_commit = '{off}'")))["synchronous_commit"]
+        assert "off for database" in found.value
+        await facts(found.fix)  # it is ready to be run
+        assert (await facts())["synchronous_commit"].level == "ok"
+
+    async def test_commits_that_do_not_wait_for_one_role(self, facts, role):
+        found = (await facts(f"alter role {role} set synchronous_commit = no"))["synchronous_commit"]
+        assert found.fix == f"alter role {role} reset synchronous_commit"
+
+    async def test_a_read_only_database(self, facts):
+        assert (await facts())["read-only"].level == "ok"
+        found = (await facts(on_database("set default_transaction_read_only = on")))["read-only"]
+        assert found.level == "problem"
+        assert found.fix.startswith("alter database ")
+        await facts("set default_transaction_read_only = off", found.fix.partition(";")[0])
+        assert (await facts())["read-only"].level == "ok"
+
+    async def test_a_read_only_dsn(self, postgres_dsn):
+        store = make_store(f"{postgres_dsn}?options=-cdefault_transaction_read_only%3Don")
+        inspector, _ = make_inspector(store)
+        found = {fact.name: fact for fact in await inspector.facts()}["read-only"]
+        await inspector.close()
+        assert "out of the DSN" in found.fix
+
+    @pytest.mark.parametrize(
+        "idle_after",
+        ["create table written (n int)", "set transaction isolation level repeatable read; select 1 from pg_class"],
+    )
+    async def test_an_idle_transaction_holds_vacuum_back(self, postgres_dsn, idle_after):
+        async with await psycopg.AsyncConnection.connect(postgres_dsn, application_name="forgetful") as connection:
+            await connection.execute(idle_after)
+            store = make_store(postgres_dsn)
+            inspector, _ = make_inspector(store)
+            texts = inspector._statements._texts
+            texts["facts_server"] = texts["facts_server"].replace("10 minutes", "0 minutes")
+            found = {fact.name: fact for fact in await inspector.facts()}["vacuum held back"]
+            await inspector.close()
+            assert "forgetful" in found.value
+
+
+def on_database(setting: str) -> str:
+    """SQL that alters the current database."""
+    return (
+        f"do $do$ begin execute format('alter database %I {setting.replace(chr(39), 2 * chr(39))}', "
+        f"current_database()); end $do$"
+    )
+
+
+class TestDoctorOnSQLite:
+    @pytest.fixture
+    async def facts(self, tmp_path):
+        """The problems found by name, after something was done to a good file."""
+        path = tmp_path / "shop.db"
+        store = make_store(f"sqlite:///{path}")
+        await store.open()
+        await store.close()
+
+        async def after(spoil=None) -> dict[str, Fact]:
+            if spoil is not None:
+                spoil(path)
+            looked_at = make_store(f"sqlite:///{path}")
+            inspector, _ = make_inspector(looked_at)
+            try:
+                return {fact.name: fact for fact in await inspector.facts() if fact.level == "problem"}
+            finally:
+                await inspector.close()
+                await looked_at.close()
+
+        return after
+
+    async def test_a_newer_schema_asks_for_a_newer_package(self, facts):
+        found = await facts(
+            run_sql("insert into schema_migrations values (99, 'later', '2030-01-01T00:00:00.000000Z')")
+        )
+        assert "upgrade the package" in found["schema"].fix
+
+    async def test_a_file_of_another_program_gets_no_wording_of_postgresql(self, facts):
+        def replace(path):
+            path.unlink()
+            run_sql("create table tracks (n)")(path)
+
+        found = await facts(replace)
+        assert found["schema"].value == "no Holdfast tables"
+        assert "path of a Holdfast file" in found["schema"].fix
+
+    async def test_a_malformed_file_is_to_be_restored_or_recovered(self, facts):
+        def spoil(path):
+            content = bytearray(path.read_bytes())
+            content[4096:] = b"\xff" * (len(content) - 4096)
+            path.write_bytes(content)
+
+        (found,) = (await facts(spoil)).values()
+        assert "restore a backup" in found.fix
+        assert ".recover" in found.fix
+
+    async def test_a_read_only_file_system_is_named(self, facts, monkeypatch):
+        monkeypatch.setattr("holdfast.stores.sqlite.inspecting.is_read_only", lambda folder: True)
+        (found,) = (await facts()).values()
+        assert "mounted read-only" in found.value
+
+    async def test_a_missing_file_is_one_problem(self, facts):
+        assert list(await facts(lambda path: path.unlink())) == ["file"]
+
+
+def run_sql(statement: str):
+    def run(path) -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(statement)
+
+    return run
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

@@ -260,3 +260,8 @@ async def test_a_right_that_is_missing_while_the_spool_drains_sets_nothing_aside
         stored = admin.execute("select payload::text from holdfast.event_log order by position").fetchall()
     assert stored == [("0",), ("1",), ("2",), ("3",)]
     assert not list(tmp_path.rglob("quarantine.jsonl"))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_who_does_not_own_the_tables_may_still_find_them_up_to_date(as_part: Callable[[str], str], part: str) -> None:
+    assert "the tables are up to date" in migrate(as_part(part)).stdout

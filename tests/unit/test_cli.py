@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -14,13 +16,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from holdfast.cli import main
-from holdfast.cli.commands import Commands, as_failure, without_password
+from holdfast.cli.commands import Commands, as_failure
 from holdfast.cli.options import duration, moment
-from holdfast.cli.output import age
+from holdfast.cli.output import ago, without_password
+from holdfast.cli.status import error_of
 from holdfast.errors import InvalidEvent, StoreUnavailable
 from holdfast.printable import clean
+from holdfast.spool import default_directory
 from holdfast.stores import make_store
-from holdfast.stores.values import Attempt, Declaration, Parked, Settlement, State
+from holdfast.stores.records import AttemptRecord
+from holdfast.stores.values import Attempt, Declaration, Parked, Settlement, State, WorkerInfo
+from holdfast.wording import lasted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +75,16 @@ def with_store(dsn: str, work: Callable[[Store], Any]) -> Any:
 
 def register(dsn: str, name: str = "billing", **options: Any) -> None:
     with_store(dsn, lambda store: store.register([Declaration(name, ("order.*",), **{"partitions": 1} | options)]))
+
+
+def lease_all(dsn: str) -> None:
+    async def work(store: Store) -> None:
+        (subscription,) = await store.subscriptions()
+        worker = WorkerInfo(uuid4(), "host", "boot", 1, "then", "0.1.0", (subscription.id,))
+        await store.heartbeat(worker, ttl=30)
+        await store.acquire(worker.id, {subscription.id: subscription.partitions}, ttl=30)
+
+    with_store(dsn, work)
 
 
 def die(dsn: str) -> None:
@@ -124,7 +140,7 @@ class TestLooking:
         assert run("events", "--until", "1h").stdout == "No such event.\n"
         shown = json.loads(run("event", event_id, "--json").stdout)
         assert (shown["payload"], shown["key"], shown["deliveries"]) == ({"n": 1}, "k", [])
-        assert '"n": 1' in run("event", event_id).stdout
+        assert 'payload   {\n            "n": 1\n          }\n' in run("event", event_id).stdout
         assert str(uuid4()) not in run("event", str(uuid4()), code=1).stderr[:9]
 
     def test_control_characters_never_reach_the_terminal(self, run, dsn):
@@ -136,10 +152,37 @@ class TestLooking:
             assert "\\x1b[31mred\\u202e" in output
             assert not {"\x1b", "\x07", "\u202e"} & set(output)
 
+    def test_the_type_of_an_error_stands_once(self):
+        attempt = AttemptRecord(1, "failed", "RuntimeError", "RuntimeError: no", None, 0.1, datetime.now(UTC))
+        assert error_of(attempt) == "RuntimeError: no"
+        assert error_of(dataclasses.replace(attempt, message="no")) == "RuntimeError: no"
+
     def test_doctor_finds_nothing_wrong(self, run):
         run("migrate")
         assert "PROBLEM" not in run("doctor").stdout
         assert {fact["level"] for fact in json.loads(run("doctor", "--json").stdout)} == {"ok"}
+
+    def test_what_the_spool_lost_is_reported_by_doctor_and_status(self, run, dsn):
+        run("migrate")
+        folder = default_directory(make_store(dsn).address)
+        folder.mkdir(parents=True)
+        (folder / "quarantine.jsonl").write_text('{"name": "a"}\n{"name": "b"}\n')
+        (folder / "corrupt-00000001-0-ffffffff.bin").write_bytes(b"?")
+        for command in ("doctor", "status"):
+            shown = run(command).stdout
+            assert f"2 events that the store refused in {folder}/quarantine.jsonl" in shown
+            assert f"1 damaged piece of the spool in {folder}/corrupt-*.bin" in shown
+
+    def test_doctor_keeps_the_level_of_each_reason(self, run, dsn, tmp_path):
+        register(dsn)
+        (tmp_path / "old").write_text('{"name":"order.placed","payload":1,"occurred_at":"2020-01-01T00:00:00Z"}\n')
+        run("publish", "--jsonl", str(tmp_path / "old"))
+        die(dsn)
+        run("publish", "--jsonl", str(tmp_path / "old"))
+        facts = json.loads(run("doctor", "--json", code=1).stdout)
+        assert [(fact["level"], bool(fact["fix"])) for fact in facts if fact["name"] == "reason"] == [
+            ("problem", True), ("note", True),
+        ]  # fmt: skip
 
 
 class TestActing:
@@ -150,8 +193,11 @@ class TestActing:
         die(dsn)
         assert len(json.loads(run("dead", "list", "--json").stdout)) == 2
         assert run("dead", "retry", "--name", "order.paid", input="y\n").stdout.endswith("1 will be tried again.\n")
-        assert "Discard 1 deliveries" in run("dead", "discard", "--all", code=1, input="n\n").output
-        assert run("dead", "discard", "--subscription", "billing", "--yes").stdout == "1 are discarded.\n"
+        assert (
+            "Discard 1 dead delivery of all subscriptions for good?"
+            in run("dead", "discard", "--all", code=1, input="n\n").output
+        )
+        assert run("dead", "discard", "--subscription", "billing", "--yes").stdout == "1 is discarded.\n"
         assert run("dead", "list").stdout == "No dead letters.\n"
         assert run("dead", "list", "--blocked").stdout == "Nothing is held.\n"
         actions = [row["action"] for row in json.loads(run("audit", "--json").stdout)]
@@ -172,9 +218,9 @@ class TestActing:
     def test_replay_counts_first(self, run, dsn):
         run("publish", "order.placed")
         register(dsn)
-        assert run("replay", "billing", "--dry-run").stdout == "1 events of billing match.\n"
-        assert "Deliver 1 events again" in run("replay", "billing", code=1, input="").output
-        assert run("replay", "billing", "--yes").stdout.startswith("1 of 1 events")
+        assert run("replay", "billing", "--dry-run").stdout == "1 event of billing matches.\n"
+        assert "Deliver 1 event again" in run("replay", "billing", code=1, input="").output
+        assert run("replay", "billing", "--yes").stdout.startswith("1 of 1 event is handed to the workers.")
         assert json.loads(run("replay", "--list", "--json").stdout)[0]["state"] == "finished"
         assert "which subscription" in run("replay", code=2).stderr
 
@@ -188,9 +234,29 @@ class TestActing:
         run("subscriptions", "repartition", "invoices", "3", "--yes")
         (one,) = json.loads(run("subscriptions", "--json").stdout)
         assert (one["name"], one["partitions"]) == ("invoices", 3)
+        assert "has 3 partitions" not in run("subscriptions", "repartition", "invoices", "3", code=2).stdout
         assert "Remove invoices: 0 events" in run("subscriptions", "remove", "invoices", code=1, input="n\n").output
         run("subscriptions", "remove", "invoices", "--yes")
         assert run("subscriptions").stdout == "No subscription is registered.\n"
+
+    def test_live_workers_are_looked_for_before_anything_is_asked(self, run, dsn):
+        register(dsn)
+        lease_all(dsn)
+        for command in (("remove", "billing"), ("repartition", "billing", "7")):
+            result = run("subscriptions", *command, code=1)
+            assert "live workers hold 1 of 1 partition" in result.stderr
+            assert "?" not in result.output
+        forced = run("subscriptions", "rename", "billing", "invoices", "--force")
+        assert "1 live worker runs billing" in forced.stderr
+
+    def test_questions_name_what_is_meant(self, run, dsn):
+        register(dsn)
+        run("publish", "order.placed", "--key", "k")
+        die(dsn)
+        asked = run("dead", "retry", "--subscription", "billing", "--key", "k", code=1, input="n\n").output
+        assert "Retry 1 dead letter of billing, key k?" in asked
+        asked = run("dead", "discard", "--subscription", "billing", "--held", code=1, input="n\n").output
+        assert "Discard 1 dead, pending or retrying delivery of billing for good?" in asked
 
     def test_retention(self, run):
         run("publish", "order.placed")
@@ -199,6 +265,16 @@ class TestActing:
 
 
 class TestPublishing:
+    def test_only_the_id_goes_to_standard_output(self, run, monkeypatch):
+        given = str(uuid4())
+        for _ in range(2):
+            result = run("publish", "order.placed", "--id", given)
+            assert result.stdout == f"{given}\n"
+        assert result.stderr == "it was stored before\n"
+        result = run("publish", "order.placed", "--dsn", "postgresql://127.0.0.1:1/nowhere")
+        assert UUID(result.stdout.strip())
+        assert "it waits in the spool" in result.stderr
+
     def test_a_file(self, run, webhooks_path, webhooks):
         assert run("publish", "--jsonl", str(webhooks_path)).stdout == f"{len(webhooks)} events stored\n"
         ids = [one["id"] for one in json.loads(run("events", "--limit", "1000", "--json").stdout)["events"]]
@@ -237,7 +313,7 @@ class TestPublishing:
         line = '{"name": "a.b", "payload": %d, "id": "00000000-0000-4000-8000-000000000001"}\n'
         result = run("publish", "--jsonl", "-", input=line % 1 + line % 2, code=1)
         assert "line 2: event 00000000-0000-4000-8000-000000000001" in result.stderr
-        assert "1 events are stored" in result.stderr
+        assert "1 event is stored" in result.stderr
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -255,13 +331,55 @@ class TestPublishing:
     def test_bad_input(self, run, arguments, message):
         assert message in run("publish", *arguments, code=2).stderr
 
+    def test_dead_letters_of_an_unknown_subscription(self, run, dsn):
+        register(dsn)
+        for command in (("list",), ("list", "--blocked"), ("retry", "--yes"), ("discard", "--yes")):
+            assert "did you mean billing?" in run("dead", *command, "--subscription", "biling", code=1).stderr
+            shown = run("dead", *command, "--subscription", "elsewhere", code=1).stderr
+            assert "no subscription 'elsewhere': holdfast subscriptions" in shown
+            assert "billing" not in shown
+
+    def test_a_time_span_that_ends_before_it_begins(self, run, dsn):
+        register(dsn)
+        for command in (("events",), ("dead", "list"), ("replay", "billing")):
+            assert "until" in run(*command, "--since", "1h", "--until", "2h", code=2).stderr
+
+    def test_leases_of_one_subscription(self, run, dsn):
+        register(dsn, partitions=2)
+        register(dsn, "mail", partitions=3)
+        assert len(json.loads(run("leases", "--json").stdout)) == 5
+        assert len(json.loads(run("leases", "--json", "--subscription", "mail").stdout)) == 3
+        assert "did you mean mail?" in run("leases", "--subscription", "mial", code=1).stderr
+
 
 class TestErrors:
     def test_an_unknown_command_gets_a_hint(self, run):
         assert "Did you mean status?" in run("stauts", code=2).stderr
 
     def test_an_unknown_scheme(self, run):
-        assert "use postgresql://" in run("status", "--dsn", "mysql://x", code=1).stderr
+        for command in (("status",), ("migrate",), ("publish", "a.b")):
+            assert "use postgresql://" in run(*command, "--dsn", "mysql://x", code=2).stderr
+
+    @pytest.mark.parametrize(
+        "dsn", ["garbage", "postgresql://host:abc/shop", "postgresql://h/db?no=such", "sqlite://x"]
+    )
+    def test_a_dsn_of_no_use_is_wrong_usage(self, run, dsn):
+        assert run("status", "--dsn", dsn, code=2).stderr.startswith("holdfast: ")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--nonsense",), "--nonsense (main --help tells more)"),
+            (("event",), "Missing argument ID (main event --help tells more)"),
+            (("events", "--since", "x"), "x is no time"),
+            (("dead", "discard", "--yes"), "say which"),
+        ],
+    )
+    def test_wrong_usage_is_one_line_whoever_finds_it(self, run, arguments, message):
+        shown = run(*arguments, code=2).stderr
+        assert shown.startswith("holdfast: ")
+        assert shown.count("\n") == 1
+        assert message in shown.replace("'", "")
 
     def test_a_file_that_is_no_database(self, run, tmp_path):
         (tmp_path / "shop.db").write_text("hello " * 100)
@@ -280,6 +398,17 @@ class TestErrors:
         result = run("status", "--dsn", "postgresql://ann:s3cret@127.0.0.1:1/db", code=1)
         assert "s3cret" not in result.output
         assert result.stderr.count("\n") == 1
+        assert result.stderr.count("connection") == 1
+        shown = run("doctor", "--dsn", "postgresql://127.0.0.1:1/db", code=1).stdout
+        assert "\\n" not in shown
+
+    def test_suggested_commands_lead_to_the_same_store(self, run, tmp_path, dsn):
+        (tmp_path / "other.db").touch()
+        other = f"sqlite:///{tmp_path / 'other.db'}"
+        assert f"run holdfast migrate --dsn {other}" in run("status", "--dsn", other, code=1).stderr
+        assert f"run  holdfast migrate --dsn {other}" in run("doctor", "--dsn", other, code=1).stdout
+        (tmp_path / "shop.db").touch()
+        assert "--dsn" not in run("status", "--dsn", dsn, code=1).stderr
 
     @pytest.mark.parametrize(
         ("error", "code"),
@@ -290,8 +419,10 @@ class TestErrors:
 
     def test_debugging_shows_the_traceback(self, run, monkeypatch):
         monkeypatch.setenv("HOLDFAST_DEBUG", "1")
-        with pytest.raises(Exception, match="no store"):
-            CliRunner().invoke(main, ["status", "--dsn", "mysql://x"], catch_exceptions=False)
+        run("migrate")
+        monkeypatch.setattr("holdfast.cli.status.show_status", lambda found: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            CliRunner().invoke(main, ["status"], catch_exceptions=False)
 
 
 class TestOnPostgres:
@@ -306,7 +437,7 @@ class TestOnPostgres:
         assert "run  holdfast migrate" in invoke("status", code=1).stderr.replace("run holdfast", "run  holdfast")
         assert "create table" in invoke("migrate", "--sql").stdout
         assert "applied 0001" in invoke("migrate").stdout
-        assert invoke("migrate").stdout == "The tables are up to date.\n"
+        assert invoke("migrate").stdout == f"store {postgres_dsn}, schema holdfast\nthe tables are up to date\n"
         event_id = invoke("publish", "order.placed", "{}").stdout.strip()
         register(postgres_dsn)
         assert invoke("replay", "billing", "--yes").stdout.startswith("1 of 1")
@@ -314,6 +445,12 @@ class TestOnPostgres:
         assert invoke("status").stdout.startswith("OK")
         assert "PROBLEM" not in invoke("doctor").stdout
         assert invoke("retention", "--run", "--yes").stdout.startswith("0 events dropped")
+        assert "PostgreSQL drops days" in invoke("retention", "--older-than", "0s").stdout
+
+    def test_a_missing_database_is_to_be_made(self, postgres_dsn):
+        missing = f"{postgres_dsn}_gone"
+        result = CliRunner().invoke(main, ["status", "--dsn", missing])
+        assert f"make it with createdb {missing.rpartition('/')[2]}" in result.stderr
 
 
 class TestSmallThings:
@@ -344,8 +481,12 @@ class TestSmallThings:
     def test_clean(self, text, shown):
         assert clean(text) == shown
 
-    def test_ages(self):
-        assert [age(s) for s in (None, 0.25, 90, 600, 7300, 200_000)] == ["-", "250 ms", "90 s", "10 min", "2 h", "2 d"]
+    def test_lengths_of_time(self):
+        assert [lasted(s) for s in (0.25, 90, 600, 7300, 200_000)] == ["250 ms", "90 s", "10 min", "2 h", "2 d"]
+
+    def test_times_as_seen_from_now(self):
+        now = datetime.now(UTC)
+        assert [ago(now + timedelta(seconds=s)) for s in (0, -180, 7500)] == ["now", "3 min ago", "in 2 h"]
 
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
     def test_completion(self, run, shell):
@@ -355,6 +496,11 @@ class TestSmallThings:
         assert isinstance(main, Commands)
         for name in main.homes:
             assert "Usage:" in run(name, "--help").stdout
+
+    @pytest.mark.parametrize("group", [(), ("dead",), ("subscriptions",)])
+    def test_no_line_of_a_list_of_commands_is_cut(self, run, group):
+        listed = run(*group, "--help", terminal_width=80).stdout.partition("Commands:")[2]
+        assert [line for line in listed.splitlines() if line.endswith("...") and "bench" not in line] == []
 
     def test_the_start_is_quick_and_loads_no_driver(self):
         script = (

@@ -114,6 +114,34 @@ def test_migrate_registers_what_a_program_declares(shop):
     assert json.loads(holdfast("status", "--json"))["subscriptions"][0]["lag"] == 1
 
 
+def refused(*arguments: str) -> str:
+    done = subprocess.run([*HOLDFAST, *arguments], check=False, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 2, done.stdout + done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("command", ["migrate", "worker"])
+def test_another_store_than_the_bus_names_is_refused(shop, command):
+    (shop / "own.py").write_text(SHOP.replace("EventBus()", "EventBus('postgresql://ann:s3cret@localhost/own')"))
+    shown = refused(command, "own:bus", "--dsn", "postgresql://bob:s3cret@localhost/other")
+    assert "bob:***@localhost/other" in shown
+    assert "ann:***@localhost/own" in shown
+    assert "--schema says other, but shop:bus is made for holdfast" in refused(command, "shop:bus", "--schema", "other")
+
+
+def test_a_bus_that_names_no_store_takes_the_one_given_and_says_so(shop):
+    given = f"sqlite:///{shop / 'other.db'}"
+    assert f"store {given}" in holdfast("migrate", "shop:bus", "--dsn", given)
+    process = subprocess.Popen(
+        [*HOLDFAST, "worker", "shop:bus", "--dsn", given], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    begun = next(line for line in process.stderr if "working on" in line)
+    process.terminate()
+    process.communicate(timeout=PATIENCE_S)
+    assert "other.db for billing" in begun
+
+
 class TestLoading:
     def test_the_attribute_is_bus_by_default(self, shop):
         assert load_bus("shop") is load_bus("shop:bus")

@@ -171,7 +171,7 @@ def test_whatever_is_no_connection_is_refused_with_what_to_pass(postgres_dsn, sq
             (create_async_engine(url_of(postgres_dsn, "postgresql+asyncpg")), "made with it"),
             (sessionmaker(engine), "call it"),
             (async_sessionmaker(), "call it"),
-            (True, "a builtins.bool"),
+            (True, "of type builtins.bool"),
             (postgres_dsn, "accepted: psycopg.Connection, psycopg.AsyncConnection, asyncpg.Connection"),
         ]
         for mistake, advice in mistakes:

@@ -9,12 +9,13 @@ import click
 from holdfast.cli.desk import look
 from holdfast.cli.options import before_option, json_option, limit_option, store_options
 from holdfast.cli.output import show_json, show_table
+from holdfast.cli.table import Column
 
 if TYPE_CHECKING:
     from holdfast.cli.options import Target
 
 
-@click.command("audit")
+@click.command("audit", short_help="List what operators did.")
 @store_options
 @limit_option
 @before_option
@@ -27,7 +28,10 @@ def audit_command(target: Target, limit: int, before: int | None, as_json: bool)
     if as_json:
         show_json(found)
         return
-    headings = ("number", "at", "actor", "action", "target", "count", "allowed", "detail")
+    columns = (
+        "number", "at", Column("actor", cut=True), "action", Column("target", cut=True), Column("count", spare=2),
+        Column("allowed", spare=1), Column("detail", spare=3, cut=True),
+    )  # fmt: skip
     rows = [
         (
             one.id, one.at, one.actor, one.action, one.target, one.count, one.allowed,
@@ -35,4 +39,4 @@ def audit_command(target: Target, limit: int, before: int | None, as_json: bool)
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="Nothing was done yet.")
+    show_table(columns, rows, empty="Nothing was done yet.")

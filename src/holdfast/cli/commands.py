@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
-from typing import Any, ClassVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
 from holdfast import __version__
+from holdfast.cli.output import advised, without_password
 from holdfast.errors import HoldfastError, InvalidInput
 from holdfast.printable import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _HOMES = {
     "audit": "audit",
@@ -35,11 +39,13 @@ _HOMES = {
     "worker": "worker",
     "workers": "status",
 }
-_PASSWORD = re.compile(r"(//[^:/@\s]*:)\S*(?=@)|(password=)(?:'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
 
 
 class Failure(click.ClickException):
     """An error as a person at a terminal needs it: one line, nothing secret in it; exit code 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(advised(message))
 
     def show(self, file: Any = None) -> None:
         line = clean(without_password(" ".join(self.message.split())))
@@ -50,11 +56,6 @@ class WrongUsage(Failure):
     """The same for what the person gave; exit code 2."""
 
     exit_code = 2
-
-
-def without_password(text: str) -> str:
-    """*text* with whatever looks like the password of a DSN blanked."""
-    return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", text)
 
 
 class Commands(click.Group):
@@ -84,9 +85,14 @@ class Commands(click.Group):
             raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _one_style():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _one_style():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click knows what to do, also where the reader of our output has left, as "head" does
         except Exception as error:
@@ -95,7 +101,19 @@ class Commands(click.Group):
             raise as_failure(error) from error
 
 
-def as_failure(error: Exception) -> click.ClickException:
+@contextmanager
+def _one_style() -> Iterator[None]:
+    """What click says of wrong usage is said as we say it."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "holdfast"
+        raise WrongUsage(f"{error.format_message().rstrip('.')} ({path} --help tells more)") from error
+
+
+def as_failure(error: Exception) -> Failure:
     """What a person is told about *error*."""
     if isinstance(error, HoldfastError):
         return (WrongUsage if isinstance(error, InvalidInput) else Failure)(str(error))

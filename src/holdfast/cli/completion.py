@@ -8,7 +8,7 @@ from click.shell_completion import get_completion_class
 from holdfast.cli.commands import main
 
 
-@click.command("completion")
+@click.command("completion", short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
     """Print the completion script of a shell: eval "$(holdfast completion bash)" in its start-up file."""

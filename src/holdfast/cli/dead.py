@@ -18,7 +18,9 @@ from holdfast.cli.options import (
     yes_option,
 )
 from holdfast.cli.options import event_id as as_event_id
-from holdfast.cli.output import confirm, progress, show_json, show_table
+from holdfast.cli.output import confirm, progress, show_json, show_table, text_of
+from holdfast.cli.table import Column
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,12 +48,12 @@ def dead_filter(filters: dict[str, Any]) -> DeadFilter:
     return DeadFilter(**filters)
 
 
-@click.group("dead")
+@click.group("dead", short_help="Dead letters: list, retry, discard.")
 def dead_command() -> None:
     """Dead letters: deliveries that failed for good. --since and --until mean the time of death."""
 
 
-@dead_command.command("list")
+@dead_command.command("list", short_help="List dead letters, the latest first.")
 @store_options
 @dead_filter_options
 @click.option("--blocked", is_flag=True, help="Show which keys wait, and behind what.")
@@ -70,7 +72,10 @@ def list_(target: Target, blocked: bool, limit: int, before: int | None, as_json
     if as_json:
         show_json(found)
         return
-    headings = ("event", "subscription", "name", "tenant", "key", "attempts", "died", "reason")
+    columns = (
+        "event", "subscription", Column("name", spare=2, cut=True), Column("tenant", spare=3, cut=True),
+        Column("key", spare=1, cut=True), Column("attempts", spare=4), "died", Column("reason", cut=True),
+    )  # fmt: skip
     rows = [
         (
             one.event_id, one.subscription, one.name, one.tenant_id, one.key, one.attempts, one.died_at,
@@ -78,7 +83,7 @@ def list_(target: Target, blocked: bool, limit: int, before: int | None, as_json
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="No dead letters.")
+    show_table(columns, rows, empty="No dead letters.")
     if len(found) == limit:
         click.echo(f"There may be older ones: --before {found[-1].delivery}", err=True)
 
@@ -88,18 +93,21 @@ def list_blocked(target: Target, chosen: DeadFilter, limit: int, *, as_json: boo
     if as_json:
         show_json(found)
         return
-    headings = ("subscription", "tenant", "key", "held", "behind", "name", "state", "next try", "reason")
+    columns = (
+        "subscription", Column("tenant", spare=4, cut=True), Column("key", cut=True), "held", "behind",
+        Column("name", spare=3, cut=True), "state", Column("next try", spare=2), Column("reason", spare=1, cut=True),
+    )  # fmt: skip
     rows = [
         (
             one.subscription, one.tenant_id, one.key, one.held, one.event_id, one.name, one.state,
-            one.next_try_at if one.state != "dead" else None, one.reason,
+            one.next_try_at, one.reason,
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="Nothing is held.")
+    show_table(columns, rows, empty="Nothing is held.")
 
 
-@dead_command.command("retry")
+@dead_command.command("retry", short_help="Give dead letters fresh attempts.")
 @store_options
 @dead_filter_options
 @click.option("--all", "everything", is_flag=True, help="Whatever is dead; needed where no filter is given.")
@@ -113,14 +121,14 @@ def retry(target: Target, everything: bool, actor: str, yes: bool, **filters: An
         count = await opened.operator.matching(chosen)
         if count == 0:
             return 0
-        confirm(f"Retry {count} dead letters?", yes=yes)
+        confirm(f"Retry {counted(count, 'dead letter')} of {described(chosen)}?", yes=yes)
         with progress("Retrying", count) as advance:
             return await opened.operator.retry_dead(chosen, actor=actor, progress=advance)
 
     click.echo(f"{at_desk(target, work)} will be tried again.")
 
 
-@dead_command.command("discard")
+@dead_command.command("discard", short_help="Settle dead letters without handling them.")
 @store_options
 @dead_filter_options
 @click.option("--all", "everything", is_flag=True, help="Whatever is dead; needed where no filter is given.")
@@ -135,11 +143,23 @@ def discard(target: Target, everything: bool, held: bool, actor: str, yes: bool,
         count = await opened.operator.matching(chosen, held=held)
         if count == 0:
             return 0
-        confirm(f"Discard {count} deliveries for good?", yes=yes)
+        kind = "dead, pending or retrying" if held else "dead"
+        what = counted(count, f"{kind} delivery", f"{kind} deliveries")
+        confirm(f"Discard {what} of {described(chosen)} for good?", yes=yes)
         with progress("Discarding", count) as advance:
             return await opened.operator.discard(chosen, held=held, actor=actor, progress=advance)
 
-    click.echo(f"{at_desk(target, work)} are discarded.")
+    click.echo(f"{counted(at_desk(target, work), 'is', 'are')} discarded.")
+
+
+def described(filter: DeadFilter) -> str:
+    """Whose deliveries a filter means, and which, for a question."""
+    parts = {
+        "event": filter.event_id, "name": filter.name, "tenant": filter.tenant_id, "key": filter.key,
+        "error": filter.error, "since": filter.since, "until": filter.until,
+    }  # fmt: skip
+    asked = [f"{name} {text_of(value)}" for name, value in parts.items() if value is not None]
+    return ", ".join([filter.subscription or "all subscriptions", *asked])
 
 
 def chosen_filter(filters: dict[str, Any], *, everything: bool) -> DeadFilter:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command("demo")
+@click.command("demo", short_help="Watch events survive kills, outages and failing handlers.")
 @click.option(
     "--jsonl", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Events of your own, one a line."
 )

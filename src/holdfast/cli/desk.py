@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from holdfast.cli.options import Target
     from holdfast.stores.base import Store
     from holdfast.stores.inspector import Inspector, Operator
+    from holdfast.stores.records import SpoolFolder
 
 T = TypeVar("T")
 
@@ -29,35 +30,60 @@ class Desk(NamedTuple):
     operator: Operator
 
     @property
-    def spooled(self) -> int:
-        """Bytes of events that processes of this machine and user have spooled for this store, in the usual place."""
+    def spool(self) -> SpoolFolder | None:
+        """What processes of this machine and user have spooled for this store, in the usual place."""
         from holdfast.errors import ConfigurationError
         from holdfast.spool import default_directory
 
         try:
-            directory = default_directory(self.store.address)
+            folder = default_directory(self.store.address)
             if (chosen := os.environ.get("HOLDFAST_SPOOL", "")) not in {"", "memory", "off"}:
-                directory = Path(chosen) / directory.name
-            return sum(path.stat().st_size for path in directory.glob("*.spool"))
+                folder = Path(chosen) / folder.name
+            return read_spool(folder)
         except (ConfigurationError, OSError):  # no home folder, or a file that has just been drained
-            return 0
+            return None
+
+
+def read_spool(folder: Path) -> SpoolFolder:
+    """What lies in the folder of a spool; nothing where there is none."""
+    from holdfast.stores.records import SpoolFolder
+
+    quarantine = folder / "quarantine.jsonl"
+    return SpoolFolder(
+        str(folder),
+        sum(path.stat().st_size for path in folder.glob("*.spool")),
+        sum(1 for line in quarantine.read_bytes().splitlines() if line.strip()) if quarantine.exists() else 0,
+        sum(1 for _ in folder.glob("corrupt-*.bin")),
+    )
 
 
 @asynccontextmanager
 async def desk(target: Target, *, must_exist: bool = True) -> AsyncIterator[Desk]:
     """The desk of a store. Raises Failure where the SQLite file is missing and *must_exist*."""
-    from holdfast.stores import make_store
     from holdfast.stores.inspector import make_inspector
 
-    if must_exist:
-        require_file(target.dsn)
-    store = make_store(target.dsn, schema=target.schema, timeout=10.0)
+    store = store_of(target)
     inspector, operator = make_inspector(store)
     try:
+        if must_exist:
+            require_file(target.dsn)
         yield Desk(store, inspector, operator)
     finally:
         await inspector.close()
         await store.close()
+
+
+def store_of(target: Target) -> Store:
+    """The store, not opened. Raises WrongUsage where the DSN or the schema's name is of no use."""
+    from holdfast.errors import ConfigurationError, MissingExtra
+    from holdfast.stores import make_store
+
+    try:
+        return make_store(target.dsn, schema=target.schema, timeout=10.0)
+    except MissingExtra:
+        raise
+    except ConfigurationError as error:
+        raise WrongUsage(str(error)) from error
 
 
 def require_file(dsn: str) -> None:

@@ -8,19 +8,23 @@ import click
 
 from holdfast.cli.desk import at_desk
 from holdfast.cli.options import json_option, store_options
-from holdfast.cli.output import show_json
+from holdfast.cli.output import advised, show_json, show_sentence, without_password
 from holdfast.errors import HoldfastError
-from holdfast.printable import clean
+from holdfast.health import Health, spool_reasons
 from holdfast.stores.records import Fact
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
+    from holdfast.health import Reason
+    from holdfast.stores.records import Level, SpoolFolder
 
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "red")}
+_LEVELS: dict[Health, Level] = {Health.OK: "ok", Health.DEGRADED: "note", Health.STALLED: "problem"}
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Check the store, its settings and its subscriptions.")
 @store_options
 @json_option
 def doctor_command(target: Target, as_json: bool) -> None:
@@ -38,28 +42,30 @@ def doctor_command(target: Target, as_json: bool) -> None:
 async def examine(opened: Desk) -> list[Fact]:
     """The facts of the store, and what its subscriptions' figures come to."""
     facts = await opened.inspector.facts()
-    facts.append(spool_fact(opened.spooled))
+    facts += spool_facts(opened.spool)
     if any(fact.level == "problem" for fact in facts):
         return facts  # the rest would only say the same in other words
     try:
         status = await opened.inspector.status()
     except HoldfastError as error:
-        return [*facts, Fact("subscriptions", str(error), "problem", "see above, or grant the role what it lacks")]
-    level = {"OK": "ok", "DEGRADED": "note", "STALLED": "problem"}[status.verdict.health]
-    value = f"{status.verdict.health}, {len(status.subscriptions)} registered, {status.workers} live workers"
-    facts.append(Fact("subscriptions", value, level, "see the reasons below" if level != "ok" else ""))  # type: ignore[arg-type]
-    return facts + [Fact("reason", reason, level) for reason in status.verdict.reasons]  # type: ignore[arg-type]
+        return [*facts, Fact("subscriptions", str(error), "problem")]
+    registered, workers = len(status.subscriptions), counted(status.workers, "live worker")
+    health = status.verdict.health
+    facts.append(Fact("subscriptions", f"{health}, {registered} registered, {workers}", _LEVELS[health]))
+    return facts + [as_fact("reason", reason) for reason in status.verdict.reasons]
 
 
-def spool_fact(size: int) -> Fact:
-    if size == 0:
-        return Fact("spool", "empty on this machine")
-    fix = "start a worker or publish here: it drains when the store can be reached"
-    return Fact("spool", f"{size} bytes of events wait on this machine", "note", fix)
+def spool_facts(spool: SpoolFolder | None) -> list[Fact]:
+    found = [as_fact("spool", reason) for reason in spool_reasons(spool)] if spool else []
+    return found or [Fact("spool", "empty on this machine")]
+
+
+def as_fact(name: str, reason: Reason) -> Fact:
+    return Fact(name, reason.text, _LEVELS[reason.health], reason.fix)
 
 
 def show(fact: Fact) -> None:
     mark, colour = _MARKS[fact.level]
-    click.echo(f"{click.style(f'{mark:8}', fg=colour)}{fact.name}: {clean(fact.value)}")
+    show_sentence(click.style(f"{mark:8}", fg=colour), without_password(advised(f"{fact.name}: {fact.value}")))
     if fact.fix and fact.level != "ok":
-        click.echo(f"        -> {clean(fact.fix)}")
+        show_sentence(f"{'':8}-> ", advised(fact.fix))

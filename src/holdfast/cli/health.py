@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from holdfast.cli.commands import Failure, without_password
+from holdfast.cli.commands import Failure
 from holdfast.cli.desk import Desk
+from holdfast.cli.output import without_password
 from holdfast.errors import HoldfastError
 from holdfast.health import Health, verdict
 from holdfast.stores import make_store
@@ -102,20 +103,21 @@ class HealthServer:
     async def _ask(self) -> tuple[int, dict[str, Any]]:
         names = {consumer.name for bus in self._buses for consumer in bus.consumers}
         subscriptions = []
-        spooled = 0
+        spools = []
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 for desk in self._desks:
                     status = await desk.inspector.status(backlog_max=_BACKLOG_MAX, retention=None)
                     subscriptions += [one for one in status.subscriptions if one.name in names]
-                    spooled += desk.spooled
+                    spools += [spool] if (spool := desk.spool) else []
         except TimeoutError:
             return 503, {"status": "UNREACHABLE", "reasons": [f"the store did not answer within {_ANSWER_SECONDS:g} s"]}
         except HoldfastError as error:
             return 503, {"status": "UNREACHABLE", "reasons": [without_password(str(error))]}
-        found = verdict(subscriptions, spooled=spooled)
+        found = verdict(subscriptions, spools=spools)
         lag = {one.name: one.lag for one in subscriptions}
-        body = {"status": found.health, "reasons": found.reasons, "lag": lag, "lag_counted_to": _BACKLOG_MAX}
+        reasons = [reason.text for reason in found.reasons]
+        body = {"status": found.health, "reasons": reasons, "lag": lag, "lag_counted_to": _BACKLOG_MAX}
         return (503 if found.health is Health.STALLED else 200), body
 
 

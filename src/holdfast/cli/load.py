@@ -14,6 +14,25 @@ from holdfast.cli.commands import Failure, WrongUsage
 
 if TYPE_CHECKING:
     from holdfast import EventBus
+    from holdfast.cli.options import Target
+
+
+def bus_for(place: str, target: Target) -> EventBus:
+    """
+    The bus at *place*, which takes the store given on the command line unless it names one itself.
+
+    Raises:
+        WrongUsage: It names another one.
+    """
+    if "dsn" in target.given:
+        os.environ["HOLDFAST_DSN"] = target.dsn
+    bus = load_bus(place)
+    for name, asked, own in (("dsn", target.dsn, bus.dsn), ("schema", target.schema, bus.schema)):
+        if name in target.given and asked != own:
+            raise WrongUsage(
+                f"--{name} says {asked}, but {place} is made for {own}: leave --{name} out, or change the bus"
+            )
+    return bus
 
 
 def load_bus(place: str) -> EventBus:
@@ -42,7 +61,7 @@ def load_bus(place: str) -> EventBus:
     if isinstance(found, SyncEventBus):
         return found.async_bus
     if not isinstance(found, EventBus):
-        raise WrongUsage(f"{place} is a {type(found).__name__}, not an EventBus")
+        raise WrongUsage(f"{place} is of type {type(found).__name__}, not an EventBus")
     return found
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from holdfast.cli.commands import WrongUsage
-from holdfast.cli.desk import at_desk
-from holdfast.cli.options import Target, actor_option, store_options, yes_option
+from holdfast.cli.desk import at_desk, store_of
+from holdfast.cli.options import actor_option, store_options, yes_option
 from holdfast.cli.output import confirm
+from holdfast.errors import PermissionDenied
 from holdfast.printable import clean
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from holdfast import EventBus
     from holdfast.cli.desk import Desk
+    from holdfast.cli.options import Target
     from holdfast.stores.records import Restored
 
 
-@click.command("migrate")
+@click.command("migrate", short_help="Make or change the tables; register a bus's subscriptions.")
 @store_options
 @click.argument("place", metavar="[MODULE:BUS]", required=False)
 @click.option(
@@ -39,9 +41,12 @@ def migrate_command(
     if after_restore:
         repair(target, actor, yes=yes)
         return
-    bus = None if place is None else bus_at(place, target)
-    if bus is not None:
-        target = Target(bus.dsn, bus.schema)
+    bus = None
+    if place is not None:
+        from holdfast.cli.load import bus_for
+
+        bus = bus_for(place, target)
+        target = target._replace(dsn=bus.dsn, schema=bus.schema)
     if as_sql:
         click.echo(script(target, roles=roles))
         return
@@ -53,18 +58,9 @@ def migrate_command(
         click.echo(f"roles {names}: grant them to those who log in")
 
 
-def bus_at(place: str, target: Target) -> EventBus:
-    from holdfast.cli.load import load_bus
-
-    os.environ["HOLDFAST_DSN"] = target.dsn  # a bus that names no store itself takes the one given here
-    return load_bus(place)
-
-
 def postgres(target: Target) -> Any:
     """The store, which must be PostgreSQL."""
-    from holdfast.stores import make_store
-
-    store = make_store(target.dsn, schema=target.schema, timeout=10.0)
+    store = store_of(target)
     if not hasattr(store, "migration_script"):
         raise WrongUsage(
             "an SQLite file makes its tables by itself and has no roles: --sql and --roles are for PostgreSQL"
@@ -79,24 +75,27 @@ def script(target: Target, *, roles: bool) -> str:
 
 
 def migrate(target: Target, bus: EventBus | None) -> None:
-    from holdfast.stores import make_store
-
     declarations = [] if bus is None else [consumer.declaration for consumer in bus.consumers]
 
     async def work() -> tuple[list[str], list[str]]:
-        store = make_store(target.dsn, schema=target.schema, timeout=10.0)
+        store = store_of(target)
         try:
             applied = await store.migrate()
-            await store.open()
+            try:
+                await store.open()  # a restored store says so here
+            except PermissionDenied:
+                if applied or declarations:
+                    raise  # a role that may only look has nothing to do either
             return applied, [one.name for one in await store.register(declarations)] if declarations else []
         finally:
             await store.close()
 
     applied, names = asyncio.run(work())
+    click.echo(f"store {clean(str(target))}")
     for step in applied:
         click.echo(f"applied {step}")
     if not applied:
-        click.echo("The tables are up to date.")
+        click.echo("the tables are up to date")
     for name in names:
         click.echo(f"registered {clean(name)}")
 
@@ -110,4 +109,7 @@ def repair(target: Target, actor: str, *, yes: bool) -> None:
         return await opened.operator.after_restore(actor=actor)
 
     done = at_desk(target, work)
-    click.echo(f"Repaired: {done.events} events are kept, {done.deliveries} deliveries wait to be handled.")
+    click.echo(
+        f"Repaired: {counted(done.events, 'event is', 'events are')} kept, "
+        f"{counted(done.deliveries, 'delivery waits', 'deliveries wait')} to be handled."
+    )

@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import functools
 import getpass
+import os
 import platform
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import click
+from click.core import ParameterSource
+
+from holdfast.cli.output import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEFAULT_DSN = "sqlite:///holdfast.db"
+DEFAULT_SCHEMA = "holdfast"
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
 
 class Target(NamedTuple):
-    """The store that a command works on."""
+    """The store that a command works on. `given`: those of ``--dsn`` and ``--schema`` that stand on the command line."""
 
     dsn: str
     schema: str
+    given: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        store = without_password(self.dsn)
+        return store if store.startswith("sqlite:") else f"{store}, schema {self.schema}"
+
+    @property
+    def options(self) -> str:
+        """What has to be given again so that another command works on this store."""
+        usual = {"dsn": os.environ.get("HOLDFAST_DSN") or DEFAULT_DSN, "schema": DEFAULT_SCHEMA}
+        values = {name: getattr(self, name) for name in ("dsn", "schema") if name in self.given}
+        return "".join(
+            f" --{name} {shlex.quote(without_password(value))}"
+            for name, value in values.items()
+            if value != usual[name]
+        )
 
 
 def duration(text: str) -> float:
@@ -59,7 +81,9 @@ _dsn = click.option(
     "--dsn", envvar="HOLDFAST_DSN", default=DEFAULT_DSN, metavar="URL",
     help=f"The store: postgresql://host/database or sqlite:///file.db. [env HOLDFAST_DSN; default {DEFAULT_DSN}]",
 )  # fmt: skip
-_schema = click.option("--schema", default="holdfast", show_default=True, help="Schema of the tables in PostgreSQL.")
+_schema = click.option(
+    "--schema", default=DEFAULT_SCHEMA, show_default=True, help="Schema of the tables in PostgreSQL."
+)
 
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,7 +93,11 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @_schema
     @functools.wraps(command)
     def wrapped(*args: Any, dsn: str, schema: str, **kwargs: Any) -> Any:
-        return command(*args, target=Target(dsn, schema), **kwargs)
+        context = click.get_current_context()
+        source = context.get_parameter_source
+        given = frozenset(name for name in ("dsn", "schema") if source(name) is ParameterSource.COMMANDLINE)
+        target = context.find_root().obj = Target(dsn, schema, given)
+        return command(*args, target=target, **kwargs)
 
     return wrapped
 
@@ -104,7 +132,7 @@ def event_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say which events are meant; given as in `holdfast.stores.records.EventFilter`."""
     for option in (
         click.option("--until", type=moment, help="Only before this time."),
-        click.option("--since", type=moment, help="Only from this time on, such as 2030-01-31T12:00:00Z or 2h (ago)."),
+        click.option("--since", type=moment, help="Only from this time on: 2030-01-31T12:00:00 (UTC), or 2h (ago)."),
         click.option("--key", help="Only this key."),
         click.option("--tenant", "tenant_id", metavar="TENANT", help="Only this tenant."),
         click.option("--name", metavar="PATTERN", help="Only events of this name, such as order.placed or order.*."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,12 +12,30 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from holdfast.cli.table import Column, sentence_lines, table_lines
 from holdfast.printable import clean
+from holdfast.wording import lasted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_WIDTH_MAX = 60
+_PASSWORD = re.compile(r"(//[^:/@\s]*:)\S*(?=@)|(password=)(?:'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
+_COMMAND = re.compile(
+    r"\bholdfast (?:(?:dead|subscriptions) (?:list|retry|discard|rename|remove|repartition)"
+    r"|doctor|events?|leases|migrate|pause|replay|resume|retention|status|subscriptions|workers)\b"
+)
+
+
+def without_password(text: str) -> str:
+    """*text* with whatever looks like the password of a DSN blanked."""
+    return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", text)
+
+
+def advised(text: str) -> str:
+    """*text* whose ``holdfast ...`` commands carry the options that lead to the store of this command."""
+    context = click.get_current_context(silent=True)
+    target = context.find_root().obj if context else None
+    return _COMMAND.sub(lambda match: match[0] + target.options, text) if target else text
 
 
 def show_json(value: Any) -> None:
@@ -23,35 +43,29 @@ def show_json(value: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def show_table(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str = "Nothing.") -> None:
-    """Print a table: with rich on a terminal, where that is installed, else as plain columns."""
+def show_table(columns: Sequence[Column | str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
+    """Print a table: on a terminal to fit it, with ages in place of times; elsewhere as wide as it comes."""
     if not rows:
-        click.echo(empty)
+        click.echo(advised(empty))
         return
-    cells = [[text_of(value) for value in row] for row in rows]
-    if sys.stdout.isatty() and _show_rich(headings, cells):
-        return
-    texts = [[heading.upper() for heading in headings], *([_short(cell) for cell in row] for row in cells)]
-    widths = [max(len(row[column]) for row in texts) for column in range(len(headings))]
-    for row in texts:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    width = terminal_width()
+    texts = [[ago(cell) if width and isinstance(cell, datetime) else text_of(cell) for cell in row] for row in rows]
+    named = [Column(column) if isinstance(column, str) else column for column in columns]
+    for line in table_lines(named, texts, width):
+        click.echo(line)
 
 
-def _show_rich(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    try:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-    except ModuleNotFoundError:
-        return False
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        # The first column names the row, to be copied whole.
-        table.add_column(heading, overflow="fold", no_wrap=heading == headings[0])
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # not markup: a name may look like some
-    Console().print(table)
-    return True
+def show_sentence(begin: str, text: str) -> None:
+    """Print *text* behind *begin*, and below it where it takes several lines."""
+    indent = len(click.unstyle(begin))
+    first, *others = sentence_lines(clean(text), terminal_width(), indent=indent)
+    for line in (begin + first, *others):
+        click.echo(line)
+
+
+def terminal_width() -> int | None:
+    """None where there is no terminal, and so no bound."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def text_of(value: Any) -> str:
@@ -64,27 +78,19 @@ def text_of(value: Any) -> str:
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
         case float():
-            return age(value)
+            return lasted(value)
         case tuple() | list():
-            return clean(", ".join(str(one) for one in value))
+            return clean(", ".join(str(one) for one in value)) or "-"
         case _:
             return clean(str(value))
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _WIDTH_MAX else f"{text[: _WIDTH_MAX - 1]}…"
-
-
-def age(seconds: float | None) -> str:
-    """A length of time for people."""
-    if seconds is None:
-        return "-"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
+def ago(moment: datetime) -> str:
+    """A time as seen from now."""
+    seconds = round((datetime.now(UTC) - moment).total_seconds())
+    if seconds == 0:
+        return "now"
+    return f"{lasted(seconds)} ago" if seconds > 0 else f"in {lasted(-seconds)}"
 
 
 def confirm(question: str, *, yes: bool) -> None:

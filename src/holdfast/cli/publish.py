@@ -13,10 +13,12 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import click
 
 from holdfast.cli.commands import Failure, WrongUsage
+from holdfast.cli.desk import store_of
 from holdfast.cli.options import event_id as as_event_id
 from holdfast.cli.options import store_options
 from holdfast.cli.output import progress
 from holdfast.errors import HoldfastError, IdConflict, InvalidInput
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +38,7 @@ class Line(NamedTuple):
     end: int
 
 
-@click.command("publish")
+@click.command("publish", short_help="Publish an event, or a file of them.")
 @store_options
 @click.argument("name", required=False)
 @click.argument("payload", metavar="[JSON]", required=False)
@@ -66,10 +68,12 @@ def publish_command(
     async def work(bus: EventBus) -> None:
         assert name is not None
         published = await bus.publish(name, content, tenant_id=tenant_id, key=key, event_id=event_id)
-        note = " (was stored before)" if published.deduplicated else ""
+        click.echo(str(published.event_id))
+        # Apart from the id, so that a shell can take it: ID=$(holdfast publish ...).
+        if published.deduplicated:
+            click.echo("it was stored before", err=True)
         if published.where == "spool":
-            note = " (the store is away: it waits in the spool)"
-        click.echo(f"{published.event_id}{note}")
+            click.echo("the store is away: it waits in the spool", err=True)
 
     asyncio.run(with_bus(target, None, work))
 
@@ -89,6 +93,7 @@ async def with_bus(target: Target, spool: str | None, work: Callable[[EventBus],
     """Run *work* on a bus of the target, and close the bus."""
     from holdfast import EventBus
 
+    await store_of(target).close()  # a DSN that is of no use is wrong usage
     bus = EventBus(target.dsn, schema=target.schema, spool=spool)
     try:
         return await work(bus)
@@ -106,7 +111,8 @@ def publish_file(target: Target, path: str) -> None:
         size = os.fstat(stream.fileno()).st_size if path != "-" else 0
         with progress("Publishing", size) as advance:
             stored, known = asyncio.run(with_bus(target, "off", lambda bus: publish_lines(bus, stream, advance)))
-    click.echo(f"{stored} events stored" + (f", {known} of them were stored before" if known else ""))
+    repeated = f", {counted(known, 'of them was', 'of them were')} stored before" if known else ""
+    click.echo(f"{counted(stored, 'event')} stored{repeated}")
 
 
 async def publish_lines(bus: EventBus, stream: IO[bytes], advance: Callable[[int], None]) -> tuple[int, int]:
@@ -140,7 +146,7 @@ async def publish_lines(bus: EventBus, stream: IO[bytes], advance: Callable[[int
 
 def _stopped(message: str, stored: int, error: Exception) -> Failure:
     kind = WrongUsage if isinstance(error, ValueError) else Failure
-    return kind(f"{message}; {stored} events are stored")
+    return kind(f"{message}; {counted(stored, 'event is', 'events are')} stored")
 
 
 def next_chunk(lines: Iterator[Line]) -> tuple[list[Line], ValueError | None]:

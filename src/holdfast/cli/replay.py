@@ -18,14 +18,16 @@ from holdfast.cli.options import (
 )
 from holdfast.cli.options import event_id as as_event_id
 from holdfast.cli.output import confirm, progress, show_json, show_table
+from holdfast.cli.table import Column
 from holdfast.printable import clean
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
 
 
-@click.command("replay")
+@click.command("replay", short_help="Deliver stored events again.")
 @store_options
 @click.argument("subscription", required=False)
 @event_filter_options
@@ -62,7 +64,7 @@ def replay_command(
         total = await opened.operator.replay_count(subscription, chosen)
         if dry_run or total == 0:
             return total, 0
-        confirm(f"Deliver {total} events again to {subscription}, {rate:g} a second?", yes=yes)
+        confirm(f"Deliver {counted(total, 'event')} again to {subscription}, {rate:g} a second?", yes=yes)
         with progress("Replaying", total) as advance:
             done = await opened.operator.replay(
                 subscription, chosen, actor=actor, rate=rate, total=total, progress=advance
@@ -73,9 +75,10 @@ def replay_command(
     if as_json:
         show_json({"subscription": subscription, "matching": total, "handed_over": done, "dry_run": dry_run})
     elif dry_run or total == 0:
-        click.echo(f"{total} events of {clean(subscription)} match.")
+        click.echo(f"{counted(total, 'event')} of {clean(subscription)} {'matches' if total == 1 else 'match'}.")
     else:
-        click.echo(f"{done} of {total} events are handed to the workers; the others are in their hands already.")
+        others = "; the others are in their hands already" if done < total else ""
+        click.echo(f"{done} of {counted(total, 'event')} {'is' if done == 1 else 'are'} handed to the workers{others}.")
 
 
 def list_replays(target: Target, limit: int, *, as_json: bool) -> None:
@@ -83,7 +86,10 @@ def list_replays(target: Target, limit: int, *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    headings = ("replay", "subscription", "done", "total", "rate", "state", "actor", "created", "finished")
+    columns = (
+        "replay", "subscription", "done", "total", Column("rate", spare=3), "state", Column("actor", spare=1, cut=True),
+        "created", Column("finished", spare=2),
+    )  # fmt: skip
     rows = [
         (
             one.id, one.subscription, one.done, one.total, f"{one.rate:g}/s", one.state, one.actor, one.created_at,
@@ -91,10 +97,10 @@ def list_replays(target: Target, limit: int, *, as_json: bool) -> None:
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="No replay.")
+    show_table(columns, rows, empty="No replay.")
 
 
-@click.command("pause")
+@click.command("pause", short_help="Stop delivering to a subscription.")
 @store_options
 @click.argument("subscription")
 @actor_option
@@ -104,7 +110,7 @@ def pause_command(target: Target, subscription: str, actor: str) -> None:
     click.echo(f"{clean(subscription)} is paused{'' if changed else ' already'}.")
 
 
-@click.command("resume")
+@click.command("resume", short_help="Go on delivering to a subscription.")
 @store_options
 @click.argument("subscription")
 @actor_option

@@ -8,8 +8,10 @@ import click
 
 from holdfast.cli.desk import at_desk, look
 from holdfast.cli.options import actor_option, duration, json_option, store_options, yes_option
-from holdfast.cli.output import confirm, show_json
+from holdfast.cli.output import advised, confirm, show_json
+from holdfast.health import catching_up
 from holdfast.printable import clean
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from holdfast.stores.records import Retention
 
 
-@click.command("retention")
+@click.command("retention", short_help="Show, or drop, old events that nobody needs any more.")
 @store_options
 @click.option("--older-than", "seconds", type=duration, default="30d", show_default=True, help="Stored longer ago.")
 @click.option("--run", is_flag=True, help="Drop them, as workers do by themselves.")
@@ -34,7 +36,7 @@ def retention_command(target: Target, seconds: float, run: bool, as_json: bool, 
     async def work(opened: Desk) -> Retention:
         preview = await opened.inspector.retention_preview(seconds)
         if preview.droppable:
-            confirm(f"Drop {preview.droppable} events for good?", yes=yes)
+            confirm(f"Drop {counted(preview.droppable, 'event')} for good?", yes=yes)
         await opened.store.open()
         return await opened.operator.retention_run(seconds, actor=actor)
 
@@ -45,6 +47,10 @@ def show(found: Retention, what: str, *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    click.echo(f"{found.droppable} events {what}, {found.kept} older ones are kept.")
+    kept = counted(found.kept, "older one is", "older ones are")
+    click.echo(f"{counted(found.droppable, 'event')} {what}, {kept} kept.")
     for name in found.blocking:
-        click.echo(f"  {clean(name)} still needs some: holdfast status shows its lag")
+        click.echo(f"  {clean(name)} still needs some: {advised(catching_up(clean(name)))}")
+    if found.with_their_day and not found.droppable:
+        young = counted(found.with_their_day, "older event goes when its", "older events go when their")
+        click.echo(f"  {young} whole day is old enough: PostgreSQL drops days, of UTC.")

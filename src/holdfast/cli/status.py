@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,28 +16,30 @@ from holdfast.cli.options import (
     store_options,
 )
 from holdfast.cli.options import event_id as as_event_id
-from holdfast.cli.output import age, show_json, show_table, text_of
+from holdfast.cli.output import advised, show_json, show_sentence, show_table, text_of
+from holdfast.cli.table import Column
 from holdfast.printable import clean
+from holdfast.wording import counted, lasted
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.records import DeliveryRecord, EventDetail, Status, SubscriptionStatus
+    from holdfast.stores.records import AttemptRecord, DeliveryRecord, EventDetail, Status, WorkerRecord
 
 _STATUSES = ("pending", "processing", "processed", "failed", "dead")
 _COLOURS = {"OK": "green", "DEGRADED": "yellow", "STALLED": "red"}
 
 
-@click.command("status")
+@click.command("status", short_help="Say how every subscription is doing.")
 @store_options
 @json_option
 def status_command(target: Target, as_json: bool) -> None:
     """Say how every subscription is doing. Exit code 1 when STALLED."""
 
     async def ask(opened: Desk) -> Status:
-        return await opened.inspector.status(spooled=opened.spooled)
+        return await opened.inspector.status(spool=opened.spool)
 
     found = at_desk(target, ask)
     if as_json:
@@ -49,26 +52,27 @@ def status_command(target: Target, as_json: bool) -> None:
 
 def show_status(found: Status) -> None:
     health = str(found.verdict.health)
-    click.echo(f"{click.style(health, fg=_COLOURS[health], bold=True)}, {found.workers} live workers")
+    click.echo(f"{click.style(health, fg=_COLOURS[health], bold=True)}, {counted(found.workers, 'live worker')}")
     for reason in found.verdict.reasons:
-        click.echo(f"  {clean(reason)}")
+        show_sentence("  ", reason.text)
+        show_sentence("    -> ", advised(reason.fix))
     click.echo()
-    headings = ("subscription", "lag", "oldest", "pending", "retrying", "running", "dead", "partitions", "workers", "")
+    columns = (
+        "subscription", "lag", "oldest", Column("pending", quiet=True), Column("retrying", quiet=True),
+        Column("running", spare=3, quiet=True), "dead", Column("partitions", spare=2), Column("workers", spare=1),
+        Column("state", quiet=True),
+    )  # fmt: skip
     rows = [
         (
-            one.name, lag_of(one), age(one.lag_seconds), one.pending, one.retrying, one.running, one.dead,
-            f"{one.owned} of {one.owned + one.free} owned", one.workers, "paused" if one.paused else "",
+            one.name, f"{one.lag}+" if one.backlog_at_least else one.lag, one.lag_seconds, one.pending, one.retrying,
+            one.running, one.dead, f"{one.owned}/{one.owned + one.free}", one.workers, "paused" if one.paused else None,
         )
         for one in found.subscriptions
     ]  # fmt: skip
-    show_table(headings, rows, empty="No subscription is registered: holdfast migrate MODULE:BUS, or start a worker.")
+    show_table(columns, rows, empty="No subscription is registered: holdfast migrate MODULE:BUS, or start a worker.")
 
 
-def lag_of(one: SubscriptionStatus) -> str:
-    return f"at least {one.lag}" if one.backlog_at_least else str(one.lag)
-
-
-@click.command("events")
+@click.command("events", short_help="List events.")
 @store_options
 @event_filter_options
 @click.option("--status", type=click.Choice(_STATUSES), help="Only events of this status.")
@@ -86,7 +90,10 @@ def events_command(
     if as_json:
         show_json(page)
         return
-    headings = ("id", "name", "tenant", "key", "status", "retries", "occurred", "processed", "bytes")
+    columns = (
+        "id", Column("name", cut=True), Column("tenant", spare=2, cut=True), Column("key", spare=1, cut=True), "status",
+        Column("retries", spare=3, quiet=True), "occurred", Column("processed", spare=4), Column("bytes", spare=5),
+    )  # fmt: skip
     rows = [
         (
             one.id, one.name, one.tenant_id, one.key, one.status, one.retries, one.occurred_at, one.processed_at,
@@ -94,12 +101,12 @@ def events_command(
         )
         for one in page.events
     ]  # fmt: skip
-    show_table(headings, rows, empty="No such event.")
+    show_table(columns, rows, empty="No such event.")
     if page.next_before is not None:
         click.echo(f"There may be older ones: --before {page.next_before}", err=True)
 
 
-@click.command("event")
+@click.command("event", short_help="Show one event and what became of it.")
 @store_options
 @click.argument("event_id", type=as_event_id, metavar="ID")
 @json_option
@@ -123,21 +130,29 @@ def show_event(found: EventDetail) -> None:
     if found.headers:
         click.echo(f"headers   {clean(msgspec.json.encode(found.headers).decode())}")
     payload = msgspec.json.format(msgspec.json.encode(found.payload), indent=2).decode()
-    click.echo(f"payload   {clean(payload, lines=True)}")
+    click.echo(f"payload   {indented(clean(payload, lines=True))}")
     if not found.deliveries:
         click.echo("\nNo subscription is concerned.")
     for delivery in found.deliveries:
         show_delivery(delivery)
 
 
+def indented(text: str) -> str:
+    """Further lines stand below the first, behind the label."""
+    return text.replace("\n", f"\n{' ' * 10}")
+
+
 def show_delivery(delivery: DeliveryRecord) -> None:
     notes = [f"attempts {delivery.attempts}"]
     if delivery.put_offs:
-        notes.append(f"put off {delivery.put_offs} times")
+        notes.append(f"put off {counted(delivery.put_offs, 'time')}")
     if delivery.is_replay:
         notes.append("a replay")
+    if delivery.held_behind is not None:
+        notes.append(f"held behind {delivery.held_behind}")
     if delivery.next_try_at is not None:
-        notes.append(f"next try {text_of(delivery.next_try_at)}")
+        due = delivery.next_try_at <= datetime.now(UTC)
+        notes.append("due now" if due else f"next try {text_of(delivery.next_try_at)}")
     if delivery.processed_at is not None:
         notes.append(f"processed {text_of(delivery.processed_at)}")
     if delivery.paused:
@@ -147,14 +162,21 @@ def show_delivery(delivery: DeliveryRecord) -> None:
         click.echo(f"  reason: {clean(delivery.reason)}")
     for one in delivery.history:
         click.echo(
-            f"  attempt {one.attempt}, {text_of(one.finished_at)}, {one.outcome} after {age(one.seconds)}: "
-            f"{clean(one.error)}: {clean(one.message)}"
+            f"  attempt {one.attempt}, {text_of(one.finished_at)}, {one.outcome} after {lasted(one.seconds)}: "
+            f"{clean(error_of(one))}"
         )
         for line in (one.traceback or "").splitlines():
             click.echo(f"    {clean(line)}")
 
 
-@click.command("workers")
+def error_of(attempt: AttemptRecord) -> str:
+    """Type and message, once: what a handler raised is recorded with its type in front."""
+    if attempt.message.startswith(attempt.error):
+        return attempt.message
+    return f"{attempt.error}: {attempt.message}"
+
+
+@click.command("workers", short_help="List workers.")
 @store_options
 @json_option
 def workers_command(target: Target, as_json: bool) -> None:
@@ -163,38 +185,40 @@ def workers_command(target: Target, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    headings = (
-        "worker",
-        "host",
-        "pid",
-        "version",
-        "leases",
-        "live",
-        "draining",
-        "started",
-        "heartbeat",
-        "subscriptions",
-    )
+    columns = (
+        "worker", Column("host", cut=True), "pid", Column("version", spare=4), Column("leases", spare=1), "state",
+        Column("started", spare=3), Column("heartbeat", spare=2), Column("subscriptions", spare=5, cut=True),
+    )  # fmt: skip
     rows = [
         (
-            one.id, one.host, one.pid, one.version, one.leases, one.live, one.draining, one.started_at, one.heartbeat_at,
+            one.id, one.host, one.pid, one.version, one.leases, state_of(one), one.started_at, one.heartbeat_at,
             one.subscriptions,
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="No worker.")
+    show_table(columns, rows, empty="No worker.")
 
 
-@click.command("leases")
+def state_of(worker: WorkerRecord) -> str:
+    if not worker.live:
+        return "gone"
+    return "draining" if worker.draining else "live"
+
+
+@click.command("leases", short_help="List partitions with their owners.")
 @store_options
+@click.option("--subscription", metavar="NAME", help="Only of this subscription.")
 @json_option
-def leases_command(target: Target, as_json: bool) -> None:
-    """List all partitions with their owners and cursors."""
-    found = look(target, lambda inspector: inspector.leases())
+def leases_command(target: Target, subscription: str | None, as_json: bool) -> None:
+    """List partitions with their owners and cursors."""
+    found = look(target, lambda inspector: inspector.leases(subscription))
     if as_json:
         show_json(found)
         return
-    headings = ("subscription", "partition", "owner", "until", "live", "epoch", "clean", "crashes", "moved")
+    columns = (
+        "subscription", "partition", "owner", "until", Column("live", spare=3), Column("epoch", spare=1),
+        Column("clean", spare=4), Column("crashes", spare=2, quiet=True), Column("moved", spare=5),
+    )  # fmt: skip
     rows = [
         (
             one.subscription, one.partition, one.owner, one.lease_until, one.live, one.epoch, one.clean, one.crashes,
@@ -202,4 +226,4 @@ def leases_command(target: Target, as_json: bool) -> None:
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="No subscription is registered.")
+    show_table(columns, rows, empty="No subscription is registered.")

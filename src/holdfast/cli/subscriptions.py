@@ -9,16 +9,21 @@ import click
 from holdfast.cli.desk import at_desk, look
 from holdfast.cli.options import actor_option, json_option, store_options, yes_option
 from holdfast.cli.output import confirm, show_json, show_table
+from holdfast.cli.table import Column
 from holdfast.printable import clean
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
+    from holdfast.stores.records import SubscriptionStatus
 
 _force = click.option("--force", is_flag=True, help="Even while live workers run it.")
 
 
-@click.group("subscriptions", invoke_without_command=True)
+@click.group(
+    "subscriptions", invoke_without_command=True, short_help="Subscriptions: list, rename, remove, repartition."
+)
 @store_options
 @json_option
 @click.pass_context
@@ -30,7 +35,11 @@ def subscriptions_command(ctx: click.Context, target: Target, as_json: bool) -> 
     if as_json:
         show_json(found)
         return
-    headings = ("name", "patterns", "partitions", "ordering", "on dead", "replayable", "paused", "by", "created")
+    columns = (
+        "name", Column("patterns", cut=True), "partitions", Column("ordering", spare=2), Column("on dead", spare=3),
+        Column("replayable", spare=4), Column("paused", quiet=True), Column("by", spare=1, cut=True, quiet=True),
+        Column("created", spare=5),
+    )  # fmt: skip
     rows = [
         (
             one.name, one.patterns, one.partitions, one.ordering, one.on_dead, one.replayable, one.paused_at,
@@ -38,10 +47,10 @@ def subscriptions_command(ctx: click.Context, target: Target, as_json: bool) -> 
         )
         for one in found
     ]  # fmt: skip
-    show_table(headings, rows, empty="No subscription is registered.")
+    show_table(columns, rows, empty="No subscription is registered.")
 
 
-@subscriptions_command.command("rename")
+@subscriptions_command.command("rename", short_help="Give a subscription another name.")
 @store_options
 @click.argument("name")
 @click.argument("new_name")
@@ -49,11 +58,16 @@ def subscriptions_command(ctx: click.Context, target: Target, as_json: bool) -> 
 @actor_option
 def rename(target: Target, name: str, new_name: str, force: bool, actor: str) -> None:
     """Give a subscription another durable name; the program must declare it under that name from then on."""
-    at_desk(target, lambda opened: opened.operator.rename(name, new_name, actor=actor, force=force))
+
+    async def work(opened: Desk) -> None:
+        warn(await status_of(opened, name), force=force)
+        await opened.operator.rename(name, new_name, actor=actor, force=force)
+
+    at_desk(target, work)
     click.echo(f"{clean(name)} is now {clean(new_name)}.")
 
 
-@subscriptions_command.command("remove")
+@subscriptions_command.command("remove", short_help="Forget a subscription, with its cursors and deliveries.")
 @store_options
 @click.argument("name")
 @_force
@@ -63,17 +77,18 @@ def remove(target: Target, name: str, force: bool, actor: str, yes: bool) -> Non
     """Forget a subscription, with its cursors and deliveries. Events it has not handled stay unhandled."""
 
     async def work(opened: Desk) -> int:
-        status = await opened.inspector.status(retention=None)
-        for one in status.subscriptions:
-            if one.name == name:
-                confirm(f"Remove {name}: {one.lag} events not handled, {one.dead} dead. Go on?", yes=yes)
+        found = await status_of(opened, name)
+        warn(found, force=force)
+        if found and (force or not found.owned):  # else it is refused, and there is nothing to ask
+            lag = counted(found.lag, "event")
+            confirm(f"Remove {name}: {lag} not handled, {found.dead} dead. Go on?", yes=yes)
         return await opened.operator.remove(name, actor=actor, force=force)
 
     removed = at_desk(target, work)
-    click.echo(f"{clean(name)} is removed, with {removed} delivery rows.")
+    click.echo(f"{clean(name)} is removed, with {counted(removed, 'delivery row')}.")
 
 
-@subscriptions_command.command("repartition")
+@subscriptions_command.command("repartition", short_help="Change the number of partitions.")
 @store_options
 @click.argument("name")
 @click.argument("partitions", type=click.IntRange(1, 1024))
@@ -81,6 +96,25 @@ def remove(target: Target, name: str, force: bool, actor: str, yes: bool) -> Non
 @yes_option
 def repartition(target: Target, name: str, partitions: int, actor: str, yes: bool) -> None:
     """Change the number of partitions of a subscription whose workers are stopped."""
-    confirm(f"Give {name} {partitions} partitions? All of them read again from its oldest cursor.", yes=yes)
-    at_desk(target, lambda opened: opened.operator.repartition(name, partitions, actor=actor))
-    click.echo(f"{clean(name)} has {partitions} partitions; declare partitions={partitions} in the program.")
+
+    async def work(opened: Desk) -> None:
+        found = await status_of(opened, name)
+        if found and not found.owned and found.free != partitions:  # else it is refused
+            asked = counted(partitions, "partition")
+            confirm(f"Give {name} {asked} in place of {found.free}? All read again from its oldest cursor.", yes=yes)
+        await opened.operator.repartition(name, partitions, actor=actor)
+
+    at_desk(target, work)
+    click.echo(f"{clean(name)} has {counted(partitions, 'partition')}; declare partitions={partitions} in the program.")
+
+
+async def status_of(opened: Desk, name: str) -> SubscriptionStatus | None:
+    status = await opened.inspector.status(retention=None)
+    return next((one for one in status.subscriptions if one.name == name), None)
+
+
+def warn(found: SubscriptionStatus | None, *, force: bool) -> None:
+    """Say what --force passes over."""
+    if found and found.owned and force:
+        runs = counted(found.workers, "live worker runs", "live workers run")
+        click.echo(f"{runs} {clean(found.name)} and must be restarted, with a program that fits.", err=True)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.cli.options import store_options
+
 if TYPE_CHECKING:
     from holdfast import EventBus
+    from holdfast.cli.options import Target
 
 
-@click.command("worker")
+@click.command("worker", short_help="Handle events until a signal comes.")
 @click.argument("places", metavar="MODULE:BUS...", nargs=-1, required=True)
-@click.option("--dsn", metavar="URL", help="The store of buses that name none themselves (as HOLDFAST_DSN does).")
+@store_options
 @click.option("--health-port", type=click.IntRange(0, 65_535), help="Answer /livez and /readyz on this port.")
 @click.option("--health-host", default="127.0.0.1", show_default=True, help="Address for --health-port.")
 @click.option(
@@ -23,16 +25,14 @@ if TYPE_CHECKING:
     help="What goes to standard error.",
 )  # fmt: skip
 def worker_command(
-    places: tuple[str, ...], dsn: str | None, health_port: int | None, health_host: str, log_level: str
+    places: tuple[str, ...], target: Target, health_port: int | None, health_host: str, log_level: str
 ) -> None:
     """Handle events until SIGTERM or SIGINT; a second signal aborts. Modules are found from the current folder."""
-    from holdfast.cli.load import load_bus
+    from holdfast.cli.load import bus_for
 
-    if dsn is not None:
-        os.environ["HOLDFAST_DSN"] = dsn
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Two names may lead to one bus, which works once.
-    buses = list({id(bus): bus for bus in map(load_bus, places)}.values())
+    buses = list({id(bus): bus for bus in (bus_for(place, target) for place in places)}.values())
     asyncio.run(work(buses, health_host, health_port))
 
 

@@ -54,18 +54,18 @@ def audit(manifest: Manifest, lines: Sequence[Line], books: Books) -> Findings:
     )
     letters = {line.event_id for line in lines if line.name == DEAD_LETTER and line.outcome == "handled"}
     counted = {
-        "events are lost": len(lost),
-        "deliveries that should end dead did not": len(manifest.doomed - books.dead),
-        "deliveries ended dead and should not": len(books.dead - manifest.doomed),
-        "dead deliveries were handled": len(books.dead & calls.keys()),
-        "dead letters did not reach the archive": max(len(books.dead) - len(letters), 0),
-        "events were handled and never published": len({line.event_id for line in own} - manifest.sent.keys()),
-        "handled payloads differ from what was sent": _altered(manifest, own),
-        "events overtook an earlier one of their key": _overtaken(manifest, own),
-        "failing events were not tried as often as they should": _miscounted(manifest, own),
+        "events lost": len(lost),
+        "deliveries that should end dead and did not": len(manifest.doomed - books.dead),
+        "deliveries that ended dead and should not": len(books.dead - manifest.doomed),
+        "dead deliveries handled": len(books.dead & calls.keys()),
+        "dead letters that did not reach the archive": max(len(books.dead) - len(letters), 0),
+        "events handled and never published": len({line.event_id for line in own} - manifest.sent.keys()),
+        "handled payloads that differ from what was sent": _altered(manifest, own),
+        "events that overtook an earlier one of their key": _overtaken(manifest, own),
+        "failing events not tried as often as they should": _miscounted(manifest, own),
         **_receipts(manifest, calls, books, letters),
     }
-    findings.problems = [f"{count:,} {what}" for what, count in counted.items() if count]
+    findings.problems = [f"{what}: {count:,}" for what, count in counted.items() if count]
     return findings
 
 
@@ -103,7 +103,7 @@ def _miscounted(manifest: Manifest, lines: Sequence[Line]) -> int:
 def _receipts(manifest: Manifest, calls: Counter[Pair], books: Books, letters: set[UUID]) -> dict[str, int]:
     receipts = {pair for pair in books.receipts if pair[0] not in letters}
     return {
-        "handled deliveries have no receipt": len((calls.keys() & manifest.expected) - receipts),
-        "receipts stand for deliveries that no handler saw": len(receipts - calls.keys()),
-        "receipts stand twice": sum(count > 1 for count in books.receipts.values()),
+        "handled deliveries without a receipt": len((calls.keys() & manifest.expected) - receipts),
+        "receipts for deliveries that no handler saw": len(receipts - calls.keys()),
+        "receipts that stand twice": sum(count > 1 for count in books.receipts.values()),
     }

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from holdfast.demo.audit import Findings
 
-COLUMNS = ("store", "scenario", "events published", "handled", "handled more than once", "lost", "dead", "time")
+COLUMNS = ("store", "scenario", "published", "handled", "again", "lost", "dead", "time")
 _LINE_SECONDS = 1.0
 
 
@@ -29,7 +29,7 @@ class Row(NamedTuple):
     def cells(self) -> tuple[str, ...]:
         found = self.findings
         counts = (found.published, found.handled, found.repeated, found.lost, found.dead)
-        return (self.store, self.scenario, *(f"{count:,}" for count in counts), f"{self.seconds:.1f} s")
+        return (self.store, self.scenario, *(f"{count:,}" for count in counts), f"{self.seconds:.0f} s")
 
 
 class Screen(Protocol):
@@ -63,18 +63,7 @@ class PlainScreen:
             print(text, flush=True)
 
     def table(self, rows: Sequence[Row]) -> None:
-        cells = [COLUMNS, *(row.cells for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        print()
-        for number, line in enumerate(cells):
-            aligned = [
-                cell.ljust(width) if place < 2 else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ]
-            print("  ".join(aligned).rstrip())
-            if number == 0:
-                print("  ".join("-" * width for width in widths))
-        sys.stdout.flush()
+        print("", *table_lines(rows), sep="\n", flush=True)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -106,18 +95,29 @@ class RichScreen:
         self._bar.update(self._task, completed=published, total=total, deliveries=deliveries)
 
     def table(self, rows: Sequence[Row]) -> None:
-        from rich.table import Table
-
         self.close()
-        table = Table()
-        for place, column in enumerate(COLUMNS):
-            table.add_column(column, justify="left" if place < 2 else "right", no_wrap=place in {0, len(COLUMNS) - 1})
-        for row in rows:
-            table.add_row(*row.cells, style="red" if row.findings.problems else None)
-        self._console.print(table)
+        heading, ruler, *lines, legend = table_lines(rows)
+        self._console.print("", heading, ruler, sep="\n", style="bold", markup=False)
+        for row, line in zip(rows, lines, strict=True):
+            self._console.print(line, style="red" if row.findings.problems else None, markup=False)
+        self._console.print(legend, markup=False)
 
     def close(self) -> None:
         self._bar.stop()
+
+
+def table_lines(rows: Sequence[Row]) -> list[str]:
+    """The table of all scenarios, within 80 columns: heading, ruler, a line each, and what a heading means."""
+    cells = [COLUMNS, *(row.cells for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    heading, *lines = (
+        "  ".join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    )
+    return [heading, "  ".join("-" * width for width in widths), *lines, "again: handled more than once"]
 
 
 def make_screen() -> Screen:

@@ -86,7 +86,7 @@ class Scenario(NamedTuple):
 
 
 SCENARIOS = (
-    Scenario("killed", "worker killed with SIGKILL", worker_killed),
+    Scenario("killed", "worker gets SIGKILL", worker_killed),
     Scenario("lost-database", "database goes away", database_lost),
     Scenario("competing", "three workers compete", workers_compete),
     Scenario("failing", "handlers fail", handlers_fail, FLAKY_EVENTS, POISON_EVENTS),

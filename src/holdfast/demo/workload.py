@@ -194,7 +194,7 @@ def _items(lines: Iterable[str], path: str) -> Iterator[Item]:
 
 def _item(read: Any) -> Item:
     if not isinstance(read, dict):
-        raise ValueError(f"it is a {type(read).__name__}; give an object with name, payload, tenant_id, key, id")  # noqa: TRY004
+        raise ValueError(f"it is of type {type(read).__name__}; give an object with name, payload, tenant_id, key, id")  # noqa: TRY004
     fields = {name: read.get(name) for name in ("name", "payload", "tenant_id", "key", "id") if name in read}
     event = compose_item(fields, 0, cause=None, limit=_MAX_PAYLOAD)
     return Item(event.name, read["payload"], event.tenant_id, event.key, str(event.id) if read.get("id") else None)

@@ -37,7 +37,7 @@ from holdfast.stores.records import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.stores.records import DeadFilter, EventFilter
+    from holdfast.stores.records import DeadFilter, EventFilter, SpoolFolder
 
 SCAN_PAGE = 500
 SCAN_MAX = 10_000
@@ -64,7 +64,11 @@ class Inspecting(ABC):
     async def close(self) -> None: ...
 
     async def status(
-        self, *, backlog_max: int = BACKLOG_MAX, retention: float | None = RETENTION_SECONDS, spooled: int = 0
+        self,
+        *,
+        backlog_max: int = BACKLOG_MAX,
+        retention: float | None = RETENTION_SECONDS,
+        spool: SpoolFolder | None = None,
     ) -> Status:
         blockers = set() if retention is None else await self.retention_blockers(retention)
         counts = {row[0]: row[1:] for row in await self.rows("subscription_counts")}
@@ -74,7 +78,7 @@ class Inspecting(ABC):
             if one.id in counts
         ]
         workers = sum(one.live for one in await self.workers())
-        return Status(verdict(found, spooled=spooled), tuple(found), workers, spooled)
+        return Status(verdict(found, spools=[spool] if spool else []), tuple(found), workers, spool)
 
     async def _status(
         self, one: SubscriptionRecord, counts: Sequence[int], blocks: bool, backlog_max: int
@@ -146,6 +150,11 @@ class Inspecting(ABC):
     async def subscriptions(self) -> list[SubscriptionRecord]:
         return [as_subscription(row) for row in await self.rows("subscription_records")]
 
+    async def require_known(self, subscription: str | None) -> None:
+        """Raise NotFound where a subscription is named that there is not."""
+        if subscription is not None:
+            find(await self.subscriptions(), subscription)
+
     async def dead(self, filter: DeadFilter, *, limit: int = 50, before: int | None = None) -> list[DeadLetter]:
         found = await self.matching(filter, limit=limit, before=before)
         return [as_dead_letter(row) for row in await self.rows("dead_letters", deliveries=found)]
@@ -153,13 +162,25 @@ class Inspecting(ABC):
     async def matching(
         self, filter: DeadFilter, *, held: bool = False, limit: int | None = None, before: int | None = None
     ) -> list[int]:
-        """Ids of the delivery rows that *filter* means, the latest first."""
+        """Ids of the delivery rows that *filter* means, the latest first. Raises NotFound as `require_known`."""
+        await self.require_known(filter.subscription)
         rows = await self.rows("matching_deliveries", **dead_parameters(filter), held=held, limit=limit, before=before)
         return [row[0] for row in rows]
 
     async def blocked(self, filter: DeadFilter, *, limit: int = 50) -> list[Blocked]:
+        await self.require_known(filter.subscription)
         return [
-            Blocked(subscription, tenant, key, as_uuid(event_id), name, state, reason, as_moment(due_at), held)
+            Blocked(
+                subscription,
+                tenant,
+                key,
+                as_uuid(event_id),
+                name,
+                state,
+                reason,
+                None if state == "dead" else as_moment(due_at),
+                held,
+            )
             for subscription, tenant, key, event_id, name, state, reason, due_at, held in await self.rows(
                 "blocked_behind", **dead_parameters(filter), limit=limit
             )
@@ -175,14 +196,16 @@ class Inspecting(ABC):
             in await self.rows("worker_records")
         ]  # fmt: skip
 
-    async def leases(self) -> list[LeaseRecord]:
+    async def leases(self, subscription: str | None = None) -> list[LeaseRecord]:
+        await self.require_known(subscription)
         return [
             LeaseRecord(
-                subscription, partition, None if owner is None else as_uuid(owner), as_time(until), bool(live), epoch,
+                name, partition, None if owner is None else as_uuid(owner), as_time(until), bool(live), epoch,
                 bool(clean), crashes, str(done), None if open_ is None else str(open_), position, as_moment(moved_at),
             )
-            for subscription, partition, owner, until, live, epoch, clean, crashes, done, open_, position, moved_at
+            for name, partition, owner, until, live, epoch, clean, crashes, done, open_, position, moved_at
             in await self.rows("lease_records")
+            if subscription in {None, name}
         ]  # fmt: skip
 
     async def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditRecord]:
@@ -202,6 +225,20 @@ class Inspecting(ABC):
             for number, subscription, filters, rate, total, done, state, actor, created_at, finished_at
             in await self.rows("replay_records", limit=limit)
         ]  # fmt: skip
+
+
+def find(known: Sequence[SubscriptionRecord], name: str) -> SubscriptionRecord:
+    """The subscription of that name; else an error that names those whose names are near."""
+    for one in known:
+        if one.name == name:
+            return one
+    import difflib
+
+    close = difflib.get_close_matches(name, [one.name for one in known], n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "holdfast subscriptions  lists those there are"
+    if not known:
+        hint = "none is registered yet (holdfast migrate MODULE:BUS)"
+    raise NotFound(f"no subscription {name!r}: {hint}")
 
 
 def filter_parameters(filter: EventFilter) -> dict[str, Any]:
@@ -245,10 +282,11 @@ def as_attempt(row: Sequence[Any]) -> AttemptRecord:
 
 
 def as_delivery(row: Sequence[Any], history: tuple[AttemptRecord, ...]) -> DeliveryRecord:
-    subscription, state, attempts, put_offs, next_try_at, processed_at, reason, is_replay, paused = row
+    subscription, state, attempts, put_offs, next_try_at, processed_at, reason, is_replay, held_behind, paused = row
+    held = None if held_behind is None else as_uuid(held_behind)
     return DeliveryRecord(
-        subscription, state, attempts, put_offs, as_time(next_try_at), as_time(processed_at), reason, bool(is_replay),
-        bool(paused), history,
+        subscription, state, attempts, put_offs, None if held else as_time(next_try_at), as_time(processed_at), reason,
+        bool(is_replay), held, bool(paused), history,
     )  # fmt: skip
 
 

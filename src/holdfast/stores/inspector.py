@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ReplayRecord,
         Restored,
         Retention,
+        SpoolFolder,
         Status,
         SubscriptionRecord,
         WorkerRecord,
@@ -42,7 +43,11 @@ class Inspector(Protocol):
     """
 
     async def status(
-        self, *, backlog_max: int = BACKLOG_MAX, retention: float | None = RETENTION_SECONDS, spooled: int = 0
+        self,
+        *,
+        backlog_max: int = BACKLOG_MAX,
+        retention: float | None = RETENTION_SECONDS,
+        spool: SpoolFolder | None = None,
     ) -> Status:
         """
         How all subscriptions are doing, with a verdict.
@@ -50,7 +55,7 @@ class Inspector(Protocol):
         Args:
             backlog_max: Events up to which each backlog is counted.
             retention: Seconds that events are kept, to tell who keeps older ones from being dropped.
-            spooled: Bytes in the local spool, which the store cannot see.
+            spool: The local spool, which the store cannot see.
 
         Cost: per subscription one read of the log beyond its oldest cursor, *backlog_max* events at most.
         """
@@ -79,16 +84,28 @@ class Inspector(Protocol):
     async def subscriptions(self) -> list[SubscriptionRecord]: ...
 
     async def dead(self, filter: DeadFilter, *, limit: int = 50, before: int | None = None) -> list[DeadLetter]:
-        """Dead letters, the latest parked first."""
+        """
+        Dead letters, the latest parked first.
+
+        Raises:
+            NotFound: The filter names a subscription that there is not.
+        """
         ...
 
     async def blocked(self, filter: DeadFilter, *, limit: int = 50) -> list[Blocked]:
-        """What is held behind what, the longest queue first."""
+        """What is held behind what, the longest queue first. Raises NotFound as `dead`."""
         ...
 
     async def workers(self) -> list[WorkerRecord]: ...
 
-    async def leases(self) -> list[LeaseRecord]: ...
+    async def leases(self, subscription: str | None = None) -> list[LeaseRecord]:
+        """
+        All partitions, or those of one subscription.
+
+        Raises:
+            NotFound: No such subscription.
+        """
+        ...
 
     async def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditRecord]:
         """What operators did, the latest first."""
@@ -192,6 +209,7 @@ class Operator(Protocol):
 
         Raises:
             BusStateError: A live worker holds a lease of it.
+            InvalidSubscription: It has that number already.
         """
         ...
 

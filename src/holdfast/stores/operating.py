@@ -24,8 +24,9 @@ from holdfast.errors import (
     NotFound,
 )
 from holdfast.names import check_subscription_name
-from holdfast.stores.inspecting import as_uuid, filter_parameters
+from holdfast.stores.inspecting import as_uuid, filter_parameters, find
 from holdfast.stores.records import Retention
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -96,8 +97,6 @@ class Operating(ABC):
         *,
         held: bool,
     ) -> int:
-        if filter.subscription is not None:
-            await self._find(filter.subscription)
         # The oldest first: rows of one key become due in their order.
         deliveries = (await self._inspector.matching(filter, held=held))[::-1]
         target = filter.subscription or "all subscriptions"
@@ -189,6 +188,10 @@ class Operating(ABC):
         if not 1 <= partitions <= PARTITIONS_MAX:
             raise InvalidSubscription("partitions", f"is {partitions}", f"use 1 to {PARTITIONS_MAX}")
         found = await self._find(subscription)
+        if found.partitions == partitions:
+            raise InvalidSubscription(
+                "partitions", f"of {subscription!r} is {partitions} already", "give another number"
+            )
         raise_refusal(await self.perform(repartition(found, partitions, actor)))
 
     async def retention_run(self, seconds: float, *, actor: str) -> Retention:
@@ -198,25 +201,12 @@ class Operating(ABC):
         before = await self._inspector.retention_preview(seconds)
         done = await self._store.maintain(retention=seconds)
         kept = max(0, before.droppable + before.kept - done.dropped)
-        outcome = Retention(done.dropped, kept, done.blocking)
+        outcome = Retention(done.dropped, kept, done.blocking, before.with_their_day)
         await self.perform(count_in_audit(audit, outcome.droppable))
         return outcome
 
     async def _find(self, subscription: str) -> SubscriptionRecord:
         return find(await self._inspector.subscriptions(), subscription)
-
-
-def find(known: Sequence[SubscriptionRecord], name: str) -> SubscriptionRecord:
-    """The subscription of that name; else an error that names those that there are."""
-    for one in known:
-        if one.name == name:
-            return one
-    import difflib
-
-    names = [one.name for one in known]
-    close = difflib.get_close_matches(name, names, n=3) or sorted(names)[:5]
-    hint = f"did you mean {' or '.join(close)}?" if close else "none is registered yet (holdfast migrate MODULE:BUS)"
-    raise NotFound(f"no subscription {name!r}: {hint}")
 
 
 def given(filter: EventFilter) -> dict[str, Any]:
@@ -359,7 +349,7 @@ def live_leases(subscription: SubscriptionRecord) -> Action[tuple[HoldfastError 
     leases = yield "lock_leases", {"subscription": subscription.id}
     live = sum(bool(row[1]) for row in leases)
     refusal = BusStateError(
-        f"live workers hold {live} of {len(leases)} partitions of {subscription.name!r}: stop them first "
-        f"(holdfast status shows them)"
+        f"live workers hold {live} of {counted(len(leases), 'partition')} of {subscription.name!r}: stop them first "
+        f"(holdfast workers  lists them)"
     )
     return (refusal if live else None), max((int(row[2]) for row in leases), default=0)

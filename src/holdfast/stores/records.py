@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID  # noqa: TC003 - the annotations are read when results become JSON
 
+from holdfast.errors import InvalidInput
 from holdfast.patterns import check_pattern
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.health import Verdict
+
+Level = Literal["ok", "note", "problem"]
 
 RETENTION_SECONDS = 30 * 86_400.0
 """Retention of a bus that says nothing else."""
@@ -40,6 +43,10 @@ class EventFilter:
     def __post_init__(self) -> None:
         if self.name is not None:
             check_pattern(self.name)
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise InvalidInput(
+                "since", f"is {self.since.isoformat()}", f"give a time before until, {self.until.isoformat()}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +123,29 @@ class SubscriptionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolFolder:
+    """This machine's spool of a store, as it lies on the disk.
+
+    Attributes:
+        waiting_bytes: Events that the store has not taken yet.
+        refused: Events in ``quarantine.jsonl``, which the store will never take as they are.
+        damaged: Files ``corrupt-*.bin``: bytes that are no event any more.
+    """
+
+    path: str
+    waiting_bytes: int = 0
+    refused: int = 0
+    damaged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """All subscriptions and what it comes to. `spooled`: bytes in this machine's spool."""
+    """All subscriptions and what it comes to. `spool`: this machine's, where there is one."""
 
     verdict: Verdict
     subscriptions: tuple[SubscriptionStatus, ...]
     workers: int
-    spooled: int
+    spool: SpoolFolder | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +187,13 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """An event and one subscription. `state`: processed, pending, retrying, running, dead or discarded."""
+    """An event and one subscription.
+
+    Attributes:
+        state: processed, pending, retrying, running, dead or discarded.
+        next_try_at: None unless it is pending or retrying, or while it is held.
+        held_behind: The event of its key that has to be settled before it is tried.
+    """
 
     subscription: str
     state: str
@@ -174,6 +203,7 @@ class DeliveryRecord:
     processed_at: datetime | None
     reason: str | None
     is_replay: bool
+    held_behind: UUID | None
     paused: bool
     history: tuple[AttemptRecord, ...]
 
@@ -216,7 +246,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A key that waits: *held* deliveries stand behind the event *event_id*."""
+    """A key that waits: *held* deliveries stand behind the event *event_id*; `next_try_at`: None if it is dead."""
 
     subscription: str
     tenant_id: str
@@ -225,7 +255,7 @@ class Blocked:
     name: str
     state: str
     reason: str | None
-    next_try_at: datetime
+    next_try_at: datetime | None
     held: int
 
 
@@ -295,11 +325,17 @@ class ReplayRecord:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What retention would drop now. `kept`: older events that a subscription in `blocking` still needs."""
+    """What retention would drop now.
+
+    Attributes:
+        kept: Older events that a subscription in `blocking` still needs.
+        with_their_day: Older events that wait until their whole day is old: PostgreSQL drops days, of UTC.
+    """
 
     droppable: int
     kept: int
     blocking: tuple[str, ...]
+    with_their_day: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,5 +352,5 @@ class Fact:
 
     name: str
     value: str
-    level: Literal["ok", "note", "problem"] = "ok"
+    level: Level = "ok"
     fix: str = ""

@@ -24,6 +24,11 @@ class Migration(NamedTuple):
     name: str
     sql: str
 
+    @property
+    def title(self) -> str:
+        """What people are told of it."""
+        return f"{self.version:04d} {self.name}"
+
 
 def check_schema_name(schema: str) -> str:
     """Return *schema* if it is a plain lower-case identifier of at most 48 characters, which needs no quoting.

@@ -74,7 +74,7 @@ def adapt(transaction: Any, database: Database) -> Caller:
             make: Callable[[Any, Database], Caller] = getattr(import_module(f"{__name__}.{module}"), caller)
             return make(transaction, database)
     raise TransactionError(
-        f"tx= is a {names[0]}, and this bus writes to {database}: {_advice(names[0])} "
+        f"tx= is of type {names[0]}, and this bus writes to {database}: {_advice(names[0])} "
         f"(accepted: {', '.join(name for name in kinds if name != 'asyncpg.PoolConnectionProxy')})"
     )
 

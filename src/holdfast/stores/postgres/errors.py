@@ -15,13 +15,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def no_tables(where: str) -> SchemaMismatch:
+    hint = "  (or EventBus(..., auto_migrate=True)); if they exist there, the role lacks USAGE on the schema"
+    return SchemaMismatch(where, None, SCHEMA_VERSION, hint)
+
+
+def first_line(error: psycopg.Error) -> str:
+    """What happened, without the driver's own preface and without the hints that follow on further lines."""
+    connection = error.pgconn
+    text = connection.error_message.decode("utf-8", "replace") if connection else ""
+    return next((line.strip() for line in (text or str(error)).splitlines() if line.strip()), type(error).__name__)
+
+
 def translate(error: psycopg.Error, where: str) -> HoldfastError:
     """The error of Holdfast that stands for *error*, which happened at *where*."""
     if error.sqlstate is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return StoreError(f"{where}: {error}")  # the driver was used wrongly: a defect, and trying again cannot help
+        return StoreError(
+            f"{where}: {first_line(error)}"
+        )  # the driver was used wrongly: a defect, and trying again cannot help
     if error.sqlstate in NO_TABLES:
-        return SchemaMismatch(where, None, SCHEMA_VERSION)
-    return from_sqlstate(error.sqlstate, (error.diag.message_primary or str(error)).strip(), where)
+        return no_tables(where)
+    return from_sqlstate(error.sqlstate, error.diag.message_primary or first_line(error), where)
 
 
 @contextmanager

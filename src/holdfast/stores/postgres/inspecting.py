@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import HoldfastError, SchemaMismatch
+from holdfast.errors import HoldfastError, PermissionDenied, SchemaMismatch
 from holdfast.ports import wall_millis
 from holdfast.stores.inspecting import Inspecting
 from holdfast.stores.postgres.version import SCHEMA_VERSION
 from holdfast.stores.records import Fact, Retention
+from holdfast.wording import counted, sized
 
 if TYPE_CHECKING:
     from holdfast.stores.postgres.store import PostgresStore
@@ -36,11 +37,7 @@ class PostgresInspector(Inspecting):
         """Raise SchemaMismatch unless the tables are of this release."""
         if self._version_is_right:
             return
-        try:
-            rows = await self.session.run(self._statements["schema_version"])
-        except SchemaMismatch as missing:
-            raise SchemaMismatch(self._where, None, SCHEMA_VERSION) from missing.__cause__
-        found = rows[0][0]
+        found = (await self.session.run(self._statements["schema_version"]))[0][0]
         if found != SCHEMA_VERSION:
             raise SchemaMismatch(self._where, found, SCHEMA_VERSION)
         self._version_is_right = True
@@ -55,7 +52,8 @@ class PostgresInspector(Inspecting):
                 kept += events
             else:
                 droppable += events
-        return Retention(droppable, kept, tuple(sorted(blocking)))
+        ((young,),) = await self.rows("old_of_young_day", retention=float(seconds))
+        return Retention(droppable, kept, tuple(sorted(blocking)), young)
 
     async def retention_blockers(self, seconds: float) -> set[str]:
         blockers: set[str] = set()
@@ -71,7 +69,7 @@ class PostgresInspector(Inspecting):
     async def facts(self) -> list[Fact]:
         asked = wall_millis()
         try:
-            ((*server, usage, tables, asynchronous, holding),) = await self.session.run(
+            ((*server, usage, tables, asynchronous_by, read_only_by, holding),) = await self.session.run(
                 self._statements["facts_server"], {"schema": self._schema}
             )
         except HoldfastError as error:
@@ -80,20 +78,19 @@ class PostgresInspector(Inspecting):
             ]
         facts = [Fact("connection", f"{self._where} answers")]
         facts += server_facts(server, (asked + wall_millis()) / 2)
-        facts += [synchronous_fact(asynchronous, server[6]), holding_fact(holding)]
+        facts += [read_only_fact(read_only_by), synchronous_fact(asynchronous_by, server[6]), holding_fact(holding)]
         if not tables:
             return [*facts, Fact("schema", f"no tables in {self._where}", "problem", "run  holdfast migrate")]
+        fix = worker_grant(self._schema, role=server[3])
         if not usage:
-            fix = f'grant usage on schema "{self._schema}" to the role'
-            return [*facts, Fact("permissions", "the role may not use the schema", "problem", fix)]
+            return [*facts, Fact("permissions", f"this role may not use {self._where}", "problem", fix)]
         try:
             (row,) = await self.session.run(self._statements["facts_schema"])
+        except PermissionDenied:
+            return [*facts, Fact("permissions", f"this role may not read {self._where}", "problem", fix)]
         except HoldfastError as error:
-            return [
-                *facts,
-                Fact("schema", str(error), "problem", "run  holdfast migrate, or grant the role what it lacks"),
-            ]
-        return facts + schema_facts(row)
+            return [*facts, Fact("schema", str(error), "problem", "run  holdfast migrate")]
+        return facts + schema_facts(row, fix)
 
     async def close(self) -> None:
         await self.session.close()
@@ -123,17 +120,39 @@ def server_facts(server: list[Any], client_millis: float) -> list[Fact]:
     ]  # fmt: skip
 
 
-def synchronous_fact(asynchronous: list[str], current: str) -> Fact:
+def read_only_fact(owner: str | None) -> Fact:
+    """Whether transactions of this session begin read-only, and who says so."""
+    if owner is None:
+        return Fact("read-only", "no")
+    fix = f"{reset(owner, 'default_transaction_read_only', 'off')}; then restart what is connected"
+    return Fact("read-only", f"yes, by default_transaction_read_only of {owner}", "problem", fix)
+
+
+def synchronous_fact(owners: list[str], current: str) -> Fact:
     """Settings that make commits asynchronous. Publishing raises them by itself, other transactions do not."""
-    places = [place.strip() for place in asynchronous]
-    if current == "off" and not places:
-        places = ["this session (server or DSN)"]
-    if not places:
+    if not owners:
         return Fact("synchronous_commit", current)
     return Fact(
-        "synchronous_commit", f"off for {', '.join(places)}", "note",
-        "publishing commits synchronously all the same; set it to on, or receipts of a crash's last moments are lost",
+        "synchronous_commit", f"off for {', '.join(owners)}: a crash may lose the receipts of its last moments", "note",
+        "; ".join(reset(owner, "synchronous_commit", "on") for owner in owners),
     )  # fmt: skip
+
+
+def reset(owner: str, setting: str, value: str) -> str:
+    """How to undo a setting, by who made it as facts_server tells it."""
+    match owner:
+        case "DSN":
+            return f"take {setting} out of the DSN or PGOPTIONS"
+        case "server":
+            return f"alter system set {setting} = {value}; select pg_reload_conf()"
+        case _:
+            return f"alter {owner} reset {setting}"
+
+
+def worker_grant(schema: str, *, role: str) -> str:
+    """How *role* gets what a worker needs."""
+    quoted = role.replace('"', '""')
+    return f'as the owner of the tables run  holdfast migrate --roles  and  grant "{schema}_worker" to "{quoted}"'
 
 
 def holding_fact(holding: list[str]) -> Fact:
@@ -142,11 +161,12 @@ def holding_fact(holding: list[str]) -> Fact:
         return Fact("vacuum held back", "no")
     return Fact(
         "vacuum held back", "; ".join(holding), "note",
-        "end the transaction (pg_terminate_backend), roll back or commit the prepared one, or drop the unused slot",
+        "end the transaction (pg_terminate_backend) or the standby's query, roll back or commit the prepared one, or drop "
+        "the unused slot",
     )  # fmt: skip
 
 
-def schema_facts(row: tuple[Any, ...]) -> list[Fact]:
+def schema_facts(row: tuple[Any, ...], grant: str) -> list[Fact]:
     """What our tables say, by the columns of facts_schema."""
     version, same_server, row_security, in_default, days_ahead, future, missing, deliveries_bytes, log_bytes = row
     return [
@@ -167,25 +187,21 @@ def schema_facts(row: tuple[Any, ...]) -> list[Fact]:
         else Fact("row security", "hides events from this role", "problem", "alter role ... bypassrls, or add a policy"),
         Fact("permissions", "complete for a worker")
         if not missing
-        else Fact("permissions", f"missing: {', '.join(missing)}", "problem", "grant them to the role"),
-        Fact("partitions ahead", f"{days_ahead} days")
+        else Fact("permissions", f"missing: {', '.join(missing)}", "problem", grant),
+        Fact("partitions ahead", counted(days_ahead, "day"))
         if days_ahead is not None and days_ahead >= _DAYS_AHEAD_MIN
         else Fact(
-            "partitions ahead", f"{days_ahead or 0} days", "problem",
+            "partitions ahead", counted(days_ahead or 0, "day"), "problem",
             "start a worker, which makes them, or run  holdfast migrate",
         ),
         Fact("default partition", "empty")
         if not in_default
         else Fact(
-            "default partition", f"{'at least ' if in_default == 1000 else ''}{in_default} events", "note",
+            "default partition", f"{'at least ' if in_default == 1000 else ''}{counted(in_default, 'event')}", "note",
             "they came when no partition of their day was there; keep a worker running. Do not move them",
         ),
         Fact("stored snapshots", "none from the future")
         if not future
         else Fact("stored snapshots", f"{future} from the future", "note", "the clock stepped back; workers delete them"),
-        Fact("size", f"log {_size(log_bytes)}, deliveries {_size(deliveries_bytes)}"),
+        Fact("size", f"log {sized(log_bytes)}, deliveries {sized(deliveries_bytes)}"),
     ]  # fmt: skip
-
-
-def _size(count: int) -> str:
-    return f"{count / 1024 / 1024:,.1f} MiB"

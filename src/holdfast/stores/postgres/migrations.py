@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 
 from holdfast.stores.postgres.errors import translated
+from holdfast.stores.postgres.version import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,9 @@ async def migrate(session: Session, schema: str, statements: Statements, where: 
     connection = await session.connect()
     with translated(where):
         async with connection:
+            # Not even the schema is touched then: a role that does not own it may find that nothing is to be done.
+            if await _is_current(connection, schema):
+                return []
             for migration, text in scripts(schema, statements):
                 async with connection.transaction():
                     await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
@@ -55,8 +59,16 @@ async def migrate(session: Session, schema: str, statements: Statements, where: 
                         await connection.execute(sql.SQL(text))
                     elif not await _is_applied(connection, schema, migration.version):
                         await connection.execute(sql.SQL(text))
-                        applied.append(f"{migration.version:04d} {migration.name}")
+                        applied.append(migration.title)
     return applied
+
+
+async def _is_current(connection: psycopg.AsyncConnection[Any], schema: str) -> bool:
+    cursor = await connection.execute("select to_regclass(%s) is not null", [f'"{schema}".schema_migrations'])
+    if not (await cursor.fetchone() or [False])[0]:
+        return False
+    cursor = await connection.execute(f'select max(version) from "{schema}".schema_migrations')
+    return await cursor.fetchone() == (SCHEMA_VERSION,)
 
 
 async def _is_applied(connection: psycopg.AsyncConnection, schema: str, version: int) -> bool:

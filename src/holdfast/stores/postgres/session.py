@@ -16,7 +16,7 @@ from psycopg.types.string import ByteaBinaryLoader
 
 from holdfast.errors import ConfigurationError, StoreUnavailable
 from holdfast.stores.postgres.arrays import BinaryArray, BinaryArrayDumper
-from holdfast.stores.postgres.errors import translated
+from holdfast.stores.postgres.errors import first_line, translated
 from holdfast.stores.postgres.refusal import is_for_good
 
 if TYPE_CHECKING:
@@ -154,11 +154,25 @@ class Session:
                 and error.pgconn
                 and await is_for_good(error.pgconn, min(self._timeout, 2.0))
             ):
-                raise ConfigurationError(f"{self._where} refuses this connection: {error}") from error
-            raise StoreUnavailable(f"{self._where} cannot be reached: {error}", error.sqlstate) from error
+                name = error.pgconn.db.decode()
+                if await asyncio.to_thread(self._is_missing, name):
+                    raise ConfigurationError(
+                        f"{self._where} cannot be used: there is no such database; make it with  createdb {name}"
+                    ) from error
+                raise ConfigurationError(f"{self._where} refuses this connection: {first_line(error)}") from error
+            raise StoreUnavailable(f"{self._where} cannot be reached: {first_line(error)}", error.sqlstate) from error
         self._acquaintance.is_made = True
         adapt_raw(connection)
         return connection
+
+    def _is_missing(self, database: str) -> bool:
+        """Asked of the server's own database: a refusal after a password has no code that would tell."""
+        try:
+            with psycopg.connect(self._conninfo, dbname="postgres", connect_timeout=2) as connection:
+                known = connection.execute("select from pg_database where datname = %s", [database])
+                return known.fetchone() is None
+        except psycopg.Error:
+            return False
 
     async def close(self) -> None:
         if (connection := self._connection) is not None:

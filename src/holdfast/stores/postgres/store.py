@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from holdfast.errors import ConfigurationError, HoldfastError, SchemaMismatch, WrongStore
 from holdfast.stores.postgres import migrations
 from holdfast.stores.postgres.deliveries import Deliveries
-from holdfast.stores.postgres.errors import translated
+from holdfast.stores.postgres.errors import first_line, no_tables, translated
 from holdfast.stores.postgres.leasing import Leasing
 from holdfast.stores.postgres.maintenance import Keeping
 from holdfast.stores.postgres.publishing import Publishing
@@ -53,7 +53,8 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         try:
             parts = conninfo_to_dict(dsn)
         except psycopg.Error as error:
-            raise ConfigurationError(f"the PostgreSQL DSN cannot be read: {error}") from error
+            raise ConfigurationError(f"the PostgreSQL DSN cannot be read: {first_line(error)}") from error
+        check_ports(str(parts.get("port") or ""))
         self._schema = check_schema_name(schema)
         self._conninfo = make_conninfo(dsn)
         host, port = parts.get("host") or "the local socket", parts.get("port") or 5432
@@ -80,16 +81,12 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         )  # fmt: skip
 
     async def open(self) -> None:
-        try:
-            rows = await self._publish.run(self._statements["identity"])
-        except SchemaMismatch as missing:
-            raise SchemaMismatch(self._where, None, SCHEMA_VERSION) from missing.__cause__
-        self._check_identity(rows)
+        self._check_identity(await self._publish.run(self._statements["identity"]))
         await self._publish.run(self._statements["incarnation"])
 
     def _check_identity(self, rows: list[tuple[Any, ...]]) -> None:
         if not rows:
-            raise SchemaMismatch(self._where, None, SCHEMA_VERSION)
+            raise no_tables(self._where)
         store_id, system, server, standby, row_security, version, highest_xid, server_xid, _ = rows[0]
         if version != SCHEMA_VERSION:
             raise SchemaMismatch(self._where, version, SCHEMA_VERSION)
@@ -171,3 +168,14 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
                 await asyncio.sleep(0.2)
             finally:
                 await connection.close()
+
+
+def check_ports(ports: str) -> None:
+    """
+    Raises:
+        ConfigurationError: One of the ports, a comma between them, is none. libpq would say so on every connection
+            anew, as if the server were away.
+    """
+    for port in ports.split(","):
+        if port and not (port.isdecimal() and 0 < int(port) < 65_536):
+            raise ConfigurationError(f"the PostgreSQL DSN has port {port[:20]!r}: use 1 to 65535")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Written out: Python knows their names only where the SQLite it was built with had them.
 ERROR, PERM, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR = 1, 3, 5, 6, 7, 8, 9, 10
+CORRUPT = 11
 FULL, CANTOPEN, PROTOCOL, TOOBIG, CONSTRAINT, MISMATCH, AUTH, NOTADB = 13, 14, 15, 18, 19, 20, 23, 26
 
 _BUSY = {BUSY, LOCKED}
@@ -40,6 +41,12 @@ def result_code(error: sqlite3.Error) -> int | None:
 def is_broken(error: sqlite3.Error) -> bool:
     """Whether a new connection may do better than this one."""
     return result_code(error) in _BROKEN or isinstance(error, sqlite3.ProgrammingError)
+
+
+def is_damage(error: HoldfastError) -> bool:
+    """Whether SQLite found the file itself malformed."""
+    cause = error.__cause__
+    return isinstance(cause, sqlite3.Error) and result_code(cause) == CORRUPT
 
 
 def may_roll_back(error: BaseException | None) -> bool:
@@ -62,6 +69,8 @@ def translate(error: sqlite3.Error, where: str) -> HoldfastError:
         return PermissionDenied(f"{where}: {error}; file and folder must be writable for this user", name)
     if code == NOTADB:
         return WrongStore(f"{where} is not an SQLite database: give another path, or move that file away [{name}]")
+    if code == CORRUPT:
+        return StoreError(f"{where} is damaged: {error}; holdfast doctor says what can be done", name)
     if isinstance(error, sqlite3.ProgrammingError):
         return StoreUnavailable(f"{where}: {error}")
     return StoreError(f"{where}: {error}", name)

@@ -54,6 +54,11 @@ def network_type(path: str, mounts: str) -> str | None:
     return kind if kind in NETWORK_TYPES else None
 
 
+def is_read_only(folder: Path) -> bool:
+    """Whether the file system of *folder* is mounted read-only."""
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
 def check_place(path: str) -> None:
     """
     Raises:
@@ -72,6 +77,8 @@ def check_place(path: str) -> None:
             f"{file} lies on a network file system ({kind}), where SQLite's locks do not hold: put the file on a "
             f"disk of this machine, or use PostgreSQL"
         )
+    if is_read_only(folder):
+        raise PermissionDenied(f"{file} cannot be written: its file system is mounted read-only; give another path")
     for place in (file, folder):
         if place.exists() and not os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise PermissionDenied(

@@ -14,11 +14,14 @@ from holdfast.errors import HoldfastError, SchemaMismatch
 from holdfast.patterns import matches
 from holdfast.stores.inspecting import Inspecting
 from holdfast.stores.records import Fact, Retention
+from holdfast.stores.sqlite.errors import is_damage
+from holdfast.stores.sqlite.files import is_read_only
 from holdfast.stores.sqlite.maintenance import droppable
 from holdfast.stores.sqlite.migrating import version_of
 from holdfast.stores.sqlite.rows import id_bytes, json_text, slot_of, time_text
 from holdfast.stores.sqlite.threads import SessionThread
 from holdfast.stores.sqlite.version import SCHEMA_VERSION
+from holdfast.wording import sized
 
 if TYPE_CHECKING:
     from holdfast.stores.sqlite.session import Session
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 _MEBIBYTE = 1024 * 1024
 _FREE_BYTES_MIN = 256 * _MEBIBYTE
 _LOG_BYTES_MAX = 512 * _MEBIBYTE
+_RESCUE = (
+    "stop all programs, keep a copy, and restore a backup; what can still be read is saved by  "
+    "sqlite3 FILE .recover | sqlite3 NEW"
+)
 
 
 class SQLiteInspector(Inspecting):
@@ -54,7 +61,7 @@ class SQLiteInspector(Inspecting):
 
     def require_version(self, session: Session) -> None:
         if (found := version_of(session)) != SCHEMA_VERSION:
-            raise SchemaMismatch(self._where, found or None, SCHEMA_VERSION)
+            raise SchemaMismatch(self._where, found or None, SCHEMA_VERSION, "  or give the path of a Holdfast file")
 
     async def retention_preview(self, seconds: float) -> Retention:
         return await self._thread.run(self._retention, seconds)
@@ -78,14 +85,14 @@ class SQLiteInspector(Inspecting):
         facts = [Fact("SQLite", sqlite3.sqlite_version)]
         if self._path is None:
             return [*facts, Fact("file", "none: the events live in memory and end with the process", "note")]
-        facts += place_facts(Path(self._path))
+        place = place_facts(Path(self._path))
+        if place[0].level == "problem":
+            return [*facts, *place]
         try:
-            return facts + await self._thread.run(file_facts)
+            return [*facts, *place, *await self._thread.run(file_facts)]
         except HoldfastError as error:
-            return [
-                *facts,
-                Fact("file", str(error), "problem", "give the path of a Holdfast file that this user can write"),
-            ]
+            fix = _RESCUE if is_damage(error) else "give the path of a Holdfast file that this user can write"
+            return [*facts, *place, Fact("content", str(error), "problem", fix)]
 
     async def close(self) -> None:
         if self._path is not None:
@@ -115,23 +122,26 @@ def _slot(tenant_id: str | None, key: str | None, event_id: str | None) -> int |
 
 
 def place_facts(path: Path) -> list[Fact]:
-    """The file, the log beside it, and the room that is left."""
+    """The file, the log beside it, and the room that is left. The first one is a problem if the rest cannot be had."""
     if not path.exists():
         fix = "give the path of an existing file, or start a worker or publish, which makes it"
         return [Fact("file", f"{path} does not exist", "problem", fix)]
+    if is_read_only(path.parent):
+        fix = "mount it for writing, or give another path"
+        return [Fact("file", f"{path} lies on a file system that is mounted read-only", "problem", fix)]
     free = shutil.disk_usage(path.parent).free
     log = path.with_name(path.name + "-wal")
     log_bytes = log.stat().st_size if log.exists() else 0
     return [
-        Fact("file", f"{path}, {_size(path.stat().st_size)}"),
+        Fact("file", f"{path}, {sized(path.stat().st_size)}"),
         Fact(
-            "write-ahead log", _size(log_bytes), "note", "some connection reads for very long, so it cannot be emptied"
+            "write-ahead log", sized(log_bytes), "note", "some connection reads for very long, so it cannot be emptied"
         )
         if log_bytes > _LOG_BYTES_MAX
-        else Fact("write-ahead log", _size(log_bytes)),
-        Fact("free space", _size(free), "problem", "make room on the disk, or events cannot be stored")
+        else Fact("write-ahead log", sized(log_bytes)),
+        Fact("free space", sized(free), "problem", "make room on the disk, or events cannot be stored")
         if free < _FREE_BYTES_MIN
-        else Fact("free space", _size(free)),
+        else Fact("free space", sized(free)),
     ]
 
 
@@ -141,11 +151,7 @@ def file_facts(session: Session) -> list[Fact]:
     (journal_mode,) = session.connection.execute("pragma journal_mode").fetchone()
     (synchronous,) = session.connection.execute("pragma synchronous").fetchone()
     return [
-        Fact("schema", f"version {version}")
-        if version == SCHEMA_VERSION
-        else Fact(
-            "schema", f"version {version}, this release needs {SCHEMA_VERSION}", "problem", "run  holdfast migrate"
-        ),
+        schema_fact(version),
         Fact("journal mode", journal_mode)
         if journal_mode == "wal"
         else Fact("journal mode", journal_mode, "problem", "start a worker or publish once: it switches to wal"),
@@ -154,6 +160,16 @@ def file_facts(session: Session) -> list[Fact]:
         else Fact("synchronous", str(synchronous), "problem", "a power cut can lose events that publish returned"),
         integrity(session),
     ]
+
+
+def schema_fact(version: int) -> Fact:
+    if version == SCHEMA_VERSION:
+        return Fact("schema", f"version {version}")
+    if version == 0:
+        fix = "run  holdfast migrate  or give the path of a Holdfast file"
+        return Fact("schema", "no Holdfast tables", "problem", fix)
+    fix = "run  holdfast migrate" if version < SCHEMA_VERSION else "upgrade the package here"
+    return Fact("schema", f"version {version}, this release needs {SCHEMA_VERSION}", "problem", fix)
 
 
 def integrity(session: Session) -> Fact:
@@ -166,8 +182,4 @@ def integrity(session: Session) -> Fact:
         problems = [row[0] for row in copy.execute("pragma quick_check(5)")]
     if problems == ["ok"]:
         return Fact("integrity", "ok (quick_check of a copy)")
-    return Fact("integrity", "; ".join(problems), "problem", "stop all programs, keep a copy, and restore a backup")
-
-
-def _size(count: int) -> str:
-    return f"{count / _MEBIBYTE:,.1f} MiB"
+    return Fact("integrity", "; ".join(problems), "problem", _RESCUE)

@@ -33,7 +33,7 @@ def migrate(session: Session, migrations: Sequence[Migration], where: str) -> li
         missing = [migration for migration in migrations if migration.version > found]
         for migration in missing:
             _apply(session, migration, where)
-    return [_title(migration) for migration in missing]
+    return [migration.title for migration in missing]
 
 
 def version_of(session: Session) -> int:
@@ -54,15 +54,11 @@ def _apply(session: Session, migration: Migration, where: str) -> None:
     except sqlite3.Error as error:
         if result_code(error) == ERROR:
             raise WrongStore(
-                f"{where}: migration {_title(migration)} cannot be applied: {error}; if the file belongs to another "
+                f"{where}: migration {migration.title} cannot be applied: {error}; if the file belongs to another "
                 f"program that has tables of these names, give Holdfast a file of its own"
             ) from error
         raise
-    session.count("applied_migration", {"version": migration.version, "name": _title(migration), "now": session.now()})
-
-
-def _title(migration: Migration) -> str:
-    return f"{migration.version:04}_{migration.phase}_{migration.name}"
+    session.count("applied_migration", {"version": migration.version, "name": migration.title, "now": session.now()})
 
 
 def split(script: str) -> Iterator[str]:

@@ -2,7 +2,13 @@
 select s.name, coalesce(d.state, case when r.event_id is null then 'pending' else 'processed' end) as state,
     coalesce(d.attempts, r.attempts, 0) as attempts, coalesce(d.put_offs, 0) as put_offs,
     case when d.state in ('pending', 'retrying') then d.due_at end as next_try_at, r.processed_at, d.reason,
-    d.replay is not null as is_replay, s.paused_at is not null as paused
+    d.replay is not null as is_replay, case when d.state = 'pending' and s.ordering = 'key' then (
+        select before.event_id from :"schema".deliveries as before
+        where before.subscription = d.subscription and before.tenant_id = d.tenant_id
+            and before.event_key = d.event_key and before.id < d.id
+            and (before.state in ('pending', 'retrying', 'running') or before.state = 'dead' and s.on_dead = 'hold')
+        order by before.id limit 1
+    ) end as held_behind, s.paused_at is not null as paused
 from :"schema".subscriptions as s
 left join :"schema".event_log as e on e.id = %(event_id)s::uuid
 left join :"schema".deliveries as d on d.subscription = s.id and d.event_id = %(event_id)s::uuid
