@@ -116,7 +116,11 @@ class Aftermath:
 
     def _write(self, item: InHand, verdict: Verdict, attempt: Attempt) -> Lane:
         settler, dead = self._shared.settler, verdict.state is State.DEAD
-        letters = dead_letter(item.row, self.record.name, item.attempt, verdict.reason) if dead else ()
+        letters = (
+            dead_letter(item.row, self.record.name, item.attempt, verdict.reason, self._shared.ports.new_event_id)
+            if dead
+            else ()
+        )
         if dead and self.record.on_dead == "continue":
             item.waits_for += 1
             settler.failed(item, verdict, attempt, self._buried, events=letters, blocks=False)

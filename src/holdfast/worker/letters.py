@@ -8,15 +8,18 @@ from uuid import UUID
 import msgspec
 
 from holdfast.event import NewEvent
-from holdfast.ids import new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.event import Row
 
 DEAD_EVENT = "holdfast.delivery.dead"
 
 
-def dead_letter(row: Row, subscription: str, attempts: int, error: str) -> tuple[NewEvent, ...]:
+def dead_letter(
+    row: Row, subscription: str, attempts: int, error: str, new_id: Callable[[], UUID]
+) -> tuple[NewEvent, ...]:
     """An ordinary event about a delivery that ended dead; none when the dead one is such an event itself."""
     if row.name == DEAD_EVENT:
         return ()

@@ -19,7 +19,7 @@ from holdfast.worker.lanes import Lane
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from holdfast.ports import DaemonThreads
+    from holdfast.ports import Threads
     from holdfast.stores.values import Slice, Subscription
     from holdfast.subscription import Consumer
     from holdfast.worker.aftermath import Shared
@@ -56,14 +56,14 @@ class Runner:
         threads: For synchronous handlers.
     """
 
-    def __init__(self, consumer: Consumer, record: Subscription, shared: Shared, threads: DaemonThreads) -> None:
+    def __init__(self, consumer: Consumer, record: Subscription, shared: Shared, threads: Threads) -> None:
         self.consumer = consumer
         self._shared = shared
         self._caller = Caller(consumer, shared.store, threads, shared.bus)
         self._after = Aftermath(consumer, record, shared, self.start)
         self._lanes, self._breaker = self._after.lanes, self._after.breaker
         self._matcher = Matcher(record.patterns)
-        self._slots: set[Slot] = set()
+        self._slots: dict[Slot, None] = {}  # in the order of their making
         self._stopping = False
         self.in_hand = self._after.in_hand
         self.bound = BOUND
@@ -118,7 +118,7 @@ class Runner:
             wanted = 1 if wanted > 0 and self._breaker.may_probe(self._shared.ports.elapsed()) else 0
         for _ in range(wanted):
             slot = Slot()
-            self._slots.add(slot)
+            self._slots[slot] = None
             slot.task = asyncio.get_running_loop().create_task(self._serve(slot))
             slot.task.add_done_callback(self._served)
 
@@ -137,7 +137,7 @@ class Runner:
                     await asyncio.sleep(0)
                     resumed = loop.time()
         finally:
-            self._slots.discard(slot)
+            self._slots.pop(slot, None)
             self._shared.room()
 
     def _served(self, task: asyncio.Task[None]) -> None:
@@ -183,7 +183,7 @@ class Runner:
         if self.consumer.batch is not None:
             blocked: set[Key | None] = set()
             await self._handle_batch(slot, list(items), blocked)
-            for key in {item.key for item in items}:
+            for key in dict.fromkeys(item.key for item in items):
                 if key in blocked:
                     self._after.hold_followers(key)  # only now: the batch's own later members go first
                 self._after.free(key)
