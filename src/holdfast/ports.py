@@ -16,8 +16,10 @@ from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread, current_thread
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID, uuid4
+
+from holdfast.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -94,19 +96,6 @@ def _boot_id() -> str:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The world as the worker sees it."""
-
-    elapsed: Callable[[], float] = elapsed
-    random: Callable[[], float] = random.random
-    new_worker_id: Callable[[], UUID] = uuid4
-    process_started: Callable[[int], str | None] = process_started
-
-
-SYSTEM = Ports()
-
-
 class BackgroundLoop:
     """An event loop in a daemon thread, started at its first use, for callers in other threads."""
 
@@ -179,6 +168,18 @@ class Outcome(NamedTuple):
         return self.value
 
 
+class Threads(Protocol):
+    """Where plain functions run, beside the loop."""
+
+    def run(self, function: Callable[[], Any]) -> asyncio.Future[Outcome]:
+        """Run *function*; returns a future of the running loop."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will be run."""
+        ...
+
+
 class DaemonThreads:
     """A bounded pool of daemon threads: one that never returns cannot keep the process from ending.
 
@@ -232,3 +233,19 @@ class DaemonThreads:
 def _resolve(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
     if not future.cancelled():
         future.set_result(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world as the worker sees it."""
+
+    elapsed: Callable[[], float] = elapsed
+    random: Callable[[], float] = random.random
+    new_worker_id: Callable[[], UUID] = uuid4
+    new_event_id: Callable[[], UUID] = new_id
+    identity: Callable[[], ProcessIdentity] = process_identity
+    process_started: Callable[[int], str | None] = process_started
+    threads: Callable[[str, int], Threads] = DaemonThreads
+
+
+SYSTEM = Ports()

@@ -27,6 +27,10 @@ from holdfast.stores.values import (
     State,
     WorkerInfo,
 )
+from tests.simulation.caller import CallersConnection
+from tests.simulation.onlooker import run as run_sql
+from tests.simulation.store import SimulatedStore
+from tests.simulation.wire import DirectWire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -226,3 +230,19 @@ class Scene:
             await reader.close()
         for store in (*self.others, self.store):
             await store.close()
+
+
+@dataclass
+class SimulatedScene(Scene):
+    """An open simulated store: its server is shared by all stores of the scene."""
+
+    server: Any = None
+
+    async def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        return run_sql(self.server, statement)
+
+    def connect(self) -> Any:
+        return CallersConnection(self.server)
+
+    async def rival(self) -> Store:
+        return SimulatedStore(self.server, DirectWire())

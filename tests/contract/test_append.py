@@ -18,7 +18,7 @@ from tests.contract.harness import event, keys_of
 
 STORED, DUPLICATE, CONFLICT = Appended.STORED, Appended.DUPLICATE, Appended.CONFLICT
 HOUR = 3600 * 1000  # milliseconds
-shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)
+shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
 
 
 def aged(hours: float) -> UUID:

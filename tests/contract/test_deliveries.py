@@ -213,9 +213,9 @@ class TestSuspects:
         assert [(due.row.key, due.behind) for due in suspects] == [
             ("a", False), ("a", True), ("b", False), (None, False),
         ]  # fmt: skip
-        await scene.sql("update subscriptions set on_dead = 'hold'")
+        await scene.subscribe(on_dead="hold")
         assert [due.behind for due in await scene.store.suspects([lease.slice])] == [False, True, True, False]
-        await scene.sql("update subscriptions set ordering = 'none'")
+        await scene.subscribe(ordering="none")
         assert not any(due.behind for due in await scene.store.suspects([lease.slice]))
 
 

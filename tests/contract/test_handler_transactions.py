@@ -189,7 +189,7 @@ class TestAnEventIsPassedOver:
 
 class TestALeaseThatIsLostMeanwhile:
     async def test_takes_effect_and_receipt_back(self, handling):
-        if handling.scene.kind != "postgres":
+        if handling.scene.kind in {"file", "memory"}:
             pytest.skip("SQLite has one writer: nobody takes a lease over while a handler's transaction is open")
         lease, (row,) = await handling.begun("a")
         loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ import pytest
 from holdfast.stores.values import Advance, Released, Slice
 from tests.contract.harness import FAR_AHEAD, LONG_AGO, TTL, until, worker_info
 
-shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)
+shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
 
 
 def released(lease, *, exact=True, cursor=None) -> Released:

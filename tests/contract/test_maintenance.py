@@ -11,7 +11,7 @@ import pytest
 from holdfast.stores.values import Appended, Maintenance, State
 from tests.contract.harness import EVERYTHING_IS_OLD, LONG_AGO, TTL, failed, worker_info
 
-shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)
+shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
 
 
 async def maintain(scene, retention: float | None = EVERYTHING_IS_OLD) -> Maintenance:

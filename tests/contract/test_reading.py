@@ -10,7 +10,7 @@ import pytest
 from holdfast.stores.values import Cursor, Slice
 from tests.contract.harness import event, keys_of, receipt
 
-shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)
+shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
 
 
 async def consumed(scene, **declared) -> tuple[Cursor, object]:

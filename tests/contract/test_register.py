@@ -12,7 +12,7 @@ from holdfast.errors import IncompatibleSubscription, NotFound
 from holdfast.stores.values import Advance, Declaration, Slice
 from tests.contract.harness import TTL, event, keys_of
 
-shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)
+shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
 
 
 async def generation(scene) -> int:

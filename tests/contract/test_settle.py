@@ -9,7 +9,7 @@ import pytest
 from holdfast.stores.values import Advance, Cursor, Finished, Parked, Receipt, Revised, Settlement, Slice, State
 from tests.contract.harness import event, failed, keys_of, receipt
 
-shared = pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)
+shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
 
 
 async def begun(scene, *keys: str):

@@ -11,7 +11,7 @@ from holdfast.errors import LeaseLost, MalformedEvent, Reject, Retry, StoreUnava
 from holdfast.printable import clean
 from holdfast.stores.values import Attempt, State
 from holdfast.worker.breaker import Breaker
-from holdfast.worker.decisions import WorkerLost, one_line, trace, verdict_on
+from holdfast.worker.decisions import WorkerLost, one_line, probed, trace, verdict_on
 from holdfast.worker.lanes import Lane, Lanes
 from holdfast.worker.letters import dead_letter
 
@@ -64,21 +64,22 @@ class Aftermath:
         self.lanes = Lanes()
         self.breaker = Breaker(consumer.breaker)
         self.in_hand: dict[bytes, InHand] = {}
-        self.held_now = self.held_bytes = 0
+        self.held_now = self.held_due = self.held_bytes = 0
 
     # In
 
     def take(self, item: InHand) -> None:
         """A delivery comes into hand: into its key's lane, behind its blocked key, or ready to run."""
         self._account(item)
-        if item.due is None and item.key is not None and item.key in item.partition.blocked:
+        if item.due is None and item.key in item.partition.blocked and not self.lanes.has_fresh(item.key):
             self._hold(item)
-        else:
+        else:  # also behind events that came before its key was blocked: a row of its own would overtake them
             self.lanes.add(item)
 
     def bury(self, item: InHand, error: BaseException) -> None:
         """A delivery comes into hand that shall not run any more: it failed with *error*."""
         self._account(item)
+        item.waits_for = 1  # for ever: the lane of its key is not its own to free
         self.failed(item, error, 0.0)
 
     def finish(self, item: InHand) -> None:
@@ -88,6 +89,7 @@ class Aftermath:
 
     def _account(self, item: InHand) -> None:
         self.held_now += 1
+        self.held_due += item.due is not None
         self.held_bytes += item.row.size
         self.in_hand[item.row.id] = item
         partition = item.partition
@@ -124,21 +126,28 @@ class Aftermath:
         # The store that goes away under a handler's transaction says nothing against the handler.
         if isinstance(error, StoreUnavailable) and self.consumer.transactional and not is_handlers:
             return Lane.AGAIN
+        if is_probe and not isinstance(error, _ABOUT_THE_EVENT):
+            wait = self.breaker.probe_failed(self._shared.ports.elapsed())
+            return self._conclude(item, probed(error, item.attempt, item.put_offs, wait), error, seconds)
         if not isinstance(error, _ABOUT_THE_EVENT):
-            if is_probe:
-                self.breaker.probe_failed(self._shared.ports.elapsed())
-                return Lane.AGAIN
             self._note_failure(item)
         verdict = verdict_on(
             error, attempts=item.attempt, put_offs=item.put_offs, policy=self.consumer.retry,
             jitter=self._shared.ports.random(),
         )  # fmt: skip
+        return self._conclude(item, verdict, error, seconds)
+
+    def _conclude(self, item: InHand, verdict: Verdict, error: BaseException, seconds: float) -> Lane:
         self._log(item, verdict)
         return self._write(item, verdict, self._attempt(item, verdict, error, seconds))
 
     def _write(self, item: InHand, verdict: Verdict, attempt: Attempt) -> Lane:
         settler, dead = self._shared.settler, verdict.state is State.DEAD
-        letters = dead_letter(item.row, self.record.name, item.attempt, verdict.reason) if dead else ()
+        letters = (
+            dead_letter(item.row, self.record.name, item.attempt, verdict.reason, self._shared.ports.new_event_id)
+            if dead
+            else ()
+        )
         if dead and self.record.on_dead == "continue":
             item.waits_for += 1
             settler.failed(item, verdict, attempt, self._buried, events=letters, blocks=False)
@@ -204,7 +213,9 @@ class Aftermath:
         item.partition.skipped = True
         item.mark = None  # its page stays open: the cursor must not pass it
         if item.due is not None and item.partition.is_alive:
-            self._shared.settler.handed_back(item, item.attempt - 1, self._let_go)
+            # In the midst of a recovery it stays a suspect for whoever goes on with that.
+            state = State.RUNNING if item.partition.lost else State.PENDING
+            self._shared.settler.handed_back(item, item.attempt - 1, self._let_go, state)
         else:
             self._let_go(item)
         self.free(item.key)
@@ -246,6 +257,7 @@ class Aftermath:
 
     def _let_go(self, item: InHand) -> None:
         self.held_now -= 1
+        self.held_due -= item.due is not None
         self.held_bytes -= item.row.size
         if self.in_hand.get(item.row.id) is item:
             del self.in_hand[item.row.id]

@@ -29,8 +29,6 @@ class Breaker:
         self._wait = _FIRST_WAIT
         self.state = Breaker.State.CLOSED
         self.until = 0.0
-        self.probes = 0
-        """Probes that failed since it tripped: so many events were tried, and one more may be had to try."""
 
     @property
     def is_closed(self) -> bool:
@@ -42,7 +40,7 @@ class Breaker:
             self._failed.clear()
         if self.state is Breaker.State.CLOSED:
             return False
-        self.state, self._wait, self.probes = Breaker.State.CLOSED, _FIRST_WAIT, 0
+        self.state, self._wait = Breaker.State.CLOSED, _FIRST_WAIT
         return True
 
     def failed(self, event_id: bytes, now: float) -> bool:
@@ -64,11 +62,11 @@ class Breaker:
         """One event is being tried."""
         self.state = Breaker.State.PROBING
 
-    def probe_failed(self, now: float) -> None:
-        """The probe failed: wait twice as long."""
-        self.probes += 1
+    def probe_failed(self, now: float) -> float:
+        """The probe failed: wait twice as long. Returns for how many seconds."""
         self._wait = min(self._wait * 2, _LONGEST_WAIT)
         self.state, self.until = Breaker.State.OPEN, now + self._wait
+        return self._wait
 
     def probe_ended(self) -> None:
         """The probe is over, and said nothing for or against: the next one may come at once."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
     from contextvars import Context
 
-    from holdfast.ports import DaemonThreads
+    from holdfast.ports import Threads
     from holdfast.stores.base import Store
     from holdfast.subscription import Consumer
     from holdfast.worker.hand import InHand
@@ -35,7 +35,7 @@ class Caller:
         bus: What handlers' own publishes are recognised by.
     """
 
-    def __init__(self, consumer: Consumer, store: Store, threads: DaemonThreads, bus: Any) -> None:
+    def __init__(self, consumer: Consumer, store: Store, threads: Threads, bus: Any) -> None:
         self._consumer, self._store, self._threads, self._bus = consumer, store, threads, bus
 
     async def call(self, item: InHand) -> bool:

@@ -68,6 +68,11 @@ def verdict_on(error: BaseException, *, attempts: int, put_offs: int, policy: Re
     return Verdict(State.RETRYING, attempts, put_offs, policy.delay(attempts, jitter), outcome, reason)
 
 
+def probed(error: BaseException, attempts: int, put_offs: int, wait: float) -> Verdict:
+    """Decide after a probe that failed: it is tried again later, with no attempt counted."""
+    return Verdict(State.RETRYING, attempts - 1, put_offs, wait, "put off", one_line(error))
+
+
 def clean(text: str) -> str:
     """*text* without what a database cannot store: NUL and lone surrogates."""
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

@@ -31,7 +31,8 @@ class Lanes:
 
     def __init__(self) -> None:
         self._ready: deque[InHand] = deque()
-        self._behind: dict[Key, deque[InHand] | None] = {}
+        # The first of each lane and those behind it; alone, as most are, it needs no deque.
+        self._lanes: dict[Key, InHand | deque[InHand]] = {}
 
     def __len__(self) -> int:
         """Deliveries that are ready."""
@@ -39,41 +40,57 @@ class Lanes:
 
     def add(self, item: InHand) -> None:
         if (key := item.key) is not None:
-            if key in self._behind:
-                lane = self._behind[key]
-                if lane is None:
-                    lane = self._behind[key] = deque()
+            lane = self._lanes.get(key)
+            if isinstance(lane, deque):
                 lane.append(item)
                 return
-            self._behind[key] = None
+            if lane is not None:
+                self._lanes[key] = deque((lane, item))
+                return
+            self._lanes[key] = item
         self._ready.append(item)
+
+    def has_fresh(self, key: Key | None) -> bool:
+        """Whether events of *key* that have no delivery row are in its lane."""
+        lane = None if key is None else self._lanes.get(key)
+        if isinstance(lane, deque):
+            return any(item.due is None for item in reversed(lane))
+        return lane is not None and lane.due is None
 
     def take(self) -> InHand:
         """The next one that is ready; its lane stays closed until `free`."""
         return self._ready.popleft()
 
+    def take_fresh(self) -> InHand:
+        """The next one that has no delivery row yet, where there is one."""
+        found = next((item for item in self._ready if item.due is None), self._ready[0])
+        self._ready.remove(found)
+        return found
+
     def take_behind(self, key: Key | None) -> InHand | None:
         """The next one of a lane whose first runs: for batches, which take several of a key."""
-        lane = None if key is None else self._behind.get(key)
-        return lane.popleft() if lane else None
+        lane = None if key is None else self._lanes.get(key)
+        if not isinstance(lane, deque) or len(lane) == 1:
+            return None
+        found = lane[1]
+        del lane[1]
+        return found
 
     def put_back(self, item: InHand) -> None:
         """*item* did not run after all: it is the next one out, its lane stays closed."""
         self._ready.appendleft(item)
 
-    def put_last(self, item: InHand) -> None:
-        """*item* runs again, after those of other keys that are ready; its lane stays closed."""
-        self._ready.append(item)
-
     def free(self, key: Key | None) -> bool:
         """The lane's first is done: its next one is ready (True), or the lane is gone."""
         if key is None:
             return False
-        if lane := self._behind.get(key):
-            self._ready.append(lane.popleft())
-            return True
-        self._behind.pop(key, None)
-        return False
+        lane = self._lanes.get(key)
+        if not isinstance(lane, deque) or len(lane) == 1:
+            self._lanes.pop(key, None)
+            return False
+        lane.popleft()
+        self._ready.append(lane[0])
+        return True
 
     def empty_lane(self, key: Key | None) -> Iterator[InHand]:
         """Take everything that stands behind the lane's first, in order."""

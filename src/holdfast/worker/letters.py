@@ -10,7 +10,6 @@ import msgspec
 from holdfast.composing import DEFAULT_TENANT
 from holdfast.errors import InvalidEvent
 from holdfast.event import NewEvent
-from holdfast.ids import new_id
 from holdfast.names import check_key, check_tenant
 
 if TYPE_CHECKING:
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
 DEAD_EVENT = "holdfast.delivery.dead"
 
 
-def dead_letter(row: Row, subscription: str, attempts: int, error: str) -> tuple[NewEvent, ...]:
+def dead_letter(
+    row: Row, subscription: str, attempts: int, error: str, new_id: Callable[[], UUID]
+) -> tuple[NewEvent, ...]:
     """An ordinary event about a delivery that ended dead; none when the dead one is such an event itself."""
     if row.name == DEAD_EVENT:
         return ()

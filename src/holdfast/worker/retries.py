@@ -84,7 +84,7 @@ class Retries:
         owners: dict[Slice, Partition] = {}
         for partition in self._partitions():
             runner = self._runners.get(partition.slice.subscription)
-            if partition.phase in _CLAIMING and runner is not None and runner.has_room:
+            if partition.phase in _CLAIMING and runner is not None and runner.has_room_for_due:
                 leases[partition.slice], owners[partition.slice] = partition.epoch, partition
         if self._doubtful:
             await self._settler.exclusively(self._find_forgotten)

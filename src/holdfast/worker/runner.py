@@ -18,7 +18,7 @@ from holdfast.worker.lanes import Lane
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from holdfast.ports import DaemonThreads
+    from holdfast.ports import Threads
     from holdfast.stores.values import Slice, Subscription
     from holdfast.subscription import Consumer
     from holdfast.worker.aftermath import Shared
@@ -56,14 +56,14 @@ class Runner:
         threads: For synchronous handlers.
     """
 
-    def __init__(self, consumer: Consumer, record: Subscription, shared: Shared, threads: DaemonThreads) -> None:
+    def __init__(self, consumer: Consumer, record: Subscription, shared: Shared, threads: Threads) -> None:
         self.consumer = consumer
         self._shared = shared
         self._caller = Caller(consumer, shared.store, threads, shared.bus)
         self._after = Aftermath(consumer, record, shared, self.start)
         self._lanes, self._breaker = self._after.lanes, self._after.breaker
         self._matcher = Matcher(record.patterns)
-        self._slots: set[Slot] = set()
+        self._slots: dict[Slot, None] = {}  # in the order of their making
         self._stopping = False
         self.in_hand = self._after.in_hand
         self.bound = BOUND
@@ -82,13 +82,21 @@ class Runner:
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be read for it. An open breaker that wants to probe needs an event to try."""
-        if self.record.paused:
-            return False
-        if self._breaker.is_closed:
-            return self.held_now < self.bound and self._after.held_bytes < BYTES_BOUND
-        tried = min(self._breaker.probes, self.bound - 1)
-        return self.held_now <= tried and self._breaker.wants_probe(self._shared.ports.elapsed())
+        """Whether more may be read for it. An open breaker wants fresh events at hand to probe with."""
+        if not self._breaker.is_closed:
+            return not self.record.paused and self.held_now == self._after.held_due
+        return self._is_below_bounds
+
+    @property
+    def has_room_for_due(self) -> bool:
+        """Whether delivery rows may be claimed for it. An open breaker probes with them, too."""
+        if not self._breaker.is_closed:
+            return self._after.held_due == 0 and self._breaker.wants_probe(self._shared.ports.elapsed())
+        return self._is_below_bounds
+
+    @property
+    def _is_below_bounds(self) -> bool:
+        return not self.record.paused and self.held_now < self.bound and self._after.held_bytes < BYTES_BOUND
 
     @property
     def is_held_up(self) -> bool:
@@ -137,7 +145,7 @@ class Runner:
             wanted = min(wanted, self._breaker.wants_probe(self._shared.ports.elapsed()))
         for _ in range(wanted):
             slot = Slot()
-            self._slots.add(slot)
+            self._slots[slot] = None
             slot.task = asyncio.get_running_loop().create_task(self._serve(slot))
             slot.task.add_done_callback(self._served)
 
@@ -161,7 +169,7 @@ class Runner:
                     await asyncio.sleep(0)
                     resumed = loop.time()
         finally:
-            self._slots.discard(slot)
+            self._slots.pop(slot, None)
             if slot.probes:
                 self._breaker.probe_ended()
             self._shared.room()
@@ -178,7 +186,7 @@ class Runner:
             return self._take_one()
         items: list[InHand] = []
         while len(items) < size and self._lanes and self._may_hand_out():
-            item: InHand | None = self._lanes.take()
+            item: InHand | None = self._next()
             while item is not None:
                 if not item.partition.may_run:
                     self._after.drop(item)
@@ -191,11 +199,15 @@ class Runner:
 
     def _take_one(self) -> tuple[InHand, ...]:
         while self._lanes and self._may_hand_out():
-            item = self._lanes.take()
+            item = self._next()
             if item.partition.may_run:
                 return (item,)
             self._after.drop(item)
         return ()
+
+    def _next(self) -> InHand:
+        # What has not failed yet is the better probe: it is less likely to be one that can never be handled.
+        return self._lanes.take() if self._breaker.is_closed else self._lanes.take_fresh()
 
     def _may_hand_out(self) -> bool:
         return (
@@ -209,7 +221,7 @@ class Runner:
         if self.consumer.batch is not None:
             ends: dict[Key | None, Lane] = {}
             await self._handle_batch(slot, list(items), ends)
-            for key in {item.key for item in items}:
+            for key in dict.fromkeys(item.key for item in items):
                 lane = ends.get(key, Lane.FREE)
                 if lane is Lane.BLOCKED:
                     self._after.hold_followers(key)  # only now: the batch's own later members go first
@@ -231,6 +243,8 @@ class Runner:
                 self._after.handled(item, has_receipt=has_receipt)
                 if slot.timed_out:  # too late: it has committed
                     await self._reuse_task(slot, None)
+        if lane is Lane.BLOCKED:
+            self._after.hold_followers(item.key)  # also those that came while it failed
         if lane in (Lane.FREE, Lane.BLOCKED):
             self._after.free(item.key)
 
@@ -293,7 +307,7 @@ class Runner:
         if lane is Lane.AGAIN:
             for item in items:
                 item.waits_for = 0
-                self._lanes.put_last(item)  # a probe that fails makes room for another event
+                self._lanes.put_back(item)
         elif thread_runs and lane is Lane.CLOSED:
             self._after.unwait(items[0])
         if isinstance(error, StoreUnavailable):

@@ -100,13 +100,15 @@ class Settler:
             self._blocking.append(item)
         self._add(item, then)
 
-    def handed_back(self, item: InHand, attempts: int, then: Callable[[InHand], None]) -> None:
+    def handed_back(
+        self, item: InHand, attempts: int, then: Callable[[InHand], None], state: State = State.PENDING
+    ) -> None:
         """A delivery row was not run after all."""
         assert item.due is not None
         if self._fence(item.partition):
             due = item.due
             self._next.revised.append(
-                Revised(item.partition.slice, due.delivery, due.claim, State.PENDING, attempts, due.put_offs)
+                Revised(item.partition.slice, due.delivery, due.claim, state, attempts, due.put_offs)
             )
         self._add(item, then)
 

@@ -241,6 +241,11 @@ class TakeOver:
     async def _run_in_turn(self, runner: Runner, partition: Partition, due: Due) -> bool:
         """Run a suspect when no other one does; False where the partition is not ours any more."""
         while partition.may_run:
+            if runner.is_tripped and not self._is_over(runner, due):
+                # As a row that is due it takes its turn among the probes; here it could wait for ever for one of them
+                # to succeed, and be the one that would.
+                runner.hand_back(self._item(runner, partition, due))
+                return True
             if runner.is_held_up and not self._is_over(runner, due):
                 await asyncio.sleep(_PAUSE)  # others' suspects go on meanwhile
                 continue

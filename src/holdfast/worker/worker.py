@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import __version__
 from holdfast.errors import HoldfastError, StoreUnavailable
-from holdfast.ports import SYSTEM, DaemonThreads, Ports, process_identity
+from holdfast.ports import SYSTEM, Ports
 from holdfast.stores.values import Released, WorkerInfo
 from holdfast.worker.aftermath import Shared
 from holdfast.worker.feeder import Feeder
@@ -25,6 +25,7 @@ from holdfast.worker.takeover import TakeOver
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
+    from holdfast.ports import Threads
     from holdfast.stores.base import Store
     from holdfast.stores.values import Lease, Slice, Subscription
     from holdfast.subscription import Consumer
@@ -56,13 +57,13 @@ class Worker:
 
     def __init__(self, store: Store, options: WorkerOptions, *, bus: Any, ports: Ports = SYSTEM) -> None:
         self._store, self._options, self._ports = store, options, ports
-        self._me = process_identity()
+        self._me = ports.identity()
         self._id = ports.new_worker_id()
         self._partitions: dict[Slice, Partition] = {}
         self._zombies: dict[Slice, Partition] = {}
         self._runners: dict[int, Runner] = {}
-        self._threads: list[DaemonThreads] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._threads: list[Threads] = []
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their making
         self._services: list[asyncio.Task[None]] = []
         self._draining = False
         self.stop_requested = asyncio.Event()
@@ -159,7 +160,7 @@ class Worker:
         if record.id in self._runners:
             self._runners[record.id].change(record)
         else:
-            threads = DaemonThreads(f"holdfast-{consumer.name}", consumer.concurrency)
+            threads = self._ports.threads(f"holdfast-{consumer.name}", consumer.concurrency)
             self._threads.append(threads)
             self._runners[record.id] = Runner(consumer, record, self._shared, threads)
         self._feeder.reroute()
@@ -350,8 +351,8 @@ class Worker:
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = self._task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._guard(work))
@@ -362,7 +363,7 @@ class Worker:
         """A part of the worker that fails by a defect ends the worker, loudly: half a worker is worse than none."""
         try:
             await work
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:
             logger.critical("the worker fails and stops", exc_info=True)
@@ -417,9 +418,10 @@ async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
     interrupt how it tidies up. But a timeout of its own, which cancels too, may be all that is under way: so look
     again until it has ended.
     """
-    left = set(tasks)
+    left = list(dict.fromkeys(tasks))  # in this order, and not in that of their addresses: so a run can be repeated
     while left:
         for task in left:
             if not task.cancelling():
                 task.cancel()
-        _, left = await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+        await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+        left = [task for task in left if not task.done()]

@@ -1,0 +1,47 @@
+"""Run many seeds: ``python -m tests.simulation 1000`` or ``python -m tests.simulation 200..300``.
+
+With ``--hash`` it prints what the trace of each seed comes to instead: it must be the same in every process.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+
+from tests.simulation.paths import PATHS
+from tests.simulation.run import run
+
+
+def seeds_of(text: str) -> range:
+    """``"N"``: the first N; ``"from..to"``: these, the last one included."""
+    first, _, last = text.rpartition("..")
+    return range(int(first), int(last) + 1) if first else range(int(last))
+
+
+def main(text: str) -> int:
+    """Returns the number of seeds that failed."""
+    seeds, paths, failed, begun = seeds_of(text), Counter[str](), list[int](), time.perf_counter()
+    for seed in seeds:
+        result = run(seed)
+        paths += result.paths
+        if result.problems:
+            failed.append(seed)
+            print(result.report(), end="\n\n")
+    seconds = time.perf_counter() - begun
+    print(f"{len(seeds)} seeds in {seconds:.1f} s ({len(seeds) / seconds:.0f} a second), failed: {failed or 'none'}")
+    for path in sorted(PATHS):
+        print(f"  {path:34}{paths[path]}")
+    return len(failed)
+
+
+def print_hashes(text: str) -> None:
+    for seed in seeds_of(text):
+        print(seed, run(seed).trace_hash())
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--hash":
+        print_hashes(sys.argv[2])
+    else:
+        sys.exit(min(main(sys.argv[1]), 1))

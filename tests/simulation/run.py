@@ -1,0 +1,147 @@
+"""One run: build the world of a seed, let it go wrong, heal it, and check what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.chaos import strike
+from tests.simulation.checker import check
+from tests.simulation.expected import unfinished
+from tests.simulation.loop import Stuck
+from tests.simulation.paths import Listener, reached
+from tests.simulation.spool_system import Killed
+from tests.simulation.workload import publish_in_turns, publish_with_sql
+from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TROUBLE_SECONDS = 6.0
+"""Virtual seconds for which things go wrong."""
+LAG_SECONDS = 3.0 + 5 * 2.2 + (5.0 + 10.0 + 20.0 + 40.0) + 30.0
+"""Virtual seconds after healing in which the lag must be zero: longest lease, backoffs, a breaker's waits, and 30."""
+DEATHS_SECONDS = 5 * LAG_SECONDS
+"""The same where events go on killing processes: each death begins it anew, but not for ever."""
+_LOOK_SECONDS = 0.5
+
+
+_LOGGERS = [logging.getLogger(name) for name in ("holdfast", "holdfast.worker", "holdfast.publish", "holdfast.spool")]
+
+
+class Lagging(Stuck):
+    """The lag does not return to zero."""
+
+
+@dataclass
+class Result:
+    """What came of one seed."""
+
+    seed: int
+    problems: list[str] = field(default_factory=list)
+    paths: Counter[str] = field(default_factory=Counter)
+    trace: list[tuple[Any, ...]] = field(default_factory=list, repr=False)
+    tail: list[str] = field(default_factory=list)
+
+    def trace_hash(self) -> str:
+        """The same for the same seed, always."""
+        return hashlib.blake2b("\n".join(map(repr, self.trace)).encode(), digest_size=8).hexdigest()
+
+    def report(self) -> str:
+        """What went wrong, how it came to that, and how to see it again."""
+        return "\n".join([f"seed {self.seed}:", *self.problems, "the end of its trace:", *self.tail, repeat(self.seed)])
+
+
+def repeat(seed: int) -> str:
+    """The command that runs *seed* again."""
+    return f"again:  make simulate SEEDS={seed}..{seed}"
+
+
+def run(seed: int, *, tail: int = 60) -> Result:
+    """Run one seed; with the last *tail* lines of its trace if it fails."""
+    result, world, listener = Result(seed), World(seed), Listener()
+    for logger in _LOGGERS:
+        logger.addFilter(listener)
+        logger.setLevel(logging.INFO)
+    gc.disable()  # a run is short and makes little garbage; looking for it costs a fifth of the time
+    try:
+        try:
+            world.loop.run(play(world))
+        except Stuck as stuck:
+            result.problems.append(f"{type(stuck).__name__}: {stuck}")
+        result.problems += [*check(world), *listener.criticals, *_failures(world)]
+        result.paths = reached(world) + listener.counts
+        result.trace = world.log
+        if result.problems:
+            result.tail = [f"{at:9.4f}  {' '.join(map(str, facts))}" for at, *facts in world.log[-tail:]]
+    finally:
+        world.close()
+        gc.enable()
+        for logger in _LOGGERS:
+            logger.removeFilter(listener)
+            logger.setLevel(logging.NOTSET)
+    return result
+
+
+async def play(world: World) -> None:
+    """The whole story: things go wrong for a while, are healed, settle, and end."""
+    lineages = [f"app{number}" for number in range(world.random.randint(1, 3))]
+    world.lineages = len(lineages)
+    for lineage in lineages:
+        world.start(lineage)
+    work = [asyncio.create_task(publish_in_turns(world, lineage, world.random.randint(5, 25))) for lineage in lineages]
+    work.append(asyncio.create_task(publish_with_sql(world, world.random.randint(0, 12))))
+    work.append(asyncio.create_task(_declare_late(world)))
+    chaos = asyncio.create_task(strike(world))
+    await asyncio.sleep(TROUBLE_SECONDS)
+    chaos.cancel()
+    await asyncio.wait([*work, chaos])
+    await _heal(world)
+    await _settle(world)
+    await _stop(world)
+
+
+async def _declare_late(world: World) -> None:
+    for declared in sorted(world.declared, key=lambda one: one.declared_at):
+        await asyncio.sleep(max(0.0, declared.declared_at - world.loop.time()))
+        for one in list(world.lives.values()):
+            one.spawn(one.declare(declared))
+
+
+async def _heal(world: World) -> None:
+    world.heal()
+    for declared in world.declared:
+        await world.operator.pause(declared.name, paused=False)
+
+
+async def _settle(world: World) -> None:
+    """Wait until nothing is left to do; `Lagging` if that takes too long."""
+    quiet, healed = 0, world.loop.time()
+    while quiet < 2:  # twice: a request that its client has given up may still arrive
+        left = list(islice(unfinished(world), 5))
+        quiet = 0 if left else quiet + 1
+        if left and world.loop.time() > min(world.last_death + LAG_SECONDS, healed + DEATHS_SECONDS):
+            raise Lagging(f"{world.loop.time() - healed:.0f} s after healing: {', '.join(left)}")
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _stop(world: World) -> None:
+    """Everybody says goodbye; nothing may be left of them."""
+    lives = list(world.lives.values())
+    await asyncio.wait([one.spawn(one.stop()) for one in lives])
+    await asyncio.sleep(0.1)
+    for one in lives:
+        world.leftovers += [f"{one.process.name} leaves {task!r}" for task in one.leftovers()]
+
+
+def _failures(world: World) -> Iterator[str]:
+    """Errors that nobody handled, but for the deaths that the run ordered."""
+    for failure in world.loop.failures:
+        if not isinstance(failure.get("exception"), Killed):
+            yield f"unhandled: {failure.get('message')} {failure.get('exception')!r}"

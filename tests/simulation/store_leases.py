@@ -1,0 +1,164 @@
+"""Heartbeats, leases and cursors of the simulated store, by the server's clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from holdfast.stores.values import Cursor, Lease, LeaseState, Roster, Slice
+from tests.simulation.tables import LeaseRow, WorkerRow
+from tests.simulation.wire import Pause, at_once
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from holdfast.stores.values import Advance, Released, WorkerInfo
+    from tests.simulation.server import Server
+    from tests.simulation.wire import Wire
+
+
+class Acquired(NamedTuple):
+    """For the checker: when a partition changed hands, and how its owner before left it."""
+
+    slice: Slice
+    epoch: int
+    worker: UUID
+    lost: bool
+    expired: bool
+
+
+class Leasing:
+    """The part of the simulated store that keeps owners and their places."""
+
+    _server: Server
+    _wire: Wire
+
+    async def heartbeat(self, worker: WorkerInfo, *, ttl: float) -> Roster:
+        return await self._wire.call("heartbeat", at_once(self._heartbeat, worker, ttl))
+
+    def _heartbeat(self, worker: WorkerInfo, ttl: float) -> Roster:
+        tables, now = self._server.tables, self._server.clock()
+        tables.workers[worker.id] = WorkerRow(worker, now)
+        living = [row.info for row in tables.workers.values() if now - ttl < row.heartbeat_at < now + 2 * ttl]
+        return Roster(
+            tuple(sorted(living, key=lambda info: info.id)),
+            tuple(
+                LeaseState(slice_, row.owner, row.owner is None or is_over(row, now))
+                for slice_, row in sorted(tables.leases.items())
+                if slice_.subscription in worker.subscriptions
+            ),
+        )
+
+    async def acquire(
+        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = ()
+    ) -> list[Lease]:
+        return await self._wire.call("acquire", self._acquire(worker, wanted, ttl, dead))
+
+    def _acquire(
+        self, worker: UUID, wanted: Mapping[int, int], ttl: float, dead: Collection[UUID]
+    ) -> Generator[Pause, None, list[Lease]]:
+        taken = [
+            self._take(slice_, worker, ttl)
+            for subscription, count in sorted(wanted.items())
+            for slice_ in self._free(subscription, dead)[: max(count, 0)]
+        ]
+        yield Pause.ROUND_TRIP
+        # The cursors are read by a later statement: whoever released them has committed by then.
+        return [lease._replace(cursor=self._server.tables.cursors[lease.slice]) for lease in taken]
+
+    def _free(self, subscription: int, dead: Collection[UUID]) -> list[Slice]:
+        """Nobody's, expired, or a dead process's; what somebody settles just now is skipped."""
+        now, server = self._server.clock(), self._server
+        return [
+            slice_
+            for slice_, row in sorted(server.tables.leases.items())
+            if slice_.subscription == subscription
+            and (row.owner is None or row.owner in dead or is_over(row, now))
+            and not server.is_lease_locked(slice_)
+        ]
+
+    def _take(self, slice_: Slice, worker: UUID, ttl: float) -> Lease:
+        row, now = self._server.tables.leases[slice_], self._server.clock()
+        clean, lost, expired = row.clean, row.owner is not None, is_over(row, now)
+        row.owner, row.epoch, row.clean, row.until, row.ttl = worker, row.epoch + 1, False, now + ttl, ttl
+        row.crashes += lost
+        self._server.note("acquired", Acquired(slice_, row.epoch, worker, lost, expired))
+        return Lease(slice_, row.epoch, Cursor(""), clean, lost, row.crashes)
+
+    async def renew(self, worker: UUID, leases: Mapping[Slice, int], *, ttl: float) -> set[Slice]:
+        return await self._wire.call("renew", at_once(self._renew, worker, leases, ttl))
+
+    def _renew(self, worker: UUID, leases: Mapping[Slice, int], ttl: float) -> set[Slice]:
+        mine, now = self._mine(worker, leases), self._server.clock()
+        for slice_ in mine:
+            row = self._server.tables.leases[slice_]
+            row.until, row.ttl = now + ttl, ttl
+        return set(mine)
+
+    def _mine(self, worker: UUID, epochs: Mapping[Slice, int]) -> list[Slice]:
+        leases = self._server.tables.leases
+        return [
+            slice_
+            for slice_, epoch in sorted(epochs.items())
+            if (row := leases.get(slice_)) is not None and (row.owner, row.epoch) == (worker, epoch)
+        ]
+
+    async def release(self, worker: UUID, released: Sequence[Released]) -> None:
+        await self._wire.call("release", self._release(worker, released))
+
+    def _release(self, worker: UUID, released: Sequence[Released]) -> Generator[Pause, None, None]:
+        server = self._server
+        while any(server.is_lease_locked(one.slice) for one in released):
+            yield Pause.BLOCKED
+        mine = set(self._mine(worker, {one.slice: one.epoch for one in released}))
+        server.flush()
+        for one in released:
+            if one.slice in mine:
+                self._let_go(server.tables.leases[one.slice], one)
+                self.write_cursor(one.slice, one.cursor, one.incarnation)
+                server.note("released", (one.slice, one.epoch))
+
+    def _let_go(self, row: LeaseRow, one: Released) -> None:
+        exact = one.exact and self._is_current(one.incarnation)
+        row.clean = exact and not one.lost
+        row.crashes = max(row.crashes - 1, 0) if one.lost else 0
+        if one.lost:
+            row.until = self._server.clock()  # it keeps an owner whose time is over: there is something to recover
+        else:
+            row.owner = None
+
+    async def mark_fast(self, worker: UUID, leases: Mapping[Slice, int]) -> None:
+        await self._wire.call("mark_fast", at_once(self._going_fast, worker, leases))
+
+    def _going_fast(self, worker: UUID, leases: Mapping[Slice, int]) -> None:
+        for slice_ in self._mine(worker, leases):
+            self._server.tables.leases[slice_].crashes = 0
+
+    async def leave(self, worker: UUID) -> None:
+        await self._wire.call("leave", at_once(self._leave, worker))
+
+    def _leave(self, worker: UUID) -> None:
+        self._server.tables.workers.pop(worker, None)
+
+    async def cursors(self, slices: Collection[Slice]) -> dict[Slice, Cursor]:
+        return await self._wire.call("cursors", at_once(self._cursors, slices))
+
+    def _cursors(self, slices: Iterable[Slice]) -> dict[Slice, Cursor]:
+        cursors = self._server.tables.cursors
+        return {slice_: cursors[slice_] for slice_ in sorted(slices) if slice_ in cursors}
+
+    def _is_current(self, incarnation: str | None) -> bool:
+        return incarnation is None or incarnation == str(self._server.incarnation)
+
+    def advance(self, advance: Advance) -> None:
+        self.write_cursor(advance.slice, advance.cursor, advance.incarnation)
+
+    def write_cursor(self, slice_: Slice, cursor: Cursor, incarnation: str | None) -> None:
+        """A cursor is written in the incarnation that it was read in, or not at all."""
+        if self._is_current(incarnation) and slice_ in self._server.tables.cursors:
+            self._server.tables.cursors[slice_] = cursor
+
+
+def is_over(row: LeaseRow, now: float) -> bool:
+    """Expired, or so far ahead that the clock must have stepped back."""
+    return row.until <= now or row.until > now + 2 * row.ttl

@@ -1,0 +1,63 @@
+"""Seeds: each one a run with faults of its own, that must keep every promise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.paths import PATHS
+from tests.simulation.run import run
+
+ROOT = Path(__file__).parents[2]
+SEEDS = range(300)
+IN_ONE_TEST = 30
+KEPT = [
+    int(line.split()[0])
+    for line in (Path(__file__).parent / "failing_seeds.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+
+
+@pytest.fixture(scope="module")
+def paths() -> Counter[str]:
+    """What the seeds of this module have reached together."""
+    return Counter()
+
+
+@pytest.mark.parametrize("first", SEEDS[::IN_ONE_TEST])
+def test_seeds_keep_every_promise(first, paths):
+    for seed in range(first, first + IN_ONE_TEST):
+        result = run(seed)
+        paths += result.paths
+        assert not result.problems, result.report()
+
+
+@pytest.mark.parametrize("seed", KEPT)
+def test_a_seed_that_failed_once_fails_no_more(seed):
+    result = run(seed)
+    assert not result.problems, result.report()
+
+
+def test_every_path_was_reached(paths):
+    if sum(paths.values()) == 0:
+        pytest.skip("the seeds were not run")
+    assert PATHS - paths.keys() == set()
+
+
+def test_a_seed_is_one_run_in_every_process():
+    """Neither the hashes of strings, nor addresses, nor the seeds run before may have a say."""
+    seeds = "60..64"
+    command = [sys.executable, "-m", "tests.simulation", "--hash", seeds]
+    hashes = {
+        subprocess.run(
+            command, cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": salt}, capture_output=True, text=True, check=True
+        ).stdout
+        for salt in ("0", "1")
+    }
+    here = "".join(f"{seed} {run(seed).trace_hash()}\n" for seed in range(60, 65))
+    assert hashes == {here}

@@ -1,0 +1,51 @@
+"""Threads without threads: functions run in one step of the loop, and their results come when the seed says."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from holdfast.ports import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+
+def _nothing() -> None:
+    pass
+
+
+class SimulatedThreads:
+    """See `holdfast.ports.Threads`."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random.random
+        self._takes, self._then = 0.0, _nothing
+
+    def run(self, function: Callable[[], Any]) -> asyncio.Future[Outcome]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcome] = loop.create_future()
+        loop.call_later(0.001 * self._random(), self._execute, function, future)
+        return future
+
+    def take(self, seconds: float, then: Callable[[], None]) -> None:
+        """Called by a function that runs here: it shall seem to run so much longer, and *then* has returned."""
+        self._takes, self._then = seconds, then
+
+    def _execute(self, function: Callable[[], Any], future: asyncio.Future[Outcome]) -> None:
+        self._takes, self._then = 0.0, _nothing
+        try:
+            outcome = Outcome(function())
+        except BaseException as raised:  # it is the caller's to judge
+            outcome = Outcome(None, raised)
+        asyncio.get_running_loop().call_later(self._takes, _return, future, outcome, self._then)
+
+    def close(self) -> None:
+        """Nothing is left to end."""
+
+
+def _return(future: asyncio.Future[Outcome], outcome: Outcome, then: Callable[[], None]) -> None:
+    then()
+    if not future.cancelled():
+        future.set_result(outcome)
