@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 TROUBLE_SECONDS = 6.0
 """Virtual seconds for which things go wrong."""
-LAG_SECONDS = 3.0 + 5 * 2.2 + (5.0 + 10.0 + 20.0 + 40.0) + 30.0
-"""Virtual seconds after healing in which the lag must be zero: longest lease, backoffs, a breaker's waits, and 30."""
+LAG_SECONDS = 3.0 + 5 * 2.2 + (5.0 + 10.0 + 20.0 + 40.0) + 8 * 60.0 + 30.0
+"""Virtual seconds after healing in which the lag must be zero: longest lease, backoffs, a breaker's waits with eight
+more probes, and 30."""
 DEATHS_SECONDS = 5 * LAG_SECONDS
 """The same where events go on killing processes: each death begins it anew, but not for ever."""
 _LOOK_SECONDS = 0.5

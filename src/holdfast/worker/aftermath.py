@@ -220,6 +220,12 @@ class Aftermath:
             self._let_go(item)
         self.free(item.key)
 
+    def put_off(self, item: InHand) -> None:
+        """A delivery row that did not run is due again at once; its key's lane goes on without it."""
+        self._shared.settler.handed_back(item, item.attempt - 1, self._let_go)
+        self.hold_followers(item.key)  # behind it
+        self.free(item.key)
+
     def free(self, key: Key | None) -> None:
         """The key's delivery is done with: its next one may run."""
         if self.lanes.free(key):

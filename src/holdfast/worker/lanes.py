@@ -61,9 +61,17 @@ class Lanes:
         """The next one that is ready; its lane stays closed until `free`."""
         return self._ready.popleft()
 
-    def take_fresh(self) -> InHand:
-        """The next one that has no delivery row yet, where there is one."""
-        found = next((item for item in self._ready if item.due is None), self._ready[0])
+    @property
+    def has_awaited(self) -> bool:
+        """Whether one is ready that a recovery waits for."""
+        return any(item.on_done is not None for item in self._ready)
+
+    def take_probe(self) -> InHand:
+        """The next one for an open breaker: one that a recovery waits for, then one that has not failed yet.
+
+        That is less likely to be one that can never be handled.
+        """
+        found = min(self._ready, key=lambda item: 0 if item.on_done is not None else 1 if item.due is None else 2)
         self._ready.remove(found)
         return found
 
@@ -74,6 +82,13 @@ class Lanes:
             return None
         found = lane[1]
         del lane[1]
+        return found
+
+    def remove(self, item: InHand) -> bool:
+        """Take *item* out where it is ready (True); its lane stays closed until `free`."""
+        found = item in self._ready
+        if found:
+            self._ready.remove(item)
         return found
 
     def put_back(self, item: InHand) -> None:

@@ -65,6 +65,7 @@ class Runner:
         self._matcher = Matcher(record.patterns)
         self._slots: dict[Slot, None] = {}  # in the order of their making
         self._stopping = False
+        self.suspects = 0  # that wait for their turn; an open breaker's next probes
         self.in_hand = self._after.in_hand
         self.bound = BOUND
 
@@ -91,7 +92,7 @@ class Runner:
     def has_room_for_due(self) -> bool:
         """Whether delivery rows may be claimed for it. An open breaker probes with them, too."""
         if not self._breaker.is_closed:
-            return self._after.held_due == 0 and self._breaker.wants_probe(self._shared.ports.elapsed())
+            return self._after.held_due == 0 and self.suspects == 0 and self._wants_probe
         return self._is_below_bounds
 
     @property
@@ -102,6 +103,15 @@ class Runner:
     def is_held_up(self) -> bool:
         """Whether nothing runs at present, but for a probe: paused, or its breaker is open."""
         return self.record.paused or not self._breaker.is_closed
+
+    @property
+    def may_try(self) -> bool:
+        """Whether a suspect may run now: alone, as an open breaker's probe if need be."""
+        return not self.record.paused and (self._breaker.is_closed or self._wants_probe)
+
+    @property
+    def _wants_probe(self) -> bool:
+        return self._breaker.wants_probe(self._shared.ports.elapsed())
 
     @property
     def is_tripped(self) -> bool:
@@ -142,7 +152,7 @@ class Runner:
             return
         wanted = min(len(self._lanes), self.consumer.concurrency - len(self._slots))
         if not self._breaker.is_closed:
-            wanted = min(wanted, self._breaker.wants_probe(self._shared.ports.elapsed()))
+            wanted = min(wanted, self._has_probe)
         for _ in range(wanted):
             slot = Slot()
             self._slots[slot] = None
@@ -206,14 +216,18 @@ class Runner:
         return ()
 
     def _next(self) -> InHand:
-        # What has not failed yet is the better probe: it is less likely to be one that can never be handled.
-        return self._lanes.take() if self._breaker.is_closed else self._lanes.take_fresh()
+        return self._lanes.take() if self._breaker.is_closed else self._lanes.take_probe()
+
+    @property
+    def _has_probe(self) -> bool:
+        """Whether one that is ready may be tried now; suspects come first, or they would wait for others for ever."""
+        return self._wants_probe and (self.suspects == 0 or self._lanes.has_awaited)
 
     def _may_hand_out(self) -> bool:
         return (
             not self._stopping
             and not self.record.paused
-            and (self._breaker.is_closed or self._breaker.wants_probe(self._shared.ports.elapsed()))
+            and (self._breaker.is_closed or self._has_probe)
             and self._shared.lease_valid()
         )
 
@@ -267,6 +281,7 @@ class Runner:
             if slot.timed_out:
                 raise asyncio.CancelledError
         except BaseException as error:  # noqa: BLE001 - every error of a handler has its outcome
+            slot.items = ()
             if len(runnable) == 1 or slot.aborted or isinstance(error, SystemExit | KeyboardInterrupt):
                 lane = await self._ended(slot, runnable, error)
                 if lane in (Lane.BLOCKED, Lane.AGAIN):
@@ -287,6 +302,7 @@ class Runner:
 
     async def _ended(self, slot: Slot, items: list[InHand], error: BaseException) -> Lane:
         """An attempt raised: decide, record, and make the place usable again."""
+        slot.items = ()  # it is over: a cancel of the watchdog would end the task now, and leave the lane closed
         if slot.aborted and isinstance(error, asyncio.CancelledError):
             for item in items:
                 self._after.drop(item)
@@ -333,6 +349,11 @@ class Runner:
             self.start()
             self._shared.room()
             self._shared.due(0.0)
+
+    def put_off(self, item: InHand) -> None:
+        """Hand a delivery row back that is ready; nothing where it runs already."""
+        if self._lanes.remove(item):
+            self._after.put_off(item)
 
     def drop_waiting(self, slices: Collection[Slice] | None = None) -> None:
         """Drop what waits and does not run, of these slices or of all."""

@@ -240,19 +240,18 @@ class TakeOver:
 
     async def _run_in_turn(self, runner: Runner, partition: Partition, due: Due) -> bool:
         """Run a suspect when no other one does; False where the partition is not ours any more."""
-        while partition.may_run:
-            if runner.is_tripped and not self._is_over(runner, due):
-                # As a row that is due it takes its turn among the probes; here it could wait for ever for one of them
-                # to succeed, and be the one that would.
-                runner.hand_back(self._item(runner, partition, due))
-                return True
-            if runner.is_held_up and not self._is_over(runner, due):
-                await asyncio.sleep(_PAUSE)  # others' suspects go on meanwhile
-                continue
-            async with self._one_suspect:
-                if await self._run_suspect(runner, partition, due):
-                    return partition.is_alive
-        return False
+        runner.suspects += 1
+        try:
+            while partition.may_run:
+                if not runner.may_try and not self._is_over(runner, due):
+                    await asyncio.sleep(_PAUSE)  # others' suspects go on meanwhile
+                    continue
+                async with self._one_suspect:
+                    if await self._run_suspect(runner, partition, due):
+                        return partition.is_alive
+            return False
+        finally:
+            runner.suspects -= 1
 
     def _is_over(self, runner: Runner, due: Due) -> bool:
         """Whether it is settled without another run."""
@@ -265,7 +264,7 @@ class TakeOver:
         if self._is_over(runner, due):
             await self._end_suspect(runner, partition, due)
             return True
-        if runner.is_held_up:
+        if not runner.may_try:
             return False
         if due.lost:
             self._settler.lost_attempt(self._item(runner, partition, due), lost_attempt(due))
@@ -280,6 +279,7 @@ class TakeOver:
     ) -> None:
         """Offer delivery rows that are ``running`` and wait until each is settled."""
         left, all_done = len(due), asyncio.Event()
+        items = [self._item(runner, partition, one) for one in due]
 
         def one_done() -> None:
             nonlocal left
@@ -287,8 +287,7 @@ class TakeOver:
             if left == 0:
                 all_done.set()
 
-        for one in due:
-            item = self._item(runner, partition, one)
+        for item in items:
             item.on_done = one_done
             if item.key is not None and not counted:
                 partition.block(item.key)  # a new row; suspects are in the loaded counts
@@ -299,7 +298,7 @@ class TakeOver:
                 async with asyncio.timeout(_PAUSE):
                     await all_done.wait()
             if left and counted and runner.is_held_up:
-                runner.drop_waiting([partition.slice])
+                runner.put_off(items[0])  # due again, in its turn: others' suspects shall not wait for it
 
     async def _end_suspect(self, runner: Runner, partition: Partition, due: Due) -> None:
         ended = asyncio.Event()
