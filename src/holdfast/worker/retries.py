@@ -23,6 +23,7 @@ _CLAIM_MIN, _CLAIM_MAX = 8, 256
 _CLAIM_BYTES = 8 * 2**20
 _CLAIMING = frozenset({Phase.FAST, Phase.CHECKING})
 _LONGEST_WAIT, _AFTER_ERROR, _JUST_DUE = 5.0, 0.5, 0.005
+_LOOK_SECONDS = 30.0
 
 
 class Retries:
@@ -41,6 +42,7 @@ class Retries:
         self._wanted_at: float | None = None
         self._limit = _CLAIM_MIN
         self._doubtful: set[Slice] = set()  # a claim's answer was lost: rows may be ours that nobody has in hand
+        self._look_at = asyncio.get_running_loop().time() + _LOOK_SECONDS
         self._outage = Outage("due deliveries cannot be claimed now", "due deliveries are claimed")
         self.claiming = asyncio.Lock()
         """Held during a claim: whoever ends a partition waits for it, or a claimed row would be forgotten."""
@@ -86,6 +88,10 @@ class Retries:
             runner = self._runners.get(partition.slice.subscription)
             if partition.phase in _CLAIMING and runner is not None and runner.has_room_for_due:
                 leases[partition.slice], owners[partition.slice] = partition.epoch, partition
+        if (now := asyncio.get_running_loop().time()) >= self._look_at:
+            # A claim that was given up may reach the server after the look that followed it.
+            self._look_at = now + _LOOK_SECONDS
+            self._doubtful |= leases.keys()
         if self._doubtful:
             await self._settler.exclusively(self._find_forgotten)
         if not leases:
