@@ -30,10 +30,10 @@ def apart(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> 
     """
     here, there = SPAWN.Pipe(duplex=False)
     process = SPAWN.Process(target=_answer, args=(there, function, arguments, options))
-    with _interrupts_blocked():
-        process.start()
-    there.close()
     try:
+        with _interrupts_blocked():  # what is put off is raised at its end: by then there is something to kill
+            process.start()
+        there.close()
         result, error = here.recv()
     except EOFError:
         process.join()
@@ -42,7 +42,8 @@ def apart(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> 
         _kill_group(process)
         raise
     finally:
-        process.join()
+        if process.pid is not None:
+            process.join()
         here.close()
     if error is not None:
         raise error
@@ -55,9 +56,9 @@ def _interrupts_blocked() -> Iterator[None]:
     """
     A process started inside never sees Ctrl-C, which reaches all of a terminal: this one alone ends and cleans up.
 
-    Here it is only put off.
+    Here it is only put off, and SIGTERM too: a process whose start is broken off reports that it knows not what to do.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
@@ -66,7 +67,8 @@ def _interrupts_blocked() -> Iterator[None]:
 
 def _kill_group(process: SpawnProcess) -> None:
     """End what measures, and what that has started: nothing may write while the place is cleared."""
-    assert process.pid is not None
+    if process.pid is None:
+        return
     with suppress(ProcessLookupError):  # it had no time yet to make a group
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
@@ -74,6 +76,7 @@ def _kill_group(process: SpawnProcess) -> None:
 
 def _answer(there: Connection, function: Callable[..., Any], arguments: Any, options: Any) -> None:
     os.setpgrp()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         answer: tuple[Any, Exception | None] = (function(*arguments, **options), None)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again over there
