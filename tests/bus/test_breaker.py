@@ -135,3 +135,20 @@ async def test_a_dead_member_of_a_batch_is_on_record_before_a_later_one_of_its_k
     await shared_bus.drain(10)
     assert states
     assert all(state == [("dead",)] for state in states)
+
+
+async def test_a_slot_that_writes_its_outcome_is_not_the_watchdogs(make_bus: Callable[..., EventBus]) -> None:
+    """After `StoreUnavailable` a slot pauses for longer than this timeout; a cancel then left the key's lane closed."""
+    bus, attempts = make_bus("sqlite://"), 0
+
+    @bus.subscribe("a", name="s", timeout=0.05, retry=SOON)
+    async def handle(event: Event) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise StoreUnavailable("another store than the bus's")
+
+    async with bus:
+        await bus.publish("a", key="k")
+        await bus.drain(10)
+    assert attempts == 2
