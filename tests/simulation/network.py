@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.errors import HoldfastError, StoreBusy, StoreUnavailable
 from tests.simulation.server import Transaction
-from tests.simulation.wire import Pause
+from tests.simulation.wire import Pause, run_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -100,7 +100,7 @@ class NetworkWire:
         if fate.refused or not network.server.up:
             steps.close()
             raise unavailable(f"{name} is refused")
-        result = _run_through(steps)
+        result = run_through(steps, _refuse_to_wait)
         network.trace(self.client.name, name, "in a thread")
         if fate.cut_after is not None:
             _forget(result)
@@ -120,16 +120,9 @@ class NetworkWire:
         return bool(session.is_cut)
 
 
-def _run_through(steps: Generator[Pause, None, T]) -> T:
-    while True:
-        try:
-            pause = next(steps)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        if pause is Pause.BLOCKED:
-            steps.close()
-            raise StoreBusy("simulated: a lock is in the way")
+def _refuse_to_wait(pause: Pause) -> None:
+    if pause is Pause.BLOCKED:
+        raise StoreBusy("simulated: a lock is in the way")
 
 
 def _forget(value: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -52,6 +53,18 @@ class Wire(Protocol):
     def is_cut(self, session: object) -> bool: ...
 
 
+def run_through(steps: Generator[Pause, None, T], wait: Callable[[Pause], None]) -> T:
+    """Take the steps of a request one after the other; *wait* is called at each pause, and may raise."""
+    with closing(steps):
+        while True:
+            try:
+                pause = next(steps)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            wait(pause)
+
+
 class DirectWire:
     """For the contract's tests: no faults, and time passes only while a lock is in the way."""
 
@@ -69,13 +82,7 @@ class DirectWire:
             await asyncio.sleep(0.001 if pause is Pause.BLOCKED else 0)
 
     def call_sync(self, name: str, steps: Generator[Pause, None, T]) -> T:
-        while True:
-            try:
-                pause = next(steps)
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            time.sleep(0.001 if pause is Pause.BLOCKED else 0)
+        return run_through(steps, lambda pause: time.sleep(0.001 if pause is Pause.BLOCKED else 0))
 
     def hint(self, wake: Any) -> None:
         wake()
