@@ -221,8 +221,11 @@ class Aftermath:
         self.free(item.key)
 
     def put_off(self, item: InHand) -> None:
-        """A delivery row that did not run is due again at once; its key's lane goes on without it."""
-        self._shared.settler.handed_back(item, item.attempt - 1, self._let_go)
+        """A suspect did not run: the attempt counted for it is taken back, and its key's lane goes on without it.
+
+        It stays a suspect. As a row that is merely due it would run uncounted, and could kill for ever.
+        """
+        self._shared.settler.handed_back(item, item.attempt - 1, self._let_go, State.RUNNING)
         self.hold_followers(item.key)  # behind it
         self.free(item.key)
 
