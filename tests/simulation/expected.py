@@ -61,11 +61,21 @@ def unhandled(world: World) -> Iterator[str]:
                 yield f"{declared.name} has not handled {entry.row.id.hex()[-6:]} (position {entry.row.position})"
 
 
+def behind_breakers(world: World) -> int:
+    """How many deliveries are unsettled whose subscription's breaker is open in some process."""
+    rows = world.server.tables.deliveries.values()
+    return sum(row.state in UNSETTLED and is_tripped(world, row.slice.subscription) for row in rows)
+
+
+def is_tripped(world: World, subscription: int) -> bool:
+    return any(one.is_tripped(subscription) for one in world.lives.values())
+
+
 def waits_for_the_breaker(world: World, row: DeliveryRow) -> bool:
     """Whether an open breaker never lets it end: no probe counts an attempt, and it, or one before it, fails each."""
     tables = world.server.tables
     record = tables.subscriptions[row.slice.subscription].record
-    if not any(one.is_tripped(record.id) for one in world.lives.values()):
+    if not is_tripped(world, record.id):
         return False
     declared = next(one for one in world.declared if one.name == record.name)
     before = [row]

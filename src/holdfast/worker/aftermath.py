@@ -45,6 +45,7 @@ class Shared:
     room: Callable[[], None]  # a delivery left a runner's hands
     due: Callable[[float], None]  # a retry falls due in so many seconds
     stop: Callable[[BaseException], None]  # a handler asked the process to end
+    breaker_waits: tuple[float, float]
 
 
 class Aftermath:
@@ -62,7 +63,7 @@ class Aftermath:
         self.consumer, self.record = consumer, record
         self._shared, self._freed = shared, freed
         self.lanes = Lanes()
-        self.breaker = Breaker(consumer.breaker)
+        self.breaker = Breaker(consumer.breaker, shared.breaker_waits)
         self.in_hand: dict[bytes, InHand] = {}
         self.held_now = self.held_due = self.held_bytes = 0
 
