@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import closing
 from itertools import pairwise
 from uuid import uuid4
@@ -16,8 +16,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from holdfast import Event, EventBus
 from holdfast.errors import StoreUnavailable, WrongStore
 from holdfast.stores import make_store
+from holdfast.stores.inspector import make_inspector
+from holdfast.worker.hand import PAGE_EVENTS
 from tests.contract.harness import EVERYTHING_IS_OLD, Scene, event, keys_of
 from tests.postgres.writers import NaiveCursor, Writers
 
@@ -325,3 +328,35 @@ class TestPositions:
             position for (position,) in await scene.sql("select position from event_log order by event_key::int")
         ]
         assert all(before < after for before, after in pairwise(positions))
+
+
+async def test_a_laggard_takes_nobody_back_to_its_stored_snapshot(migrated_dsn):
+    """The one with the new events would handle them again, and what had died of them."""
+    runs: dict[str, Counter[int]] = {"laggard": Counter(), "current": Counter()}
+    store = make_store(migrated_dsn, timeout=10)
+    inspector, operator = make_inspector(store)
+    bus = EventBus(migrated_dsn, spool="off", stop_timeout=2)
+
+    def subscribe(name: str) -> None:
+        @bus.subscribe("e", name=name, ordering="none", partitions=1)
+        async def count(event: Event) -> None:
+            runs[name][event.payload] += 1
+
+    async def publish(numbers: range) -> None:
+        await bus.publish_many([{"name": "e", "payload": number} for number in numbers])
+        await bus.drain(timeout=20)
+
+    for name in runs:
+        subscribe(name)
+    async with bus:
+        await publish(range(10))
+        await operator.pause("laggard", actor="ann")
+        await publish(range(10, 20))
+        with closing(connect(migrated_dsn)) as connection:
+            store_snapshot(connection)
+        await publish(range(20, 30 + PAGE_EVENTS))
+        await operator.resume("laggard", actor="ann")
+        await publish(range(-1, 0))
+    await inspector.close()
+    await store.close()
+    assert [(len(counts), set(counts.values())) for counts in runs.values()] == 2 * [(31 + PAGE_EVENTS, {1})]

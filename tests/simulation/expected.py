@@ -36,7 +36,7 @@ def unfinished(world: World) -> Iterator[str]:
     """What keeps the run from being over."""
     for one in world.lives.values():
         if not one.is_idle:
-            yield f"{one.process.name} has {one.publisher.spool_depth} events in its spool"
+            yield f"{one.process.name} has {one.publisher.spool_depth} events in its spool, or declares something"
         if one.worker is None:
             yield f"{one.process.name} has not started"
     if len(world.lives) < world.lineages:

@@ -33,7 +33,7 @@ LAG_SECONDS = 3.0 + 5 * 2.2 + 30.0
 Where breakers are open, the longest wait for each of their deliveries on top, as often as one may be put off: there is
 one probe at a time, and the last may be the one that succeeds. Each death of a process begins it anew, up to five times.
 """
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.25
 
 
 _LOGGERS = [logging.getLogger(name) for name in ("holdfast", "holdfast.worker", "holdfast.publish", "holdfast.spool")]
@@ -60,7 +60,9 @@ class Result:
 
     def report(self) -> str:
         """What went wrong, how it came to that, and how to see it again."""
-        return "\n".join([f"seed {self.seed}:", *self.problems, "the end of its trace:", *self.tail, repeat(self.seed, self.size)])
+        return "\n".join(
+            [f"seed {self.seed}:", *self.problems, "the end of its trace:", *self.tail, repeat(self.seed, self.size)]
+        )
 
 
 def repeat(seed: int, size: Size) -> str:
@@ -145,7 +147,7 @@ async def _settle(world: World) -> None:
 async def _stop(world: World) -> None:
     """Everybody says goodbye; nothing may be left of them."""
     lives = list(world.lives.values())
-    await asyncio.wait([one.spawn(one.stop()) for one in lives])
+    await asyncio.gather(*(one.spawn(one.stop()) for one in lives))  # of nobody, where poison took the last one
     await asyncio.sleep(0.1)
     for one in lives:
         world.leftovers += [f"{one.process.name} leaves {task!r}" for task in one.leftovers()]

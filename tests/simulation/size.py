@@ -17,7 +17,8 @@ class Size:
         subscriptions: Each of another kind.
         trouble: Virtual seconds for which things go wrong.
         pace: How many times faster than in a large run everybody publishes and blows fall.
-        poll_intervals: Seconds, of which one is drawn.
+        lease_ttls: Seconds, of which one is drawn.
+        poll_intervals: The same.
         breaker_waits: The first and the longest wait of an open breaker, in seconds.
     """
 
@@ -27,10 +28,11 @@ class Size:
     subscriptions: tuple[int, int]
     trouble: float
     pace: float
+    lease_ttls: tuple[float, ...]
     poll_intervals: tuple[float, ...]
     breaker_waits: tuple[float, float]
 
 
-LARGE = Size((1, 3), (5, 25), (0, 12), (1, 3), 6.0, 1.0, (0.15, 0.5, 1.0), (5.0, 60.0))
-SMALL = Size((1, 2), (2, 6), (0, 4), (1, 2), 2.0, 3.0, (0.3, 1.0), (0.3, 1.2))
+LARGE = Size((1, 3), (5, 25), (0, 12), (1, 3), 6.0, 1.0, (1.0, 2.0, 3.0), (0.15, 0.5, 1.0), (5.0, 60.0))
+SMALL = Size((1, 2), (1, 4), (0, 2), (1, 2), 1.0, 6.0, (1.0, 2.0), (0.3, 1.0), (0.3, 1.2))
 SIZES = {"small": SMALL, "large": LARGE}

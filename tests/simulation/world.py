@@ -55,7 +55,7 @@ class World:
         self.random = Random(seed)
         self.faults = draw_faults(self.random, size.pace)
         self.declared: list[Declared] = draw_subscriptions(self.random, size)
-        self.lease_ttl = self.random.choice((1.0, 2.0, 3.0))
+        self.lease_ttl = self.random.choice(size.lease_ttls)
         self.poll_interval = self.random.choice(size.poll_intervals)
         self.page_events = self.random.choice((2, 5, 1000))
         self.loop = SimulatedLoop(Random(seed + 1), disorder=self.faults.disorder)
@@ -79,7 +79,8 @@ class World:
 
     @cached_property
     def folder(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix="holdfast-simulation-"))
+        memory = Path("/dev/shm")  # noqa: S108 - what runs write need not outlive them, and is removed sooner there
+        return Path(tempfile.mkdtemp(prefix="holdfast-simulation-", dir=memory if memory.is_dir() else None))
 
     # Clocks, ids, and what is written down
 
