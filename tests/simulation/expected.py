@@ -43,6 +43,8 @@ def unfinished(world: World) -> Iterator[str]:
         yield "a process is not back yet"
     if any(publish.is_under_way for publish in world.history.publishes.values()):
         yield "a publish is under way"
+    if any(request.is_given_up() for request in world.network.under_way):
+        yield "a request that its client has given up may still arrive"
     if world.server.open:
         yield f"{len(world.server.open)} transactions are open"
     for row in world.server.tables.deliveries.values():

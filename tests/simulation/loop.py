@@ -163,7 +163,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                 raise Livelock(f"{STEPS_MAX} callbacks at {self._now:.3f} s, the next one {handle!r}")
             try:
                 handle.context.run(handle.callback, *handle.args)
-            except Exception as error:  # noqa: BLE001 - as asyncio does: told to the handler, and the loop goes on
+            except Exception as error:
                 self.call_exception_handler({"message": f"error in {handle!r}", "exception": error})
 
     def _pick(self) -> Handle:

@@ -135,7 +135,7 @@ async def _heal(world: World) -> None:
 async def _settle(world: World) -> None:
     """Wait until nothing is left to do; `Lagging` if that takes too long."""
     quiet, healed, allowed = 0, world.loop.time(), LAG_SECONDS
-    while quiet < 2:  # twice: a request that its client has given up may still arrive
+    while quiet < 2:  # twice: what was about to begin has begun
         left = list(islice(unfinished(world), 5))
         quiet = 0 if left else quiet + 1
         allowed = max(allowed, LAG_SECONDS + world.size.breaker_waits[1] * (PUT_OFFS + 1) * behind_breakers(world))

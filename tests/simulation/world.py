@@ -79,7 +79,7 @@ class World:
 
     @cached_property
     def folder(self) -> Path:
-        memory = Path("/dev/shm")  # noqa: S108 - what runs write need not outlive them, and is removed sooner there
+        memory = Path("/dev/shm")
         return Path(tempfile.mkdtemp(prefix="holdfast-simulation-", dir=memory if memory.is_dir() else None))
 
     # Clocks, ids, and what is written down

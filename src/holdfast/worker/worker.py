@@ -12,8 +12,8 @@ from holdfast import __version__
 from holdfast.errors import HoldfastError, StoreUnavailable
 from holdfast.ports import SYSTEM, Ports
 from holdfast.stores.values import Released, WorkerInfo
-from holdfast.worker.breaker import WAITS
 from holdfast.worker.aftermath import Shared
+from holdfast.worker.breaker import WAITS
 from holdfast.worker.feeder import Feeder
 from holdfast.worker.hand import Partition, Phase
 from holdfast.worker.keeper import Keeper
