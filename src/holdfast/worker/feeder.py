@@ -130,8 +130,10 @@ class Feeder:
             return
         self._woken = True
         timer = asyncio.get_running_loop().call_later(self._pause, self._time_is_up)  # `asyncio.timeout` costs more
-        await self._wake.wait()
-        timer.cancel()
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
         self._wake.clear()
         self._pause = _SHORTEST_PAUSE if self._woken else min(self._pause * 2, self._poll_interval)
 
