@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from holdfast.stores.values import State
@@ -67,6 +68,13 @@ def behind_breakers(world: World) -> int:
     """How many deliveries are unsettled whose subscription's breaker is open in some process."""
     rows = world.server.tables.deliveries.values()
     return sum(row.state in UNSETTLED and is_tripped(world, row.slice.subscription) for row in rows)
+
+
+def longest_queue(world: World) -> int:
+    """How many deliveries stand behind one key, at most: they run one after the other."""
+    rows = world.server.tables.deliveries.values()
+    queues = Counter((row.slice.subscription, row.key) for row in rows if row.key is not None and row.state in UNSETTLED)
+    return max(queues.values(), default=1)
 
 
 def is_tripped(world: World, subscription: int) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.chaos import strike
 from tests.simulation.checker import check
-from tests.simulation.expected import behind_breakers, unfinished
+from tests.simulation.expected import behind_breakers, longest_queue, unfinished
 from tests.simulation.handlers import PUT_OFFS
 from tests.simulation.loop import Stuck
 from tests.simulation.paths import Listener, reached
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from tests.simulation.size import Size
 
-LAG_SECONDS = 3.0 + 5 * 2.2 + 30.0
-"""Virtual seconds after healing in which the lag must be zero: longest lease, backoffs, and 30.
+LAG_SECONDS, BACKOFFS = 3.0 + 30.0, 5 * 2.2
+"""Virtual seconds after healing in which the lag must be zero: longest lease and 30, and the backoffs of each delivery
+that waits behind one key, one after the other.
 
 Where breakers are open, the longest wait for each of their deliveries on top, as often as one may be put off: there is
 one probe at a time, and the last may be the one that succeeds. Each death of a process begins it anew, up to five times.
@@ -134,11 +135,12 @@ async def _heal(world: World) -> None:
 
 async def _settle(world: World) -> None:
     """Wait until nothing is left to do; `Lagging` if that takes too long."""
-    quiet, healed, allowed = 0, world.loop.time(), LAG_SECONDS
+    quiet, healed, allowed = 0, world.loop.time(), 0.0
     while quiet < 2:  # twice: what was about to begin has begun
         left = list(islice(unfinished(world), 5))
         quiet = 0 if left else quiet + 1
-        allowed = max(allowed, LAG_SECONDS + world.size.breaker_waits[1] * (PUT_OFFS + 1) * behind_breakers(world))
+        probes = world.size.breaker_waits[1] * (PUT_OFFS + 1) * behind_breakers(world)
+        allowed = max(allowed, LAG_SECONDS + BACKOFFS * longest_queue(world) + probes)
         if left and world.loop.time() > min(world.last_death + allowed, healed + 5 * allowed):
             raise Lagging(f"{world.loop.time() - healed:.0f} s after healing: {', '.join(left)}")
         await asyncio.sleep(_LOOK_SECONDS)
