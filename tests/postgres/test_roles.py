@@ -148,6 +148,7 @@ async def test_an_operator_operates_and_cannot_touch_an_event(as_part: Callable[
         await store.close()
     refused(
         as_part("operator"), "delete from event_log", "update event_log set payload = '1'", "delete from audit",
+        "update audit set actor = 'bob'", "update audit set allowed = true",
         "insert into event_store (event_name, payload) values ('a', '1')", "insert into receipts default values",
         "select after_restore()",
     )  # fmt: skip
@@ -284,6 +285,7 @@ def test_what_runs_with_the_owners_rights_sees_no_temporary_table_of_its_caller(
         worker.execute("grant all on pg_temp.subscriptions to public")
         assert worker.execute("select blocking from holdfast.drop_day('20200101')").fetchone() == ([],)
         assert worker.execute("select who from pg_temp.told").fetchall() == []
+    assert [name for name, *_ in _functions(migrated_dsn, "prosecdef")] == ["drop_day", "make_day"]
     paths = _functions(migrated_dsn, "language = 'plpgsql'")
     assert len(paths) == 7
     assert [name for name, _, config in paths if not config.endswith(", pg_temp")] == []
