@@ -189,6 +189,7 @@ def _require_no_autocommit(connection: Connection) -> None:
 
 def _from_below(error: DBAPIError) -> Exception:
     """The driver's own error: SQLAlchemy wraps it once, and that of asyncpg twice."""
-    original = error.orig or error
-    wrapped_again = type(original).__module__.startswith("sqlalchemy.") and original.__cause__
-    return wrapped_again or original
+    original: Any = error.orig or error
+    wrapped_again: Any = type(original).__module__.startswith("sqlalchemy.") and original.__cause__
+    found: Exception = wrapped_again or original
+    return found
