@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.errors import ConfigurationError
-from holdfast.names import shown_value
+from holdfast.names import shown_value, type_name
+from holdfast.stores import no_store
 from holdfast.stores.sql import check_schema_name
 
 if TYPE_CHECKING:
@@ -42,14 +43,11 @@ class BusOptions:
         for name, text in (("dsn", self.dsn), ("schema", self.schema)):
             given: Any = text  # callers without a type checker give other things
             if not isinstance(given, str):
-                raise ConfigurationError(f"{name} is {shown_value(given)}: give a text")
+                raise ConfigurationError(f"{name} is of type {type_name(given)}: give a text")
         check_schema_name(self.schema)
         scheme = self.dsn.partition("://")[0].lower()
         if "://" not in self.dsn or scheme not in _SCHEMES:
-            raise ConfigurationError(
-                f"no store for a DSN that begins with {self.dsn[:20]!r}: use postgresql://host/database, "
-                f"sqlite:///file.db, or sqlite:// (in memory)"
-            )
+            raise no_store(self.dsn)
         if not isinstance(self.auto_migrate, bool):
             raise ConfigurationError(f"auto_migrate is {shown_value(self.auto_migrate)}: use True or False")
         spool: Any = self.spool

@@ -50,6 +50,7 @@ _FINITE_RULE = "use a finite number, or None"
 _TIME_RULE = "use an aware one, such as datetime.now(UTC)"
 _DEPTH_RULE = f"at most {DEPTH_MAX} containers may be nested, and none may contain itself"
 _BYTES_RULE = "bytes as a whole payload must be one JSON text in UTF-8"
+_LINE_RULE = "write one JSON object a line, in UTF-8"
 _HEADERS_RULE = (
     f"use a mapping of at most {HEADERS_MAX} strings to strings: names of 1 to {HEADER_NAME_MAX} characters, "
     f"values of at most {HEADER_VALUE_MAX}"
@@ -99,6 +100,26 @@ def encode_payload(value: object, *, limit: int, index: int | None = None) -> by
     if len(encoded) > limit:
         raise PayloadTooLarge(len(encoded), limit, index)
     return encoded
+
+
+def parse_line(raw: bytes) -> dict[str, Any]:
+    """
+    The fields of an event, from a JSON object in UTF-8 that has its payload as a member.
+
+    Raises:
+        InvalidEvent: It is none, or a rule for payloads is broken anywhere in it: a key twice in its object, NaN,
+            U+0000. ``field`` is the path, such as ``payload.items[3]``; empty where it is the whole that is wrong.
+    """
+    try:
+        parsed = _parsed(raw)
+        if not isinstance(parsed, _Pairs):
+            raise _Fault("is no JSON object", _LINE_RULE)
+        return _object(parsed, 0)  # one container more than the payload may have
+    except _Fault as fault:
+        if not fault.steps and fault.rule == _BYTES_RULE:
+            fault.rule = _LINE_RULE
+        path = fault.error("", None).field.removeprefix(".")
+        raise InvalidEvent(path, fault.problem, fault.rule) from None
 
 
 def encode_headers(headers: Mapping[str, str] | None, index: int | None = None) -> bytes | None:

@@ -242,7 +242,7 @@ def test_the_sync_one_with_worker_off(script: Callable[..., Path], env: Mapping[
 @pytest.mark.parametrize("name", ["global_bus", "global_sync_bus"])
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("HOLDFAST_AUTO_MIGRATE", "maybe"), ("HOLDFAST_DSN", "mysql://x/y"), ("HOLDFAST_DSN", "nonsense")],
+    [("HOLDFAST_AUTO_MIGRATE", "maybe"), ("HOLDFAST_DSN", "mysql://x/y"), ("HOLDFAST_DSN", "nonsense://x")],
 )
 def test_a_wrong_environment_is_named(script: Callable[..., Path], name: str, variable: str, value: str) -> None:
     source = script(

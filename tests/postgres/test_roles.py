@@ -148,6 +148,7 @@ async def test_an_operator_operates_and_cannot_touch_an_event(as_part: Callable[
         await store.close()
     refused(
         as_part("operator"), "delete from event_log", "update event_log set payload = '1'", "delete from audit",
+        "update audit set actor = 'bob'", "update audit set allowed = true",
         "insert into event_store (event_name, payload) values ('a', '1')", "insert into receipts default values",
         "select after_restore()",
     )  # fmt: skip
@@ -265,3 +266,88 @@ async def test_a_right_that_is_missing_while_the_spool_drains_sets_nothing_aside
 @pytest.mark.parametrize("part", PARTS)
 def test_who_does_not_own_the_tables_may_still_find_them_up_to_date(as_part: Callable[[str], str], part: str) -> None:
     assert "the tables are up to date" in migrate(as_part(part)).stdout
+
+
+TOLD = "create table {0}told (who text); grant insert on {0}told to public"
+
+
+def test_what_runs_with_the_owners_rights_sees_no_temporary_table_of_its_caller(
+    as_part: Callable[[str], str], migrated_dsn: str
+) -> None:
+    """One that is named like a table of ours would run the caller's code as the owner, and drop events unhandled."""
+    with psycopg.connect(as_part("worker"), autocommit=True) as worker:
+        worker.execute(TOLD.format("pg_temp."))
+        worker.execute(
+            "create function pg_temp.tell() returns integer language sql as "
+            "$$ insert into pg_temp.told values (current_user) returning 1 $$"
+        )
+        worker.execute("create temp view subscriptions as select pg_temp.tell() as id, 'x'::text as name")
+        worker.execute("grant all on pg_temp.subscriptions to public")
+        assert worker.execute("select blocking from holdfast.drop_day('20200101')").fetchone() == ([],)
+        assert worker.execute("select who from pg_temp.told").fetchall() == []
+    assert [name for name, *_ in _functions(migrated_dsn, "prosecdef")] == ["drop_day", "make_day"]
+    paths = _functions(migrated_dsn, "language = 'plpgsql'")
+    assert len(paths) == 7
+    assert [name for name, _, config in paths if not config.endswith(", pg_temp")] == []
+
+
+def test_no_view_and_no_publish_runs_a_function_that_a_stranger_planted(
+    as_part: Callable[[str], str], migrated_dsn: str
+) -> None:
+    """The better match in the caller's search path would win over PostgreSQL's own."""
+    with psycopg.connect(migrated_dsn, autocommit=True) as admin:
+        admin.execute("create schema shared")
+        admin.execute(TOLD.format("shared."))
+        tell = "as $$ insert into shared.told values (current_user)"
+        for function in (
+            f"hashtextextended(text, integer) returns bigint language sql {tell} returning 0::bigint $$",
+            f"unnest(text[]) returns setof text language sql {tell} returning 'x' $$",
+            f"add(text[], text) returns text[] language sql {tell} returning '{{x}}'::text[] $$",
+            f"length(text) returns integer language sql {tell} returning 1 $$",
+            f"pg_visible_in_snapshot(xid8, pg_snapshot) returns boolean language sql {tell} returning true $$",
+            f"max_of(timestamptz, timestamptz) returns timestamptz language sql {tell} returning now() $$",
+        ):
+            admin.execute(f"create function shared.{function}")
+        admin.execute("create aggregate shared.array_agg(text) (sfunc = shared.add, stype = text[])")
+        admin.execute("create aggregate shared.max(timestamptz) (sfunc = shared.max_of, stype = timestamptz)")
+        admin.execute("grant usage on schema shared to public")
+        _subscription_with_a_dead_letter(admin)
+    for part, statement in (
+        ("publisher", "insert into holdfast.event_store (event_name, payload) values ('a', '1')"),
+        ("viewer", "select status, retries, processed_at from holdfast.event_store"),
+        ("viewer", "select * from holdfast.event_consumers"),
+    ):
+        # As open as a path can be: ours comes before PostgreSQL's own.
+        path = "-c search_path=shared,pg_catalog"
+        with psycopg.connect(as_part(part), autocommit=True, options=path) as connection:
+            connection.execute(statement)
+    with psycopg.connect(migrated_dsn) as admin:
+        assert admin.execute("select who from shared.told").fetchall() == []
+    for name, is_bound, config in _functions(migrated_dsn, "language = 'sql'"):
+        assert is_bound or config.endswith(", pg_temp"), name
+
+
+def _subscription_with_a_dead_letter(admin: psycopg.Connection[Any]) -> None:
+    admin.execute("set search_path = holdfast")
+    admin.execute(
+        "insert into subscriptions (name, patterns, regexes, partitions, ordering, on_dead, replayable, start_snapshot, "
+        "start_position) values ('s', '{**}', '{^a$}', 1, 'key', 'continue', true, pg_current_snapshot(), 0)"
+    )
+    admin.execute("insert into leases (subscription, partition) select id, 0 from subscriptions")
+    admin.execute("insert into cursors (subscription, partition, done) select id, 0, start_snapshot from subscriptions")
+    admin.execute("insert into event_store (event_name, payload) values ('a', '1'), ('a', '2')")
+    admin.execute(
+        "insert into deliveries (subscription, partition, event_id, day, position, tenant_id, event_name, state) "
+        "select s.id, 0, e.id, e.day, e.position, e.tenant_id, e.event_name, 'dead' from subscriptions as s, event_log as e "
+        "where e.payload::text = '1'"
+    )
+
+
+def _functions(dsn: str, which: str) -> list[tuple[str, bool, str]]:
+    """Name, whether its body was bound when it was made, and its settings, of the functions of the schema."""
+    with psycopg.connect(dsn) as admin:
+        return admin.execute(
+            "select proname, prosqlbody is not null, coalesce(array_to_string(proconfig, ';'), '') from pg_proc "
+            "join pg_language as l on l.oid = prolang cross join lateral (select l.lanname as language) as named "
+            f"where pronamespace = 'holdfast'::regnamespace and {which} order by 1"
+        ).fetchall()

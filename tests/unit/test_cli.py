@@ -294,7 +294,7 @@ class TestPublishing:
     @pytest.mark.parametrize(
         ("bad", "message"),
         [
-            ("{not json", "line 1003 is no JSON object"),
+            ("{not json", "line 1003 is not JSON at character 1 "),
             ('["a", "b"]', "line 1003 is no JSON object"),
             ('{"name": "a..b", "payload": 1}', "line 1003: name 'a..b' has an empty segment"),
             ('{"payload": 1}', "line 1003: name is missing"),
@@ -319,7 +319,7 @@ class TestPublishing:
         ("arguments", "message"),
         [
             (("a..b", "1"), "empty segment"),
-            (("a.b", "{"), "no JSON"),
+            (("a.b", "{"), "payload is not JSON at character 1"),
             (("a.b", '"\\u0000"'), "payload"),
             ((), "--jsonl"),
             (("a.b", "--jsonl", "-"), "either"),

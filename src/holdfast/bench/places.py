@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from holdfast.errors import ConfigurationError, MissingExtra
+from holdfast.stores import no_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,11 +83,8 @@ def kind_of(dsn: str) -> Kind:
             return "postgresql"
         case "sqlite":
             return "sqlite"
-        case other:
-            raise ConfigurationError(
-                f"no store for a DSN that begins with {other[:20]!r}: use postgresql://host/database or "
-                f"sqlite:///file.db"
-            )
+        case _:
+            raise no_store(dsn)
 
 
 def _named(dsn: str) -> Chosen:

@@ -108,7 +108,10 @@ limit_option = click.option(
     "--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Show at most so many."
 )
 before_option = click.option(
-    "--before", type=int, metavar="N", help="Go on with what is older: the number that the page before ended with."
+    "--before",
+    type=click.IntRange(1, 2**63 - 1),
+    metavar="N",
+    help="Go on with what is older: the number that the page before ended with.",
 )
 
 

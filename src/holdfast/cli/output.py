@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from holdfast.cli.table import Column, sentence_lines, table_lines
-from holdfast.printable import clean
+from holdfast.printable import clean, clean_json
 from holdfast.wording import lasted
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def advised(text: str) -> str:
 
 
 def show_json(value: Any) -> None:
-    """Print *value* as JSON, indented, in ASCII-safe control characters."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    """Print *value* as JSON, indented."""
+    click.echo(clean_json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
 
 
 def show_table(columns: Sequence[Column | str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:

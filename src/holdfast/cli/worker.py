@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from holdfast.cli.options import store_options
+from holdfast.printable import clean
 
 if TYPE_CHECKING:
     from holdfast import EventBus
@@ -30,10 +31,22 @@ def worker_command(
     """Handle events until SIGTERM or SIGINT; a second signal aborts. Modules are found from the current folder."""
     from holdfast.cli.load import bus_for
 
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=log_level.upper(), handlers=[handler])
     # Two names may lead to one bus, which works once.
     buses = list({id(bus): bus for bus in (bus_for(place, target) for place in places)}.values())
     asyncio.run(work(buses, health_host, health_port))
+
+
+class OneLine(logging.Formatter):
+    """What handlers log and raise came from elsewhere: it forges no line and moves no cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return clean(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
+        return clean(super().formatException(ei), lines=True)
 
 
 async def work(buses: list[EventBus], host: str, port: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigurationError, MissingExtra
@@ -32,7 +33,13 @@ def make_store(
         from holdfast.stores.sqlite import SQLiteStore
 
         return SQLiteStore.from_dsn(dsn, timeout=timeout)
-    raise ConfigurationError(
-        f"no store for a DSN that begins with {scheme[:20]!r}: use postgresql://host/database, "
-        f"sqlite:///file.db, or sqlite:// (in memory)"
+    raise no_store(dsn)
+
+
+def no_store(dsn: str) -> ConfigurationError:
+    """What is said of a DSN of no known kind: its scheme at most, as anything else may be a password."""
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,30}(?=:)", dsn) if "://" in dsn else None
+    begins = f"a DSN that begins with {scheme[0]}:" if scheme else "a DSN without a scheme:"
+    return ConfigurationError(
+        f"no store for {begins} use postgresql://host/database, sqlite:///file.db, or sqlite:// (in memory)"
     )

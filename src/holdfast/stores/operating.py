@@ -23,7 +23,7 @@ from holdfast.errors import (
     InvalidSubscription,
     NotFound,
 )
-from holdfast.names import check_subscription_name
+from holdfast.names import TEXT_LENGTH_MAX, check_subscription_name, text_problem
 from holdfast.stores.inspecting import as_uuid, filter_parameters, find
 from holdfast.stores.records import Retention
 from holdfast.wording import counted
@@ -241,7 +241,8 @@ def record(
     count: int | None = None,
     allowed: bool = True,
 ) -> Action[int]:
-    """Write an audit row; returns its id."""
+    """Write an audit row; returns its id. Raises InvalidInput (``actor``) where nobody could be named by it."""
+    check_actor(actor)
     text = msgspec.json.encode(detail or {}).decode()
     parameters = {
         "actor": actor, "action": action, "target": target, "detail": text, "count": count, "allowed": allowed,
@@ -250,12 +251,19 @@ def record(
     return int(number)
 
 
+def check_actor(actor: str) -> None:
+    problem = text_problem(actor) if 0 < len(actor) <= TEXT_LENGTH_MAX else f"has {len(actor)} characters"
+    if problem is not None:
+        raise InvalidInput("actor", problem, f"use 1 to {TEXT_LENGTH_MAX} characters that say who acts")
+
+
 def count_in_audit(audit: int, count: int) -> Action[None]:
     yield "count_audit", {"audit": audit, "count": count}
 
 
 def switch(action: str, subscription: str, actor: str) -> Action[bool]:
     """Pause or resume."""
+    check_actor(actor)  # before it is written as the one who paused
     changed = bool((yield action, {"name": subscription, "actor": actor}))
     yield from record(actor, action, subscription, count=int(changed))
     yield "bump_generation", {}

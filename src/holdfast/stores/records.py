@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID  # noqa: TC003 - the annotations are read when results become JSON
 
 from holdfast.errors import InvalidInput
+from holdfast.names import text_problem
 from holdfast.patterns import check_pattern
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class EventFilter:
     def __post_init__(self) -> None:
         if self.name is not None:
             check_pattern(self.name)
+        for field in ("tenant_id", "key", "subscription", "error"):
+            text = getattr(self, field, None)
+            if text is not None and (problem := text_problem(text)) is not None:
+                raise InvalidInput(field, problem, "no store holds such a text")
         if self.since is not None and self.until is not None and self.since >= self.until:
             raise InvalidInput(
                 "since", f"is {self.since.isoformat()}", f"give a time before until, {self.until.isoformat()}"

@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.errors import ConfigurationError
+from holdfast.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,7 @@ def check_schema_name(schema: str) -> str:
     """
     if not _SCHEMA_NAME.fullmatch(schema):
         raise ConfigurationError(
-            f"schema name {schema!r} is not usable: lower-case letters, digits and underscores, not beginning "
+            f"schema name {shown(schema)} is not usable: lower-case letters, digits and underscores, not beginning "
             f"with a digit, at most 48 characters"
         )
     return schema

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from holdfast.errors import NotInTransaction
-from holdfast.transactions.caller import Caller, closed, from_postgres
+from holdfast.transactions.caller import Caller, cause_in_postgres, closed, from_postgres
 from holdfast.transactions.placeholders import render
 
 if TYPE_CHECKING:
@@ -44,5 +44,5 @@ class AsyncpgCaller(Caller):
                 statement.text, *statement.arguments(parameters), record_class=asyncpg.Record
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            raise from_postgres(error) from error
+            raise from_postgres(error) from cause_in_postgres(error)
         return [tuple(row) for row in rows]

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from holdfast.errors import HoldfastError, TransactionAborted, TransactionError, WrongStore
-from holdfast.stores.sqlstate import NO_TABLES, from_sqlstate
+from holdfast.stores.sqlstate import NO_TABLES, cause, from_sqlstate
 
 if TYPE_CHECKING:
     import sqlite3
@@ -82,9 +82,14 @@ def unusable(problem: str) -> TransactionError:
     return TransactionError(f"{WHERE} cannot be used: {problem}; nothing was published")
 
 
-def from_postgres(error: BaseException) -> HoldfastError:
+def cause_in_postgres(error: Exception) -> Exception | None:
+    """What to raise `from_postgres` from."""
+    return cause(error, _code(error))
+
+
+def from_postgres(error: Exception) -> HoldfastError:
     """The error of Holdfast that stands for *error* of any driver of PostgreSQL, by its SQLSTATE."""
-    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    code = _code(error)
     # The primary message alone: the driver's full text has a DETAIL line with values of the row.
     primary = getattr(getattr(error, "diag", None), "message_primary", None) or getattr(error, "message", None)
     message = str(primary or error).strip()
@@ -93,6 +98,10 @@ def from_postgres(error: BaseException) -> HoldfastError:
     if code in NO_TABLES:
         return no_tables(message)
     return from_sqlstate(code, message, WHERE)
+
+
+def _code(error: Exception) -> str | None:
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
 
 
 def no_tables(message: str) -> WrongStore:

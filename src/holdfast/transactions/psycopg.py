@@ -11,7 +11,7 @@ from psycopg.types.bool import BoolLoader
 from psycopg.types.string import StrDumper, TextLoader
 
 from holdfast.transactions import libpq
-from holdfast.transactions.caller import Caller, failed, from_postgres
+from holdfast.transactions.caller import Caller, cause_in_postgres, failed, from_postgres
 from holdfast.transactions.placeholders import render
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class PsycopgCaller(Caller):
         except psycopg.errors.PipelineAborted as error:
             raise failed(str(error)) from error
         except psycopg.Error as error:
-            raise from_postgres(error) from error
+            raise from_postgres(error) from cause_in_postgres(error)
 
 
 class AsyncPsycopgCaller(Caller):
@@ -69,7 +69,7 @@ class AsyncPsycopgCaller(Caller):
         except psycopg.errors.PipelineAborted as error:
             raise failed(str(error)) from error
         except psycopg.Error as error:
-            raise from_postgres(error) from error
+            raise from_postgres(error) from cause_in_postgres(error)
 
 
 def _hides_its_state(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:

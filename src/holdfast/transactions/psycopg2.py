@@ -8,7 +8,7 @@ import psycopg2  # type: ignore[import-untyped]
 from psycopg2.extensions import cursor as plain_cursor  # type: ignore[import-untyped]
 
 from holdfast.transactions import libpq
-from holdfast.transactions.caller import Caller, from_postgres
+from holdfast.transactions.caller import Caller, cause_in_postgres, from_postgres
 from holdfast.transactions.placeholders import render
 
 if TYPE_CHECKING:
@@ -33,4 +33,4 @@ class Psycopg2Caller(Caller):
                 rows: list[tuple[Any, ...]] = cursor.fetchall()
                 return rows
         except psycopg2.Error as error:
-            raise from_postgres(error) from error
+            raise from_postgres(error) from cause_in_postgres(error)

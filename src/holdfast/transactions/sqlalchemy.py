@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError, Unb
 
 from holdfast.errors import NotInTransaction, TransactionError
 from holdfast.transactions import sqlite
-from holdfast.transactions.caller import Caller, closed, failed, from_postgres, unusable
+from holdfast.transactions.caller import Caller, cause_in_postgres, closed, failed, from_postgres, unusable
 from holdfast.transactions.placeholders import render
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _connection_of(target: Session | Connection, database: Database) -> Iterator
         original = _from_below(error)
         if isinstance(original, sqlite3.Error):
             raise sqlite.from_sqlite(original) from original
-        raise from_postgres(original) from original
+        raise from_postgres(original) from cause_in_postgres(original)
     except UnboundExecutionError as error:
         raise unusable("the session has no engine for plain SQL: pass session.connection(...)") from error
     except InvalidRequestError as error:
@@ -187,8 +187,9 @@ def _require_no_autocommit(connection: Connection) -> None:
         )
 
 
-def _from_below(error: DBAPIError) -> BaseException:
+def _from_below(error: DBAPIError) -> Exception:
     """The driver's own error: SQLAlchemy wraps it once, and that of asyncpg twice."""
-    original = error.orig or error
-    wrapped_again = type(original).__module__.startswith("sqlalchemy.") and original.__cause__
-    return wrapped_again or original
+    original: Any = error.orig or error
+    wrapped_again: Any = type(original).__module__.startswith("sqlalchemy.") and original.__cause__
+    found: Exception = wrapped_again or original
+    return found

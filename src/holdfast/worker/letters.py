@@ -58,7 +58,7 @@ def _valid(check: Callable[[Any], str | None], value: str | None) -> str | None:
 def _correlation(row: Row) -> str | None:
     try:
         headers = msgspec.json.decode(row.headers) if row.headers else {}
-    except msgspec.DecodeError:
-        return None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None  # of another program too: the event is dead for that, and its news has no need of it
     found = headers.get("correlation_id") if isinstance(headers, dict) else None
     return found if isinstance(found, str) else None

@@ -9,7 +9,7 @@ import psycopg
 
 from holdfast.errors import HoldfastError, SchemaMismatch, StoreError
 from holdfast.stores.postgres.version import SCHEMA_VERSION
-from holdfast.stores.sqlstate import NO_TABLES, from_sqlstate
+from holdfast.stores.sqlstate import NO_TABLES, cause, from_sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,4 +44,4 @@ def translated(where: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise translate(error, where) from error
+        raise translate(error, where) from cause(error, error.sqlstate)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
-from holdfast.errors import ConfigurationError, HoldfastError, SchemaMismatch, WrongStore
-from holdfast.stores.postgres import migrations
+from holdfast.errors import HoldfastError, SchemaMismatch, WrongStore
+from holdfast.stores.postgres import conninfo, migrations
 from holdfast.stores.postgres.deliveries import Deliveries
-from holdfast.stores.postgres.errors import first_line, no_tables, translated
+from holdfast.stores.postgres.errors import no_tables, translated
 from holdfast.stores.postgres.leasing import Leasing
 from holdfast.stores.postgres.maintenance import Keeping
 from holdfast.stores.postgres.publishing import Publishing
@@ -50,11 +50,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         self, dsn: str, *, schema: str = "holdfast", timeout: float = 2.0, lease_ttl: float = 30.0,
         handler_connections: int = 16,
     ) -> None:  # fmt: skip
-        try:
-            parts = conninfo_to_dict(dsn)
-        except psycopg.Error as error:
-            raise ConfigurationError(f"the PostgreSQL DSN cannot be read: {first_line(error)}") from error
-        check_ports(str(parts.get("port") or ""))
+        parts = conninfo.read(dsn)
         self._schema = check_schema_name(schema)
         self._conninfo = make_conninfo(dsn)
         host, port = parts.get("host") or "the local socket", parts.get("port") or 5432
@@ -168,14 +164,3 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
                 await asyncio.sleep(0.2)
             finally:
                 await connection.close()
-
-
-def check_ports(ports: str) -> None:
-    """
-    Raises:
-        ConfigurationError: One of the ports, a comma between them, is none. libpq would say so on every connection
-            anew, as if the server were away.
-    """
-    for port in ports.split(","):
-        if port and not (port.isdecimal() and 0 < int(port) < 65_536):
-            raise ConfigurationError(f"the PostgreSQL DSN has port {port[:20]!r}: use 1 to 65535")

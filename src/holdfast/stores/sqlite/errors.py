@@ -73,6 +73,8 @@ def translate(error: sqlite3.Error, where: str) -> HoldfastError:
         return StoreError(f"{where} is damaged: {error}; holdfast doctor says what can be done", name)
     if isinstance(error, sqlite3.ProgrammingError):
         return StoreUnavailable(f"{where}: {error}")
+    if _tells_a_text(error):
+        return StoreError(f"{where}: another program stored a text that is not UTF-8")
     return StoreError(f"{where}: {error}", name)
 
 
@@ -82,4 +84,9 @@ def translated(where: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise translate(error, where) from error
+        raise translate(error, where) from (None if _tells_a_text(error) else error)
+
+
+def _tells_a_text(error: sqlite3.Error) -> bool:
+    """Whether Python could not decode a text: its error shows the text, which may be a payload."""
+    return result_code(error) is None and isinstance(error, sqlite3.OperationalError)

@@ -18,7 +18,7 @@ from holdfast.stores.sqlite.errors import is_damage
 from holdfast.stores.sqlite.files import is_read_only
 from holdfast.stores.sqlite.maintenance import droppable
 from holdfast.stores.sqlite.migrating import version_of
-from holdfast.stores.sqlite.rows import id_bytes, json_text, slot_of, time_text
+from holdfast.stores.sqlite.rows import json_text, slot_of_texts, time_text
 from holdfast.stores.sqlite.threads import SessionThread
 from holdfast.stores.sqlite.version import SCHEMA_VERSION
 from holdfast.wording import sized
@@ -102,10 +102,16 @@ class SQLiteInspector(Inspecting):
 
 def adapted(session: Session, parameters: dict[str, Any]) -> dict[str, Any]:
     """Parameters as SQLite takes them, with the clock's; and the functions that our statements call."""
+    session.connection.text_factory = _readable
     session.connection.create_function("holdfast_matches", 2, matches, deterministic=True)
     session.connection.create_function("holdfast_slot", 3, _slot, deterministic=True)
     given = {name: _adapted(value) for name, value in parameters.items()}
     return {"now": session.now(), "minute_ago": session.now(-60)} | given
+
+
+def _readable(text: bytes) -> str:
+    """What another program stored may not be UTF-8: it is shown as well as it can be, and hides no other row."""
+    return text.decode("utf-8", "replace")
 
 
 def _adapted(value: Any) -> Any:
@@ -116,9 +122,9 @@ def _adapted(value: Any) -> Any:
     return json_text(value) if isinstance(value, list) else value
 
 
-def _slot(tenant_id: str | None, key: str | None, event_id: str | None) -> int | None:
+def _slot(tenant_id: bytes | None, key: bytes | None, event_id: bytes | None) -> int | None:
     """Null for the null row of an outer join."""
-    return None if tenant_id is None or event_id is None else slot_of(tenant_id, key, id_bytes(event_id))
+    return None if tenant_id is None or event_id is None else slot_of_texts(tenant_id, key, event_id)
 
 
 def place_facts(path: Path) -> list[Fact]:

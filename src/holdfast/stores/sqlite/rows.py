@@ -34,7 +34,12 @@ def id_bytes(text: str) -> bytes:
 
 def slot_of(tenant_id: str, key: str | None, event_id: bytes) -> int:
     """Hash of tenant and key, of tenant and id where there is no key: 0 to 32767. Partition: slot modulo their number."""
-    return crc32(f"{tenant_id}\x1f{id_text(event_id) if key is None else key}".encode()) & _SLOT_MASK
+    return slot_of_texts(tenant_id.encode(), None if key is None else key.encode(), id_text(event_id).encode())
+
+
+def slot_of_texts(tenant_id: bytes, key: bytes | None, event_id: bytes) -> int:
+    """The same of stored texts as they are, which another program may have written in no known encoding."""
+    return crc32(b"%b\x1f%b" % (tenant_id, event_id if key is None else key)) & _SLOT_MASK
 
 
 def time_text(moment: datetime) -> str:
@@ -58,7 +63,7 @@ def row_of(
     A record that another program wrote with the checks switched off must not stop the reader: it gets what can be
     given and an empty payload, which no handler can decode, so its delivery ends dead and visible.
     """
-    slot = crc32(b"%b\x1f%b" % (tenant_id, event_id if key is None else key)) & _SLOT_MASK
+    slot = slot_of_texts(tenant_id, key, event_id)
     raw_id, micros = _id_or_none(event_id), _micros_or_none(occurred_at)
     if raw_id is None or micros is None or payload is None:
         raw_id, micros, payload = raw_id or blake2b(event_id, digest_size=16).digest(), micros or 0, b""

@@ -3,6 +3,12 @@
 -- Phase: pre; there is no release before this one.
 -- Locks: none that matter, everything is new.
 -- Undo:  dropping the schema loses every event; there is no other way back.
+--
+-- Of every function here and in later steps: what its names mean must not depend on the search path of whoever calls
+-- it, or somebody who can make objects in a schema of that path, or temporary ones, runs code with the caller's rights.
+-- SQL functions have bodies that are bound when they are made ("return", "begin atomic"); the others set a path that
+-- names pg_temp last, because it comes first where it is not named (PostgreSQL manual, CREATE FUNCTION, "Writing
+-- SECURITY DEFINER Functions Safely").
 
 create table :"schema".meta (
     only_row boolean primary key default true check (only_row),
@@ -168,7 +174,7 @@ create table :"schema".audit (
 
 -- The fence of a handler's transaction, at its end: locks the lease row if it still has this epoch, else fails.
 create function :"schema".require_epoch(of_subscription integer, of_partition integer, of_epoch bigint) returns void
-language plpgsql set search_path = :"schema", pg_catalog as $$
+language plpgsql set search_path = :"schema", pg_catalog, pg_temp as $$
 begin
     perform from leases
     where subscription = of_subscription and partition = of_partition and epoch = of_epoch

@@ -6,7 +6,7 @@
 
 -- Version 7, made where a plain INSERT gives no id: 48 bits of milliseconds, then the random bits of a version 4.
 create function :"schema".uuid7() returns uuid
-language sql volatile parallel safe set search_path = pg_catalog as $$
+language sql volatile parallel safe set search_path = pg_catalog, pg_temp as $$
     select (lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0')
         || '7' || substr(random_hex, 14))::uuid
     from (select replace(gen_random_uuid()::text, '-', '') as random_hex) as source
@@ -16,21 +16,20 @@ $$;
 -- must land on the same day to meet its unique index. One expression and volatile, or PostgreSQL would not inline it,
 -- and a call for each row is half of what a bulk insert costs.
 create function :"schema".event_day(event_id uuid) returns date
-language sql volatile parallel safe as $$
-    select case
+language sql volatile parallel safe
+return
+    case
         when get_byte(uuid_send(event_id), 6) >> 4 = 7 and abs(
             (('x' || encode(substr(uuid_send(event_id), 1, 6), 'hex'))::bit(48)::bigint / 86400000)::integer
             - (extract(epoch from clock_timestamp())::bigint / 86400)::integer) <= 1
         then date '1970-01-01'
             + (('x' || encode(substr(uuid_send(event_id), 1, 6), 'hex'))::bit(48)::bigint / 86400000)::integer
         else (clock_timestamp() at time zone 'UTC')::date
-    end
-$$;
+    end;
 
 create function :"schema".slot_of(tenant_id text, event_key text, id uuid) returns smallint
-language sql immutable parallel safe as $$
-    select (hashtextextended(tenant_id || E'\x1f' || coalesce(event_key, id::text), 0) & 32767)::smallint
-$$;
+language sql immutable parallel safe
+return (hashtextextended(tenant_id || E'\x1f' || coalesce(event_key, id::text), 0) & 32767)::smallint;
 
 create sequence :"schema".event_position;
 -- Whoever may insert draws a position by the column's default, with his own rights.
@@ -76,7 +75,7 @@ create table :"schema".receipts_default partition of :"schema".receipts default;
 
 -- A publish that could be lost in a crash after it was handled would leave effects of events that never existed.
 create function :"schema".commit_synchronously() returns trigger
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if current_setting('synchronous_commit') = 'off' then
         perform set_config('synchronous_commit', 'on', true);

@@ -7,17 +7,17 @@
 -- Whether an event belongs to a subscription: its name matches, and it came after the subscription's start.
 create function :"schema".concerns(
     subscription :"schema".subscriptions, event_name text, event_txid xid8, event_position bigint) returns boolean
-language sql stable parallel safe as $$
-    select exists (select from unnest((subscription).regexes) as regex where event_name ~ regex)
-        and (not pg_visible_in_snapshot(event_txid, (subscription).start_snapshot)
-            or event_position >= (subscription).start_position)
-$$;
+language sql stable parallel safe
+return exists (select from unnest((subscription).regexes) as regex where event_name ~ regex)
+    and (not pg_visible_in_snapshot(event_txid, (subscription).start_snapshot)
+        or event_position >= (subscription).start_position);
 
 -- The worst of an event's subscriptions: dead > failed > processing > pending > processed.
 -- "processing" is approximate: cursors are written about once a second.
 create function :"schema".event_status(
     event_id uuid, event_day date, event_name text, event_slot smallint, event_txid xid8, event_position bigint)
-returns text language sql stable as $$
+returns text language sql stable
+begin atomic
     with states as (
         select array_agg(distinct d.state) as present
         from :"schema".deliveries as d where d.event_id = event_status.event_id
@@ -44,18 +44,20 @@ returns text language sql stable as $$
         when 'pending' = any (present) or exists (select from waiting) then 'pending'
         else 'processed'
     end
-    from states
-$$;
+    from states;
+end;
 
-create function :"schema".event_retries(event_id uuid) returns bigint language sql stable as $$
+create function :"schema".event_retries(event_id uuid) returns bigint language sql stable
+begin atomic
     select count(*) from :"schema".attempts as a
-    where a.event_id = event_retries.event_id and a.outcome <> 'put off'
-$$;
+    where a.event_id = event_retries.event_id and a.outcome <> 'put off';
+end;
 
-create function :"schema".event_processed_at(event_id uuid, event_day date) returns timestamptz language sql stable as $$
+create function :"schema".event_processed_at(event_id uuid, event_day date) returns timestamptz language sql stable
+begin atomic
     select max(r.processed_at) from :"schema".receipts as r
-    where r.event_id = event_processed_at.event_id and r.day = event_day
-$$;
+    where r.event_id = event_processed_at.event_id and r.day = event_day;
+end;
 
 -- Plain columns of one table plus functions: PostgreSQL lets a plain INSERT through, with the log's own defaults.
 create view :"schema".event_store as
@@ -67,7 +69,7 @@ select e.id, e.tenant_id, e.event_name, e.event_key, e.payload, e.headers, e.occ
 from :"schema".event_log as e;
 
 -- An event is a fact: the view takes new ones and changes none.
-create function :"schema".refuse_change() returns trigger language plpgsql as $$
+create function :"schema".refuse_change() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     raise exception 'an event cannot be changed or deleted' using errcode = 'object_not_in_prerequisite_state',
         hint = 'Events are dropped by retention, when every subscription is through with them.';

@@ -7,7 +7,7 @@
 -- Which subscriptions still need events of a day: cursors that do not show all of them (places that are the same are
 -- looked at once, by the index of transaction ids), and deliveries that wait for their content.
 create function :"schema".day_needed(wanted date, log_name text, out blocking text[])
-language plpgsql volatile set search_path = :"schema", pg_catalog as $$
+language plpgsql volatile set search_path = :"schema", pg_catalog, pg_temp as $$
 begin
     execute format($check$
         select coalesce(array_agg(s.name order by s.name), '{}') from subscriptions as s

@@ -7,7 +7,7 @@
 -- Make a restored store one of this server: what cursors had not passed waits as delivery rows, every event counts as
 -- committed long ago, and every cursor begins at what can be seen now. In the order below, or events would be lost.
 create function :"schema".after_restore(out deliveries_placed bigint, out events_kept bigint)
-language plpgsql volatile set search_path = :"schema", pg_catalog as $$
+language plpgsql volatile set search_path = :"schema", pg_catalog, pg_temp as $$
 begin
     perform set_config('lock_timeout', '5s', true);
     -- Transactions that have published are through, later ones wait; each statement below sees what they committed.

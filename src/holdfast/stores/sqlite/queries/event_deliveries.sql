@@ -14,7 +14,7 @@ left join event_log as e on e.id = :event_id
 left join deliveries as d on d.subscription = s.id and d.event_id = :event_id
 left join receipts as r on r.subscription = s.id and r.event_id = :event_id
 left join cursors as c on c.subscription = s.id
-    and c.partition = holdfast_slot(e.tenant_id, e.event_key, e.id) % s.partitions
+    and c.partition = holdfast_slot(cast(e.tenant_id as blob), cast(e.event_key as blob), cast(e.id as blob)) % s.partitions
 where d.id is not null or r.event_id is not null
     or (e.position > c.done and not (c.open is not null and e.position <= c.open and e.position < c.position)
         and exists (select 1 from interests as i where i.position = e.position and i.subscription = s.id))

@@ -1,2 +1,2 @@
-update deliveries set partition = holdfast_slot(tenant_id, event_key, event_id) % :partitions
+update deliveries set partition = holdfast_slot(cast(tenant_id as blob), cast(event_key as blob), cast(event_id as blob)) % :partitions
 where subscription = :subscription;

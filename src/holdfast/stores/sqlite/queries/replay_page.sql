@@ -4,7 +4,7 @@ select e.position, e.id
 from event_log as e
 join subscriptions as s on s.id = :subscription
 join cursors as c on c.subscription = s.id
-    and c.partition = holdfast_slot(e.tenant_id, e.event_key, e.id) % s.partitions
+    and c.partition = holdfast_slot(cast(e.tenant_id as blob), cast(e.event_key as blob), cast(e.id as blob)) % s.partitions
 where e.position > :after and e.position <= :until_position
     and exists (select 1 from json_each(s.patterns) as pattern where holdfast_matches(pattern.value, e.event_name))
     and (:event_id is null or e.id = :event_id)

@@ -10,7 +10,7 @@ with ahead as materialized (
     join subscriptions as s on s.id = :subscription
     join interests as i on i.position = e.position and i.subscription = s.id
     join cursors as c on c.subscription = s.id
-        and c.partition = holdfast_slot(e.tenant_id, e.event_key, e.id) % s.partitions
+        and c.partition = holdfast_slot(cast(e.tenant_id as blob), cast(e.event_key as blob), cast(e.id as blob)) % s.partitions
     left join receipts as r on r.event_id = e.id and r.subscription = s.id
     left join deliveries as d on d.position = e.position and d.subscription = s.id
     where e.position > c.done and not (c.open is not null and e.position <= c.open and e.position < c.position)
