@@ -35,10 +35,13 @@ async def place(scene: Scene):
     return (await scene.read_all(lease.cursor, reader))[1], reader
 
 
-def store_snapshot(connection: psycopg.Connection, day: str = "(clock_timestamp() at time zone 'UTC')::date") -> None:
+TODAY = "(clock_timestamp() at time zone 'UTC')::date"
+
+
+def store_snapshot(scene: Scene, connection: psycopg.Connection, day: str = TODAY) -> None:
     """As `maintain` does it, whatever the time since the one before."""
-    ((snap,),) = connection.execute("select pg_current_snapshot()::text").fetchall()
-    connection.execute(f"insert into holdfast.snapshots (snap, day) select %s::pg_snapshot, {day}", [snap])
+    ((snap, on_day),) = connection.execute(f"select pg_current_snapshot()::text, {day}").fetchall()
+    connection.execute(scene.store._statements["store_snapshot"], {"snap": snap, "day": on_day})
 
 
 class TestConcurrentWriters:
@@ -56,7 +59,7 @@ class TestConcurrentWriters:
                 cursor = page.cursor
                 naive.read()
                 if turn % 20 == 0:
-                    store_snapshot(connection)
+                    store_snapshot(scene, connection)
             writers.stop()
             naive.read()
             seen += (await scene.read_all(cursor, reader))[0]
@@ -186,16 +189,15 @@ class TestTheDefaultPartition:
 class TestTheDayFloor:
     async def test_lies_below_what_an_old_transaction_wrote_long_ago(self, scene):
         # "Ago" is told to the tables: a transaction wrote five days ago and commits today, after younger snapshots.
-        today = "(clock_timestamp() at time zone 'UTC')::date"
         cursor, reader = await place(scene)
         with closing(connect(scene.dsn, autocommit=False)) as old, closing(connect(scene.dsn)) as connection:
-            store_snapshot(connection, f"{today} - 6")
+            store_snapshot(scene, connection, f"{TODAY} - 6")
             old.execute(
                 "insert into holdfast.event_log (event_name, event_key, payload, day) "
-                f"values ('e', 'old', '1', {today} - 5)"
+                f"values ('e', 'old', '1', {TODAY} - 5)"
             )
             for _ in range(3):
-                store_snapshot(connection)
+                store_snapshot(scene, connection)
                 cursor = (await scene.read(cursor, reader)).cursor
             # The floor is found for this place, by a reader whose first, unpruned read is over.
             later = await scene.reader()
@@ -203,12 +205,42 @@ class TestTheDayFloor:
             old.commit()
         assert keys_of((await scene.read(cursor, later)).rows) == ["old"]
 
+    async def test_lies_not_above_today_though_the_clock_was_ahead_when_a_snapshot_was_stored(self, scene):
+        cursor, reader = await place(scene)
+        with closing(connect(scene.dsn)) as connection:
+            store_snapshot(scene, connection, f"{TODAY} + 10")
+        cursor, later = await self.place_of_another_reader(scene, cursor, reader)
+        await scene.publish("a")
+        assert keys_of((await scene.read(cursor, later)).rows) == ["a"]
+
+    async def test_lies_below_what_was_written_while_the_clock_was_days_behind(self, scene):
+        cursor, reader = await place(scene)
+        with closing(connect(scene.dsn)) as connection:
+            store_snapshot(scene, connection)
+            cursor, later = await self.place_of_another_reader(scene, cursor, reader)
+            connection.execute("select pg_current_xact_id()")  # what comes now is later than the place
+            store_snapshot(scene, connection, f"{TODAY} - 5")
+            connection.execute(
+                "update holdfast.snapshots set at = at - interval '5 days' where at = (select max(at) from holdfast.snapshots)"
+            )
+            connection.execute(
+                f"insert into holdfast.event_log (event_name, event_key, payload, day) values ('e', 'a', '1', {TODAY} - 5)"
+            )
+            store_snapshot(scene, connection)
+        assert keys_of((await scene.read(cursor, later)).rows) == ["a"]
+
+    async def place_of_another_reader(self, scene, cursor, reader):
+        """A place from now, and a reader whose first, unpruned read is over."""
+        cursor, later = (await scene.read(cursor, reader)).cursor, await scene.reader()
+        assert list((await scene.read(cursor, later)).rows) == []
+        return cursor, later
+
     async def test_prunes_the_days_before_it(self, scene):
         cursor, reader = await place(scene)
         with closing(connect(scene.dsn)) as connection:
             for number in range(3):
                 connection.execute(INSERT, [str(number)])
-                store_snapshot(connection)
+                store_snapshot(scene, connection)
         done = (await scene.read_all(cursor, reader))[1].done
         ((floor, today),) = await scene.sql(
             scene.store._statements["day_floor"].replace("%(done)s", f"'{done}'").replace("%%", "%")[:-2].join(
