@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 POSTGRES = "src/holdfast/stores/postgres"
+SQLITE = "src/holdfast/stores/sqlite"
 SIMULATION = "tests/simulation"
 
 

@@ -65,6 +65,7 @@ class Scratch:
 def scratch() -> Iterator[Scratch]:
     """A scratch copy that is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="holdfast-mutations-"))
+    folder.chmod(0o755)  # tests of what a user may not read run the package as somebody else
     try:
         yield Scratch(folder)
     finally:

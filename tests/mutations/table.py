@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutations import handling, owning, reading
+from tests.mutations import embedded, handling, owning, reading
 
-MUTANTS = {mutant.name: mutant for mutant in (*reading.MUTANTS, *owning.MUTANTS, *handling.MUTANTS)}
+_ALL = (*reading.MUTANTS, *owning.MUTANTS, *handling.MUTANTS, *embedded.MUTANTS)
+MUTANTS = {mutant.name: mutant for mutant in _ALL}
