@@ -80,7 +80,35 @@ MUTANTS = (
         ),
         rules=("old_epochs",),
         tests=(
-            "tests/postgres/test_traps_of_writing.py::TestTheFence::test_keeps_a_partition_from_being_taken_over_while_its_owner_settles",
+            "tests/postgres/test_traps_of_writing.py::TestTheFence::test_keeps_a_partition_from_being_taken_over_while_its_owner_writes[fence]",
+        ),
+    ),
+    Mutant(
+        "handler's last look without the lock",
+        "The epoch of a transactional handler stands when it is looked at, and the take-over commits before its effect.",
+        (
+            Change(
+                f"{POSTGRES}/schema/0001_pre_tables.sql",
+                "epoch = of_epoch\n    for key share;",
+                "epoch = of_epoch;",
+            ),
+        ),
+        tests=(
+            "tests/postgres/test_traps_of_writing.py::TestTheFence::test_keeps_a_partition_from_being_taken_over_while_its_owner_writes[require_epoch]",
+        ),
+    ),
+    Mutant(
+        "claim without the lock",
+        "Rows are taken into hand under a lease that is another worker's by then, who takes them for suspects.",
+        (
+            Change(
+                f"{POSTGRES}/queries/claim.sql",
+                "    order by l.subscription, l.partition\n    for key share of l\n",
+                "    order by l.subscription, l.partition\n",
+            ),
+        ),
+        tests=(
+            "tests/postgres/test_traps_of_writing.py::TestTheFence::test_keeps_a_partition_from_being_taken_over_while_its_owner_writes[claim]",
         ),
     ),
     Mutant(

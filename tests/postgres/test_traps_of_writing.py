@@ -55,17 +55,23 @@ class TestTheFence:
         assert await stale == {lease.slice}
         assert await scene.deliveries() == {}
 
-    async def test_keeps_a_partition_from_being_taken_over_while_its_owner_settles(self, scene):
+    @pytest.mark.parametrize("statement", ["fence", "require_epoch", "claim"])
+    async def test_keeps_a_partition_from_being_taken_over_while_its_owner_writes(self, scene, statement):
         lease = await scene.leased()
+        await scene.publish("a")
+        await scene.park(lease, await scene.rows(lease), State.PENDING)
         await scene.lapse(lease)
+        (subscription, partition), epoch = lease.slice, lease.epoch
+        writing = {
+            "subscriptions": [subscription], "partitions": [partition], "epochs": [epoch],
+            "subscription": subscription, "partition": partition, "epoch": epoch,
+            "ids": [delivery for (delivery,) in await scene.sql("select id from deliveries")],
+        }  # fmt: skip
         with closing(connect(scene.dsn, autocommit=False)) as owner:
-            owner.execute(
-                scene.store._statements["fence"],
-                {"subscriptions": [lease.slice[0]], "partitions": [lease.slice[1]], "epochs": [lease.epoch]},
-            )
-            assert await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL) == []
+            owner.execute(scene.store._statements[statement], writing)
+            assert await scene.store.acquire(uuid4(), {subscription: 1}, ttl=TTL) == []
             owner.commit()
-        assert len(await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL)) == 1
+        assert len(await scene.store.acquire(uuid4(), {subscription: 1}, ttl=TTL)) == 1
 
     async def test_at_the_end_of_a_handlers_transaction_finds_the_take_over(self, scene):
         lease = await scene.leased()
