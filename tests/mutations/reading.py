@@ -99,6 +99,35 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a snapshot of before the crash is written",
+        "A cursor that was due when the server crashed hides the new events that get the ids of before.",
+        (
+            Change(
+                f"{POSTGRES}/queries/settle_advances.sql",
+                '\n    and (a.incarnation is null or exists (select from :"schema".incarnation as i where i.id = a.incarnation));',
+                ";",
+            ),
+        ),
+        tests=(
+            "tests/postgres/test_traps.py::TestASnapshotInMemory::test_is_neither_written_nor_called_exact_once_the_server_is_another",
+        ),
+    ),
+    Mutant(
+        "a goodbye of before the crash is exact",
+        "Whoever comes next goes fast from a place that does not say what was handled.",
+        (
+            Change(
+                f"{POSTGRES}/queries/release.sql",
+                "held.exact and (held.incarnation is null\n"
+                '        or exists (select from :"schema".incarnation as i where i.id = held.incarnation)) as exact',
+                "held.exact as exact",
+            ),
+        ),
+        tests=(
+            "tests/postgres/test_traps.py::TestASnapshotInMemory::test_is_neither_written_nor_called_exact_once_the_server_is_another",
+        ),
+    ),
+    Mutant(
         "day mark from pg_snapshot_xmax",
         "A stored snapshot counts as older than a transaction that was open when it was taken, and what that one wrote "
         "days before lies below the day floor.",
@@ -134,6 +163,32 @@ MUTANTS = (
         tests=(
             "tests/postgres/test_traps.py::TestTheDayFloor::test_lies_below_what_was_written_while_the_clock_was_days_behind",
         ),
+    ),
+    Mutant(
+        "a clock that steps back unnoticed",
+        "The day floor that was found before lies above what is written now.",
+        (
+            Change(
+                f"{POSTGRES}/reader.py",
+                "        self._stepped_back |= header.day < self._today\n",
+                "",
+            ),
+        ),
+        tests=(
+            "tests/postgres/test_traps.py::TestTheDayFloor::test_is_found_anew_when_the_clock_steps_back_under_a_reader",
+        ),
+    ),
+    Mutant(
+        "a floor that is kept for older places",
+        "What a laggard has not read lies below the day floor that was found for others.",
+        (
+            Change(
+                f"{POSTGRES}/reader.py",
+                "        if now >= self._floor_until or xmin < self._floor_xmin:\n",
+                "        if now >= self._floor_until:\n",
+            ),
+        ),
+        tests=("tests/postgres/test_traps.py::TestTheDayFloor::test_is_found_anew_for_a_place_that_is_older",),
     ),
     Mutant(
         "retention that ignores a paused subscription",

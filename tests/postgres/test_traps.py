@@ -18,7 +18,8 @@ import pytest
 
 from holdfast.errors import StoreUnavailable, WrongStore
 from holdfast.stores import make_store
-from tests.contract.harness import EVERYTHING_IS_OLD, Scene, event, keys_of
+from holdfast.stores.values import Advance, Released
+from tests.contract.harness import EVERYTHING_IS_OLD, TTL, Scene, event, keys_of
 from tests.postgres.writers import NaiveCursor, Writers
 
 INSERT = "insert into holdfast.event_store (tenant_id, event_name, event_key, payload) values ('t', 'e', %s, '1')"
@@ -229,6 +230,40 @@ class TestTheDayFloor:
             store_snapshot(scene, connection)
         assert keys_of((await scene.read(cursor, later)).rows) == ["a"]
 
+    async def test_is_found_anew_when_the_clock_steps_back_under_a_reader(self, scene):
+        await scene.sql("create table public.clock as select 0 as days_behind")
+        await scene.sql(
+            "create function public.clock_timestamp() returns timestamptz language sql as "
+            "'select pg_catalog.clock_timestamp() - days_behind * interval ''1 day'' from public.clock'"
+        )
+        behind = make_store(f"{scene.dsn}?options=-csearch_path%3Dpublic,pg_catalog", timeout=10)
+        other = Scene("postgres", scene.dsn, behind)
+        await behind.open()
+        cursor, reader = await place(other)
+        with closing(connect(scene.dsn)) as connection:
+            store_snapshot(scene, connection)
+            cursor, later = await self.place_of_another_reader(other, cursor, reader)
+            assert list((await other.read(cursor, later)).rows) == []  # with a floor, of today
+            connection.execute("update public.clock set days_behind = 5")
+            connection.execute(
+                f"insert into holdfast.event_log (event_name, event_key, payload, day) values ('e', 'a', '1', {TODAY} - 5)"
+            )
+        assert keys_of((await other.read(cursor, later)).rows) == ["a"]
+        await other.close()
+
+    async def test_is_found_anew_for_a_place_that_is_older(self, scene):
+        cursor, reader = await place(scene)
+        with closing(connect(scene.dsn)) as connection:
+            store_snapshot(scene, connection, f"{TODAY} - 6")
+            old, later = await self.place_of_another_reader(scene, cursor, reader)
+            connection.execute(
+                f"insert into holdfast.event_log (event_name, event_key, payload, day) values ('e', 'a', '1', {TODAY} - 5)"
+            )
+            store_snapshot(scene, connection)
+        young = (await scene.read(old, reader)).cursor
+        assert list((await scene.read(young, later)).rows) == []
+        assert keys_of((await scene.read(old, later)).rows) == ["a"]
+
     async def place_of_another_reader(self, scene, cursor, reader):
         """A place from now, and a reader whose first, unpruned read is over."""
         cursor, later = (await scene.read(cursor, reader)).cursor, await scene.reader()
@@ -335,6 +370,17 @@ class TestASnapshotInMemory:
         with pytest.raises(StoreUnavailable, match="ended"):
             await scene.read(cursor, reader)  # whoever else used it must hear of it too
         assert keys_of((await scene.read(cursor, await scene.reader())).rows) == ["a"]
+
+    async def test_is_neither_written_nor_called_exact_once_the_server_is_another(self, scene):
+        lease = await scene.leased()
+        page = await scene.read(lease.cursor)
+        await scene.sql("delete from incarnation; insert into incarnation default values")
+        await scene.settle(lease, advances=[Advance(lease.slice, page.cursor, page.incarnation)])
+        assert (await scene.store.cursors([lease.slice]))[lease.slice] == lease.cursor
+        goodbye = Released(lease.slice, lease.epoch, page.cursor, exact=True, incarnation=page.incarnation)
+        await scene.store.release(scene.worker, [goodbye])
+        (taken,) = await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL)
+        assert (taken.clean, taken.cursor) == (False, lease.cursor)
 
     async def test_is_dropped_with_its_session(self, scene):
         cursor, reader = await place(scene)
