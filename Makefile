@@ -21,7 +21,7 @@ test: $(READY)  ## the whole suite, on SQLite and PostgreSQL (ARGS="-k name")
 	@$(RUN) python -m pytest $(ARGS)
 
 simulate: $(READY)  ## the engine under faults in virtual time (SEEDS=200..300)
-	@$(RUN) python -m tests.simulation $(or $(SEEDS),1000)
+	@$(RUN) python -m tests.simulation $(or $(SEEDS),1000) --size $(or $(SIZE),small)
 
 mutants: $(READY)  ## break the engine on purpose, see who notices (MUTANT="name")
 	@$(RUN) python -m tests.mutations $(if $(MUTANT),"$(MUTANT)")

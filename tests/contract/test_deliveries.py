@@ -206,6 +206,21 @@ class TestSuspects:
         await scene.store.begin_attempt(after[0], lease.epoch)
         assert [(due.attempts, due.lost) for due in await scene.store.suspects([lease.slice])] == [(2, True), (1, True)]
 
+    async def test_were_lost_in_an_attempt_whose_number_only_a_put_off_has_on_record(self, scene):
+        lease, rows = await parked(scene, ("a", RUNNING), ("b", RUNNING))
+        a, b = rows
+        put_offs = [failed(lease.slice, row, outcome="put off") for row in (a, b)]
+        await scene.settle(lease, attempts=put_offs)
+        due_a, due_b = await scene.store.suspects([lease.slice])
+        await scene.store.begin_attempt(due_a, lease.epoch)
+        await scene.store.begin_attempt(due_b, lease.epoch)
+        put_off_later = failed(lease.slice, b, 2, outcome="put off")
+        await scene.settle(lease, attempts=[failed(lease.slice, b), put_off_later])
+        assert [(due.attempts, due.lost) for due in await scene.store.suspects([lease.slice])] == [
+            (1, True),
+            (1, False),
+        ]
+
     async def test_behind_their_key_say_so(self, scene):
         rows = [("a", RUNNING), ("a", RETRYING), ("a", RUNNING), ("b", DEAD), ("b", RUNNING), (None, RUNNING)]
         lease, _ = await parked(scene, *rows)

@@ -76,8 +76,8 @@ MUTANTS = (
         (
             Change(
                 "src/holdfast/worker/feeder.py",
-                "            async with asyncio.timeout(self._pause):\n",
-                "            async with asyncio.timeout(None):\n",
+                "call_later(self._pause, self._time_is_up)",
+                "call_later(1e9, self._time_is_up)",
             ),
         ),
         rules=("unhandled",),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.mutations.scratch import Scratch
 
 _TOO_LONG = 900.0
+_SMALL_IN_A_LARGE = 5
 _FAILED = re.compile(r"^FAILED (.+?)(?: - (.*))?$", re.MULTILINE)
 
 
@@ -25,6 +26,10 @@ class Catch:
     by: str
     complaint: str
     seconds: float
+
+    @property
+    def is_seed(self) -> bool:
+        return " seed " in self.by
 
 
 def hunt(mutant: Mutant, mutated: Scratch, pristine: Scratch) -> list[Catch]:
@@ -49,28 +54,30 @@ def hunt(mutant: Mutant, mutated: Scratch, pristine: Scratch) -> list[Catch]:
 
 def is_caught(mutant: Mutant, found: Sequence[Catch]) -> bool:
     """A twin that a seed has caught is only the twin: the mutant itself must have failed a test."""
-    return any(not catch.by.startswith("seed ") for catch in found) if mutant.twin else bool(found)
+    return not all(catch.is_seed for catch in found) if mutant.twin else bool(found)
 
 
 def by_seeds(mutant: Mutant, mutated: Scratch, pristine: Scratch) -> Catch | None:
-    """The first seed that breaks one of the mutant's rules with it, and not without it."""
-    begun, first = time.monotonic(), 0
-    while first < mutant.seeds:
-        result = _seeds(first, mutant.seeds - first, mutant.rules, mutated)
-        if result.returncode == 0:
-            return None
-        seed, _, complaint = result.stdout.strip().partition(": ")
-        if not seed.isdigit():
-            raise RuntimeError(result.stderr)
-        seconds = time.monotonic() - begun
-        if _seeds(int(seed), 1, mutant.rules, pristine).returncode == 0:
-            return Catch(f"seed {seed}", complaint, seconds)
-        first = int(seed) + 1
+    """The first seed that breaks one of the mutant's rules with it, and not without it: of small runs, then of large."""
+    begun = time.monotonic()
+    for size, seeds in (("small", mutant.seeds), ("large", mutant.seeds // _SMALL_IN_A_LARGE)):
+        first = 0
+        while first < seeds:
+            result = _seeds(size, first, seeds - first, mutant.rules, mutated)
+            if result.returncode == 0:
+                break
+            seed, _, complaint = result.stdout.strip().partition(": ")
+            if not seed.isdigit():
+                raise RuntimeError(result.stderr)
+            seconds = time.monotonic() - begun
+            if _seeds(size, int(seed), 1, mutant.rules, pristine).returncode == 0:
+                return Catch(f"{size} seed {seed}", complaint, seconds)
+            first = int(seed) + 1
     return None
 
 
-def _seeds(first: int, count: int, rules: Sequence[str], where: Scratch) -> subprocess.CompletedProcess[str]:
-    return where.run(["-m", "tests.mutations.seeds", str(first), str(count), *rules], timeout=_TOO_LONG)
+def _seeds(size: str, first: int, count: int, rules: Sequence[str], where: Scratch) -> subprocess.CompletedProcess[str]:
+    return where.run(["-m", "tests.mutations.seeds", size, str(first), str(count), *rules], timeout=_TOO_LONG)
 
 
 def by_tests(tests: Sequence[str], mutated: Scratch, pristine: Scratch) -> Catch | None:

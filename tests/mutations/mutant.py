@@ -38,7 +38,7 @@ class Mutant:
         rules: The checker's rules that it breaks, any of them. A seed that fails otherwise has caught something else: a
             mutant changes what happens when, so each of its seeds is one that nobody has run before. None where the
             simulation has nothing that could show it.
-        seeds: How many seeds are tried.
+        seeds: How many small runs are tried; then a fifth of that of large ones.
         tests: Which tests must fail, where no seed does or there is a twin; ids of pytest.
     """
 

@@ -33,8 +33,9 @@ def table(found: Mapping[str, Sequence[Catch]], mutants: Mapping[str, Mutant]) -
 
 
 def _catcher(catch: Catch, mutant: Mutant) -> str:
-    is_of_twin = mutant.twin and catch.by.startswith("seed ")
-    return f"{catch.by} (its twin)" if is_of_twin else catch.by.replace("tests/", "").replace("::", " ")
+    return (
+        f"{catch.by} (its twin)" if mutant.twin and catch.is_seed else catch.by.replace("tests/", "").replace("::", " ")
+    )
 
 
 def _cell(text: str) -> str:

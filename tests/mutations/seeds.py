@@ -1,4 +1,4 @@
-"""Seeds until one breaks a rule: ``python -m tests.mutations.seeds FROM COUNT RULE...``, in the copy with the mutant.
+"""Seeds until one breaks a rule: ``python -m tests.mutations.seeds SIZE FROM COUNT RULE...``, in the copy with the mutant.
 
 Prints "SEED: PROBLEM" for the first one that does and ends with 1; ends with 0 if none does.
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 
 from tests.simulation.run import run
+from tests.simulation.size import SIZES, Size
 
 
-def main(first: int, count: int, rules: tuple[str, ...]) -> int:
+def main(size: Size, first: int, count: int, rules: tuple[str, ...]) -> int:
     for seed in range(first, first + count):
-        broken = [problem for problem in run(seed).problems if problem.startswith(rules)]
+        broken = [problem for problem in run(seed, size).problems if problem.startswith(rules)]
         if broken:
             print(f"{seed}: {broken[0]}")
             return 1
@@ -20,4 +21,5 @@ def main(first: int, count: int, rules: tuple[str, ...]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), tuple(f"{rule}: " for rule in sys.argv[3:])))
+    size, first, count, *rules = sys.argv[1:]
+    sys.exit(main(SIZES[size], int(first), int(count), tuple(f"{rule}: " for rule in rules)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import closing
 from itertools import pairwise
 from uuid import uuid4
@@ -16,9 +16,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from holdfast import Event, EventBus
 from holdfast.errors import StoreUnavailable, WrongStore
 from holdfast.stores import make_store
+from holdfast.stores.inspector import make_inspector
+from holdfast.stores.sql import Statements
 from holdfast.stores.values import Advance, Released
+from holdfast.worker.hand import PAGE_EVENTS
 from tests.contract.harness import EVERYTHING_IS_OLD, TTL, Scene, event, keys_of
 from tests.postgres.writers import NaiveCursor, Writers
 
@@ -36,13 +40,14 @@ async def place(scene: Scene):
     return (await scene.read_all(lease.cursor, reader))[1], reader
 
 
+STATEMENTS = Statements("holdfast.stores.postgres", "holdfast")
 TODAY = "(clock_timestamp() at time zone 'UTC')::date"
 
 
-def store_snapshot(scene: Scene, connection: psycopg.Connection, day: str = TODAY) -> None:
+def store_snapshot(connection: psycopg.Connection, day: str = TODAY) -> None:
     """As `maintain` does it, whatever the time since the one before."""
     ((snap, on_day),) = connection.execute(f"select pg_current_snapshot()::text, {day}").fetchall()
-    connection.execute(scene.store._statements["store_snapshot"], {"snap": snap, "day": on_day})
+    connection.execute(STATEMENTS["store_snapshot"], {"snap": snap, "day": on_day})
 
 
 class TestConcurrentWriters:
@@ -60,7 +65,7 @@ class TestConcurrentWriters:
                 cursor = page.cursor
                 naive.read()
                 if turn % 20 == 0:
-                    store_snapshot(scene, connection)
+                    store_snapshot(connection)
             writers.stop()
             naive.read()
             seen += (await scene.read_all(cursor, reader))[0]
@@ -192,13 +197,13 @@ class TestTheDayFloor:
         # "Ago" is told to the tables: a transaction wrote five days ago and commits today, after younger snapshots.
         cursor, reader = await place(scene)
         with closing(connect(scene.dsn, autocommit=False)) as old, closing(connect(scene.dsn)) as connection:
-            store_snapshot(scene, connection, f"{TODAY} - 6")
+            store_snapshot(connection, f"{TODAY} - 6")
             old.execute(
                 "insert into holdfast.event_log (event_name, event_key, payload, day) "
                 f"values ('e', 'old', '1', {TODAY} - 5)"
             )
             for _ in range(3):
-                store_snapshot(scene, connection)
+                store_snapshot(connection)
                 cursor = (await scene.read(cursor, reader)).cursor
             # The floor is found for this place, by a reader whose first, unpruned read is over.
             later = await scene.reader()
@@ -209,7 +214,7 @@ class TestTheDayFloor:
     async def test_lies_not_above_today_though_the_clock_was_ahead_when_a_snapshot_was_stored(self, scene):
         cursor, reader = await place(scene)
         with closing(connect(scene.dsn)) as connection:
-            store_snapshot(scene, connection, f"{TODAY} + 10")
+            store_snapshot(connection, f"{TODAY} + 10")
         cursor, later = await self.place_of_another_reader(scene, cursor, reader)
         await scene.publish("a")
         assert keys_of((await scene.read(cursor, later)).rows) == ["a"]
@@ -217,17 +222,17 @@ class TestTheDayFloor:
     async def test_lies_below_what_was_written_while_the_clock_was_days_behind(self, scene):
         cursor, reader = await place(scene)
         with closing(connect(scene.dsn)) as connection:
-            store_snapshot(scene, connection)
+            store_snapshot(connection)
             cursor, later = await self.place_of_another_reader(scene, cursor, reader)
             connection.execute("select pg_current_xact_id()")  # what comes now is later than the place
-            store_snapshot(scene, connection, f"{TODAY} - 5")
+            store_snapshot(connection, f"{TODAY} - 5")
             connection.execute(
                 "update holdfast.snapshots set at = at - interval '5 days' where at = (select max(at) from holdfast.snapshots)"
             )
             connection.execute(
                 f"insert into holdfast.event_log (event_name, event_key, payload, day) values ('e', 'a', '1', {TODAY} - 5)"
             )
-            store_snapshot(scene, connection)
+            store_snapshot(connection)
         assert keys_of((await scene.read(cursor, later)).rows) == ["a"]
 
     async def test_is_found_anew_when_the_clock_steps_back_under_a_reader(self, scene):
@@ -241,7 +246,7 @@ class TestTheDayFloor:
         await behind.open()
         cursor, reader = await place(other)
         with closing(connect(scene.dsn)) as connection:
-            store_snapshot(scene, connection)
+            store_snapshot(connection)
             cursor, later = await self.place_of_another_reader(other, cursor, reader)
             assert list((await other.read(cursor, later)).rows) == []  # with a floor, of today
             connection.execute("update public.clock set days_behind = 5")
@@ -254,12 +259,12 @@ class TestTheDayFloor:
     async def test_is_found_anew_for_a_place_that_is_older(self, scene):
         cursor, reader = await place(scene)
         with closing(connect(scene.dsn)) as connection:
-            store_snapshot(scene, connection, f"{TODAY} - 6")
+            store_snapshot(connection, f"{TODAY} - 6")
             old, later = await self.place_of_another_reader(scene, cursor, reader)
             connection.execute(
                 f"insert into holdfast.event_log (event_name, event_key, payload, day) values ('e', 'a', '1', {TODAY} - 5)"
             )
-            store_snapshot(scene, connection)
+            store_snapshot(connection)
         young = (await scene.read(old, reader)).cursor
         assert list((await scene.read(young, later)).rows) == []
         assert keys_of((await scene.read(old, later)).rows) == ["a"]
@@ -275,7 +280,7 @@ class TestTheDayFloor:
         with closing(connect(scene.dsn)) as connection:
             for number in range(3):
                 connection.execute(INSERT, [str(number)])
-                store_snapshot(scene, connection)
+                store_snapshot(connection)
         done = (await scene.read_all(cursor, reader))[1].done
         ((floor, today),) = await scene.sql(
             scene.store._statements["day_floor"].replace("%(done)s", f"'{done}'").replace("%%", "%")[:-2].join(
@@ -403,3 +408,35 @@ class TestPositions:
             position for (position,) in await scene.sql("select position from event_log order by event_key::int")
         ]
         assert all(before < after for before, after in pairwise(positions))
+
+
+async def test_a_laggard_takes_nobody_back_to_its_stored_snapshot(migrated_dsn):
+    """The one with the new events would handle them again, and what had died of them."""
+    runs: dict[str, Counter[int]] = {"laggard": Counter(), "current": Counter()}
+    store = make_store(migrated_dsn, timeout=10)
+    inspector, operator = make_inspector(store)
+    bus = EventBus(migrated_dsn, spool="off", stop_timeout=2)
+
+    def subscribe(name: str) -> None:
+        @bus.subscribe("e", name=name, ordering="none", partitions=1)
+        async def count(event: Event) -> None:
+            runs[name][event.payload] += 1
+
+    async def publish(numbers: range) -> None:
+        await bus.publish_many([{"name": "e", "payload": number} for number in numbers])
+        await bus.drain(timeout=20)
+
+    for name in runs:
+        subscribe(name)
+    async with bus:
+        await publish(range(10))
+        await operator.pause("laggard", actor="ann")
+        await publish(range(10, 20))
+        with closing(connect(migrated_dsn)) as connection:
+            store_snapshot(connection)
+        await publish(range(20, 30 + PAGE_EVENTS))
+        await operator.resume("laggard", actor="ann")
+        await publish(range(-1, 0))
+    await inspector.close()
+    await store.close()
+    assert [(len(counts), set(counts.values())) for counts in runs.values()] == 2 * [(31 + PAGE_EVENTS, {1})]

@@ -1,16 +1,18 @@
-"""Run many seeds: ``python -m tests.simulation 1000`` or ``python -m tests.simulation 200..300``.
+"""Run many seeds: ``python -m tests.simulation 1000`` or ``python -m tests.simulation 200..300 --size large``.
 
 With ``--hash`` it prints what the trace of each seed comes to instead: it must be the same in every process.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections import Counter
 
 from tests.simulation.paths import PATHS
 from tests.simulation.run import run
+from tests.simulation.size import SIZES, Size
 
 
 def seeds_of(text: str) -> range:
@@ -19,11 +21,11 @@ def seeds_of(text: str) -> range:
     return range(int(first), int(last) + 1) if first else range(int(last))
 
 
-def main(text: str) -> int:
+def main(text: str, size: Size) -> int:
     """Returns the number of seeds that failed."""
     seeds, paths, failed, begun = seeds_of(text), Counter[str](), list[int](), time.perf_counter()
     for seed in seeds:
-        result = run(seed)
+        result = run(seed, size)
         paths += result.paths
         if result.problems:
             failed.append(seed)
@@ -35,13 +37,18 @@ def main(text: str) -> int:
     return len(failed)
 
 
-def print_hashes(text: str) -> None:
+def print_hashes(text: str, size: Size) -> None:
     for seed in seeds_of(text):
-        print(seed, run(seed).trace_hash())
+        print(seed, run(seed, size).trace_hash())
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--hash":
-        print_hashes(sys.argv[2])
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("seeds", help="how many, or from..to")
+    parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--hash", action="store_true")
+    asked = parser.parse_args()
+    if asked.hash:
+        print_hashes(asked.seeds, SIZES[asked.size])
     else:
-        sys.exit(min(main(sys.argv[1]), 1))
+        sys.exit(min(main(asked.seeds, SIZES[asked.size]), 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from holdfast.stores.values import State
@@ -36,13 +37,15 @@ def unfinished(world: World) -> Iterator[str]:
     """What keeps the run from being over."""
     for one in world.lives.values():
         if not one.is_idle:
-            yield f"{one.process.name} has {one.publisher.spool_depth} events in its spool"
+            yield f"{one.process.name} has {one.publisher.spool_depth} events in its spool, or declares something"
         if one.worker is None:
             yield f"{one.process.name} has not started"
     if len(world.lives) < world.lineages:
         yield "a process is not back yet"
     if any(publish.is_under_way for publish in world.history.publishes.values()):
         yield "a publish is under way"
+    if any(request.is_given_up() for request in world.network.under_way):
+        yield "a request that its client has given up may still arrive"
     if world.server.open:
         yield f"{len(world.server.open)} transactions are open"
     for row in world.server.tables.deliveries.values():
@@ -61,11 +64,30 @@ def unhandled(world: World) -> Iterator[str]:
                 yield f"{declared.name} has not handled {entry.row.id.hex()[-6:]} (position {entry.row.position})"
 
 
+def behind_breakers(world: World) -> int:
+    """How many deliveries are unsettled whose subscription's breaker is open in some process."""
+    rows = world.server.tables.deliveries.values()
+    return sum(row.state in UNSETTLED and is_tripped(world, row.slice.subscription) for row in rows)
+
+
+def longest_queue(world: World) -> int:
+    """How many deliveries stand behind one key, at most: they run one after the other."""
+    rows = world.server.tables.deliveries.values()
+    queues = Counter(
+        (row.slice.subscription, row.key) for row in rows if row.key is not None and row.state in UNSETTLED
+    )
+    return max(queues.values(), default=1)
+
+
+def is_tripped(world: World, subscription: int) -> bool:
+    return any(one.is_tripped(subscription) for one in world.lives.values())
+
+
 def waits_for_the_breaker(world: World, row: DeliveryRow) -> bool:
     """Whether an open breaker never lets it end: no probe counts an attempt, and it, or one before it, fails each."""
     tables = world.server.tables
     record = tables.subscriptions[row.slice.subscription].record
-    if not any(one.is_tripped(record.id) for one in world.lives.values()):
+    if not is_tripped(world, record.id):
         return False
     declared = next(one for one in world.declared if one.name == record.name)
     before = [row]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.simulation.processes import SimulatedProcess
     from tests.simulation.subscriptions import Declared
 
-_PUT_OFFS = 2
+PUT_OFFS = 2
 
 
 class TroubleError(Exception):
@@ -115,7 +115,7 @@ class Handler:
             return Reject("as the run says")
         if act is Act.QUIT_FIRST and delivery.attempt == 1 and not self._world.is_healing:
             return SystemExit()
-        if act is Act.PUT_OFF and self._times_before(event) < _PUT_OFFS:
+        if act is Act.PUT_OFF and self._times_before(event) < PUT_OFFS:
             return Retry(after=0.2)
         return None
 

@@ -15,7 +15,7 @@ import sys
 from asyncio import events
 from collections import deque
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -41,6 +41,25 @@ class Livelock(Stuck):
     """Callbacks run without end and neither time nor the goal gets on."""
 
 
+class Handle:
+    """A callback that waits for its turn. The standard one does more than a run of many seeds can pay for."""
+
+    __slots__ = ("args", "callback", "context", "is_cancelled", "when")
+
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context, when: float) -> None:
+        self.callback, self.args, self.context, self.when = callback, args, context, when
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
+
+    def __repr__(self) -> str:
+        return f"{self.callback!r} {self.args!r}"
+
+
 class Process:
     """A simulated operating system process: what the kernel can do to it."""
 
@@ -51,9 +70,9 @@ class Process:
         self.busy = 0
         """Handlers that run now."""
         self.tasks: list[asyncio.Task[Any]] = []
-        self._held_back: list[asyncio.Handle] = []
+        self._held_back: list[Handle] = []
 
-    def hold_back(self, handle: asyncio.Handle) -> None:
+    def hold_back(self, handle: Handle) -> None:
         """It may not run now: what is due while it is paused runs when it goes on."""
         if self.alive:
             self._held_back.append(handle)
@@ -88,8 +107,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def __init__(self, random: Random, *, disorder: float) -> None:
         self._random, self._disorder = random.random, disorder
-        self._ready: deque[asyncio.Handle] = deque()
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._ready: deque[Handle] = deque()
+        self._timers: list[tuple[float, int, Handle]] = []
         self._number = 0
         self._now = 0.0
         self._closed = False
@@ -119,7 +138,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def _next_instant(self) -> None:
         """Let time jump to the next timer, if nothing is ready; make ready what is due."""
         timers = self._timers
-        while timers and timers[0][2].cancelled():
+        while timers and timers[0][2].is_cancelled:
             heapq.heappop(timers)
         if not self._ready:
             if not timers:
@@ -133,18 +152,21 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         ready, begun = self._ready, self.steps
         while ready and not goal.done():
             handle = self._pick()
-            if handle.cancelled():
+            if handle.is_cancelled:
                 continue
-            process = handle._context.get(PROCESS)  # type: ignore[attr-defined]
+            process = handle.context.get(PROCESS)
             if process is not None and (process.paused or not process.alive):
                 process.hold_back(handle)
                 continue
             self.steps += 1
             if self.steps - begun > STEPS_MAX:
                 raise Livelock(f"{STEPS_MAX} callbacks at {self._now:.3f} s, the next one {handle!r}")
-            handle._run()
+            try:
+                handle.context.run(handle.callback, *handle.args)
+            except Exception as error:
+                self.call_exception_handler({"message": f"error in {handle!r}", "exception": error})
 
-    def _pick(self) -> asyncio.Handle:
+    def _pick(self) -> Handle:
         ready = self._ready
         if self._disorder and len(ready) > 1 and self._random() < self._disorder:
             index = int(self._random() * len(ready))
@@ -153,7 +175,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             return handle
         return ready.popleft()
 
-    def make_ready(self, handles: list[asyncio.Handle]) -> None:
+    def make_ready(self, handles: list[Handle]) -> None:
         self._ready.extend(handles)
 
     def bury(self, tasks: list[asyncio.Task[Any]]) -> None:
@@ -176,8 +198,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self._now
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Handle:
+        handle = Handle(callback, args, copy_context() if context is None else context, self._now)
         if not self._closed:
             self._ready.append(handle)
         return handle
@@ -186,19 +208,16 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Handle:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+    ) -> Handle:
+        handle = Handle(callback, args, copy_context() if context is None else context, when)
         self._number += 1
         heapq.heappush(self._timers, (when, self._number, handle))
         return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Its entry is dropped when its time comes."""
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)

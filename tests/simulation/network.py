@@ -148,7 +148,7 @@ class Request:
         network = self._network
         if self not in network.under_way:
             return
-        if self._pause is Pause.ROUND_TRIP and self._client_is_gone():
+        if self._pause is Pause.ROUND_TRIP and self.is_given_up():
             self._end("given up")
             return
         if self._has_to_wait():
@@ -163,7 +163,8 @@ class Request:
             delay = 0.01 if self._pause is Pause.BLOCKED else network.sky.pause()
             network.loop.call_later(delay, self.step, context=NOBODY)
 
-    def _client_is_gone(self) -> bool:
+    def is_given_up(self) -> bool:
+        """Whether nobody waits for its answer any more; the server may carry it out all the same."""
         return self.answer.done() or not self._client.alive
 
     def _has_to_wait(self) -> bool:

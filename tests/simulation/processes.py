@@ -55,6 +55,7 @@ class SimulatedProcess:
         self.records: dict[str, Subscription] = {}
         self._consumers: dict[str, Consumer] = {}
         self._stopping = False
+        self._declaring = 0
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run *work* in this process: it vanishes with it."""
@@ -63,8 +64,8 @@ class SimulatedProcess:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing of it is left to be stored."""
-        return self.publisher.spool_depth == 0
+        """Nothing of it is left to be stored, nor to be declared."""
+        return self.publisher.spool_depth == 0 and self._declaring == 0
 
     async def live(self) -> None:
         """Start, work until a handler ends the process, and stop."""
@@ -87,7 +88,7 @@ class SimulatedProcess:
         self.worker.start()
 
     def _options(self) -> WorkerOptions:
-        return WorkerOptions(self.world.lease_ttl, self.world.poll_interval, None)
+        return WorkerOptions(self.world.lease_ttl, self.world.poll_interval, None, self.world.size.breaker_waits)
 
     def _ports(self) -> Ports:
         world, offset = self.world, self.world.faults.skew * self.world.random.random()
@@ -103,7 +104,9 @@ class SimulatedProcess:
 
     async def declare(self, declared: Declared) -> None:
         """Declare one more subscription, now."""
+        self._declaring += 1
         await self._persistently(partial(self._declare, declared))
+        self._declaring -= 1
 
     async def _prepare(self) -> None:
         """What `holdfast.live.Live.prepare` does: register what is declared, once."""

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.chaos import strike
 from tests.simulation.checker import check
-from tests.simulation.expected import unfinished
+from tests.simulation.expected import behind_breakers, longest_queue, unfinished
+from tests.simulation.handlers import PUT_OFFS
 from tests.simulation.loop import Stuck
 from tests.simulation.paths import Listener, reached
+from tests.simulation.size import LARGE, SMALL
 from tests.simulation.spool_system import Killed
 from tests.simulation.workload import publish_in_turns, publish_with_sql
 from tests.simulation.world import World
@@ -23,14 +25,16 @@ from tests.simulation.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TROUBLE_SECONDS = 6.0
-"""Virtual seconds for which things go wrong."""
-LAG_SECONDS = 3.0 + 5 * 2.2 + (5.0 + 10.0 + 20.0 + 40.0) + 8 * 60.0 + 30.0
-"""Virtual seconds after healing in which the lag must be zero: longest lease, backoffs, a breaker's waits with eight
-more probes, and 30."""
-DEATHS_SECONDS = 5 * LAG_SECONDS
-"""The same where events go on killing processes: each death begins it anew, but not for ever."""
-_LOOK_SECONDS = 0.5
+    from tests.simulation.size import Size
+
+LAG_SECONDS, BACKOFFS = 3.0 + 30.0, 5 * 2.2
+"""Virtual seconds after healing in which the lag must be zero: longest lease and 30, and the backoffs of each delivery
+that waits behind one key, one after the other.
+
+Where breakers are open, the longest wait for each of their deliveries on top, as often as one may be put off: there is
+one probe at a time, and the last may be the one that succeeds. Each death of a process begins it anew, up to five times.
+"""
+_LOOK_SECONDS = 0.25
 
 
 _LOGGERS = [logging.getLogger(name) for name in ("holdfast", "holdfast.worker", "holdfast.publish", "holdfast.spool")]
@@ -45,6 +49,7 @@ class Result:
     """What came of one seed."""
 
     seed: int
+    size: Size
     problems: list[str] = field(default_factory=list)
     paths: Counter[str] = field(default_factory=Counter)
     trace: list[tuple[Any, ...]] = field(default_factory=list, repr=False)
@@ -56,17 +61,20 @@ class Result:
 
     def report(self) -> str:
         """What went wrong, how it came to that, and how to see it again."""
-        return "\n".join([f"seed {self.seed}:", *self.problems, "the end of its trace:", *self.tail, repeat(self.seed)])
+        return "\n".join(
+            [f"seed {self.seed}:", *self.problems, "the end of its trace:", *self.tail, repeat(self.seed, self.size)]
+        )
 
 
-def repeat(seed: int) -> str:
+def repeat(seed: int, size: Size) -> str:
     """The command that runs *seed* again."""
-    return f"again:  make simulate SEEDS={seed}..{seed}"
+    large = " SIZE=large" if size is LARGE else ""
+    return f"again:  make simulate SEEDS={seed}..{seed}{large}"
 
 
-def run(seed: int, *, tail: int = 60) -> Result:
+def run(seed: int, size: Size = SMALL, *, tail: int = 60) -> Result:
     """Run one seed; with the last *tail* lines of its trace if it fails."""
-    result, world, listener = Result(seed), World(seed), Listener()
+    result, world, listener = Result(seed, size), World(seed, size), Listener()
     for logger in _LOGGERS:
         logger.addFilter(listener)
         logger.setLevel(logging.INFO)
@@ -92,15 +100,19 @@ def run(seed: int, *, tail: int = 60) -> Result:
 
 async def play(world: World) -> None:
     """The whole story: things go wrong for a while, are healed, settle, and end."""
-    lineages = [f"app{number}" for number in range(world.random.randint(1, 3))]
+    size = world.size
+    lineages = [f"app{number}" for number in range(world.random.randint(*size.lineages))]
     world.lineages = len(lineages)
     for lineage in lineages:
         world.start(lineage)
-    work = [asyncio.create_task(publish_in_turns(world, lineage, world.random.randint(5, 25))) for lineage in lineages]
-    work.append(asyncio.create_task(publish_with_sql(world, world.random.randint(0, 12))))
+    work = [
+        asyncio.create_task(publish_in_turns(world, lineage, world.random.randint(*size.publishes)))
+        for lineage in lineages
+    ]
+    work.append(asyncio.create_task(publish_with_sql(world, world.random.randint(*size.transactions))))
     work.append(asyncio.create_task(_declare_late(world)))
     chaos = asyncio.create_task(strike(world))
-    await asyncio.sleep(TROUBLE_SECONDS)
+    await asyncio.sleep(size.trouble)
     chaos.cancel()
     await asyncio.wait([*work, chaos])
     await _heal(world)
@@ -123,11 +135,13 @@ async def _heal(world: World) -> None:
 
 async def _settle(world: World) -> None:
     """Wait until nothing is left to do; `Lagging` if that takes too long."""
-    quiet, healed = 0, world.loop.time()
-    while quiet < 2:  # twice: a request that its client has given up may still arrive
+    quiet, healed, allowed = 0, world.loop.time(), 0.0
+    while quiet < 2:  # twice: what was about to begin has begun
         left = list(islice(unfinished(world), 5))
         quiet = 0 if left else quiet + 1
-        if left and world.loop.time() > min(world.last_death + LAG_SECONDS, healed + DEATHS_SECONDS):
+        probes = world.size.breaker_waits[1] * (PUT_OFFS + 1) * behind_breakers(world)
+        allowed = max(allowed, LAG_SECONDS + BACKOFFS * longest_queue(world) + probes)
+        if left and world.loop.time() > min(world.last_death + allowed, healed + 5 * allowed):
             raise Lagging(f"{world.loop.time() - healed:.0f} s after healing: {', '.join(left)}")
         await asyncio.sleep(_LOOK_SECONDS)
 
@@ -135,7 +149,7 @@ async def _settle(world: World) -> None:
 async def _stop(world: World) -> None:
     """Everybody says goodbye; nothing may be left of them."""
     lives = list(world.lives.values())
-    await asyncio.wait([one.spawn(one.stop()) for one in lives])
+    await asyncio.gather(*(one.spawn(one.stop()) for one in lives))  # of nobody, where poison took the last one
     await asyncio.sleep(0.1)
     for one in lives:
         world.leftovers += [f"{one.process.name} leaves {task!r}" for task in one.leftovers()]

@@ -95,7 +95,7 @@ class Deliveries:
         found = [row for row in self._in_order() if row.slice in slices and row.state is State.RUNNING]
         return [
             self._due(
-                row, lost=row.attempts > 0 and row.attempts != self._latest_attempt(row), behind=self._is_behind(row)
+                row, lost=row.attempts > 0 and row.attempts != self._latest_counted(row), behind=self._is_behind(row)
             )
             for row in found
         ]  # fmt: skip
@@ -107,10 +107,11 @@ class Deliveries:
             for before in self._server.tables.deliveries.values()
         )  # fmt: skip
 
-    def _latest_attempt(self, row: DeliveryRow) -> int | None:
+    def _latest_counted(self, row: DeliveryRow) -> int | None:
         for known in reversed(self._server.tables.attempts):
             attempt = known.attempt
-            if (attempt.slice.subscription, attempt.event_id) == (row.slice.subscription, row.row.id):
+            is_its_own = (attempt.slice.subscription, attempt.event_id) == (row.slice.subscription, row.row.id)
+            if is_its_own and attempt.outcome != "put off":
                 return attempt.attempt
         return None
 

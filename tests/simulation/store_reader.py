@@ -72,14 +72,16 @@ class SimulatedReader:
         self._require_same()
         if cursor.open is not None:
             return self._page(cursor, limit, max_bytes)
+        is_latest = True
         if horizon is None:
             seen = self._server.snapshot()
             found = self._visible(cursor.done, seen)
             if len(found) <= limit and sum(map(_bytes, found)) - (_bytes(found[-1]) if found else 0) <= max_bytes:
                 return self._as_page(found, Cursor(seen), seen)
             horizon = self._nearest_snapshot(cursor.done, seen)
+            is_latest = horizon == seen
         lowest = min((row.position for row in self._visible(cursor.done, horizon)), default=0)
-        return self._page(Cursor(cursor.done, horizon, lowest), limit, max_bytes)
+        return self._page(Cursor(cursor.done, horizon, lowest), limit, max_bytes)._replace(is_latest=is_latest)
 
     def _page(self, cursor: Cursor, limit: int, max_bytes: int) -> Page:
         """The next page of an open window."""

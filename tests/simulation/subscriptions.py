@@ -13,6 +13,8 @@ from holdfast.subscription import RetryPolicy
 if TYPE_CHECKING:
     from random import Random
 
+    from tests.simulation.size import Size
+
 Style = Literal["async", "batch", "transactional", "sync", "transactional sync"]
 
 
@@ -89,13 +91,14 @@ class Declared:
 _PATTERNS: tuple[tuple[str, ...], ...] = (("**",), ("order.*",), ("order.placed", "follow.*"))
 
 
-def draw_subscriptions(random: Random) -> list[Declared]:
+def draw_subscriptions(random: Random, size: Size) -> list[Declared]:
     styles: list[Style] = ["async", "batch", "transactional", "sync", "transactional sync"]
     random.shuffle(styles)
-    return [_draw(random, number, style) for number, style in enumerate(styles[: random.randint(1, 3)])]
+    count = random.randint(*size.subscriptions)
+    return [_draw(random, size, number, style) for number, style in enumerate(styles[:count])]
 
 
-def _draw(random: Random, number: int, style: Style) -> Declared:
+def _draw(random: Random, size: Size, number: int, style: Style) -> Declared:
     breaker = random.choice((2, 4, None))
     acts: tuple[tuple[Act, int], ...] = _CALM if random.random() < 0.3 else _TROUBLED
     if random.random() < 0.3:
@@ -112,6 +115,6 @@ def _draw(random: Random, number: int, style: Style) -> Declared:
         "on_dead": "hold" if random.random() < 0.25 else "continue",
         "breaker": breaker,
     }
-    declared_at = 0.0 if random.random() < 0.75 else random.uniform(0.5, 4.0)
+    declared_at = 0.0 if random.random() < 0.75 else random.uniform(0.5, 4.0) / size.pace
     name = f"{number}-{style.replace(' ', '-')}"
     return Declared(name, random.choice(_PATTERNS), style, options, declared_at, acts)

@@ -12,6 +12,7 @@ from tests.simulation import checker, order
 from tests.simulation.loop import Process
 from tests.simulation.run import play
 from tests.simulation.server import Effect, Fact
+from tests.simulation.size import LARGE
 from tests.simulation.store_leases import Acquired
 from tests.simulation.tables import DeliveryRow
 from tests.simulation.weather import Faults
@@ -37,12 +38,12 @@ def is_suitable(world: World) -> bool:
 
 @pytest.fixture(scope="module")
 def seed() -> int:
-    return next(seed for seed in range(10_000) if is_suitable(World(seed)))
+    return next(seed for seed in range(10_000) if is_suitable(World(seed, LARGE)))
 
 
 @pytest.fixture
 def world(seed):
-    world = World(seed)
+    world = World(seed, LARGE)
     world.loop.run(play(world))
     assert checker.check(world) == []
     yield world

@@ -12,12 +12,13 @@ import pytest
 
 from tests.simulation.paths import PATHS
 from tests.simulation.run import run
+from tests.simulation.size import SIZES
 
 ROOT = Path(__file__).parents[2]
-SEEDS = range(300)
-IN_ONE_TEST = 30
+SEEDS = {"small": 500, "large": 60}  # the large ones for what takes long to come about
+TESTS = [(size, first, count // 10) for size, count in SEEDS.items() for first in range(0, count, count // 10)]
 KEPT = [
-    int(line.split()[0])
+    tuple(line.split()[:2])
     for line in (Path(__file__).parent / "failing_seeds.txt").read_text(encoding="utf-8").splitlines()
     if line and not line.startswith("#")
 ]
@@ -29,17 +30,17 @@ def paths() -> Counter[str]:
     return Counter()
 
 
-@pytest.mark.parametrize("first", SEEDS[::IN_ONE_TEST])
-def test_seeds_keep_every_promise(first, paths):
-    for seed in range(first, first + IN_ONE_TEST):
-        result = run(seed)
+@pytest.mark.parametrize(("size", "first", "count"), TESTS)
+def test_seeds_keep_every_promise(size, first, count, paths):
+    for seed in range(first, first + count):
+        result = run(seed, SIZES[size])
         paths += result.paths
         assert not result.problems, result.report()
 
 
-@pytest.mark.parametrize("seed", KEPT)
-def test_a_seed_that_failed_once_fails_no_more(seed):
-    result = run(seed)
+@pytest.mark.parametrize(("size", "seed"), KEPT)
+def test_a_seed_that_failed_once_fails_no_more(size, seed):
+    result = run(int(seed), SIZES[size])
     assert not result.problems, result.report()
 
 

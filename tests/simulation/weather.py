@@ -78,7 +78,7 @@ class Sky:
         return self.random.random() < self.weather.hint_lost
 
 
-def draw_faults(random: Random) -> Faults:
+def draw_faults(random: Random, pace: float) -> Faults:
     """One seed in eight has no faults at all: what must hold without them is stricter."""
     disorder = random.choice((0.0, 0.1, 0.5))
     if random.random() < 0.125:
@@ -91,7 +91,7 @@ def draw_faults(random: Random) -> Faults:
         )  # fmt: skip
     blows = tuple(blow for blow in BLOWS if random.random() < 0.45)
     return Faults(
-        weather, every=random.uniform(0.5, 3.0), blows=blows, disorder=disorder, skew=random.uniform(-1e6, 1e6),
+        weather, every=random.uniform(0.5, 3.0) / pace, blows=blows, disorder=disorder, skew=random.uniform(-1e6, 1e6),
         pooler=random.random() < 0.5, one_host=random.random() < 0.5,
         spool_breaks=random.choice((0.0, 0.0, 0.02)),
     )  # fmt: skip

@@ -21,7 +21,7 @@ async def publish_in_turns(world: World, lineage: str, count: int) -> None:
     """Publish from whatever process of the lineage lives."""
     draw = world.random
     for _ in range(count):
-        await asyncio.sleep(draw.expovariate(4.0))
+        await asyncio.sleep(draw.expovariate(4.0 * world.size.pace))
         if (one := world.lives.get(lineage)) is None:
             continue
         work = publish_within(world, one) if draw.random() < 0.2 else publish_some(world, one)
@@ -67,7 +67,7 @@ async def publish_within(world: World, one: SimulatedProcess) -> None:
 async def publish_with_sql(world: World, count: int) -> None:
     """Programs without Holdfast: early ids, early positions, long transactions, rollbacks."""
     for _ in range(count):
-        await asyncio.sleep(world.random.expovariate(2.0))
+        await asyncio.sleep(world.random.expovariate(2.0 * world.size.pace))
         world.loop.create_task(_one_transaction(world))
 
 

@@ -20,6 +20,7 @@ from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import NOBODY, Network
 from tests.simulation.processes import SimulatedProcess
 from tests.simulation.server import Server
+from tests.simulation.size import SMALL
 from tests.simulation.store import SimulatedStore
 from tests.simulation.store_leases import is_over
 from tests.simulation.subscriptions import Declared, draw_subscriptions
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from holdfast.event import Event
     from holdfast.stores.values import Slice
+    from tests.simulation.size import Size
 
 _BEGIN = 1_800_000_000.0
 """Seconds since 1970 at which every run begins."""
@@ -38,7 +40,7 @@ _BEGIN = 1_800_000_000.0
 
 class World:
     """
-    One run. Everything that is drawn is drawn from *seed*, in the order in which it happens.
+    One run. Everything that is drawn is drawn from *seed* within *size*, in the order in which it happens.
 
     Attributes:
         random: What happens.
@@ -48,13 +50,13 @@ class World:
         dead: All processes that have ended.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, size: Size = SMALL) -> None:
+        self.seed, self.size = seed, size
         self.random = Random(seed)
-        self.faults = draw_faults(self.random)
-        self.declared: list[Declared] = draw_subscriptions(self.random)
-        self.lease_ttl = self.random.choice((1.0, 2.0, 3.0))
-        self.poll_interval = self.random.choice((0.15, 0.5, 1.0))
+        self.faults = draw_faults(self.random, size.pace)
+        self.declared: list[Declared] = draw_subscriptions(self.random, size)
+        self.lease_ttl = self.random.choice(size.lease_ttls)
+        self.poll_interval = self.random.choice(size.poll_intervals)
         self.page_events = self.random.choice((2, 5, 1000))
         self.loop = SimulatedLoop(Random(seed + 1), disorder=self.faults.disorder)
         self.history = History()
@@ -77,7 +79,8 @@ class World:
 
     @cached_property
     def folder(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix="holdfast-simulation-"))
+        memory = Path("/dev/shm")
+        return Path(tempfile.mkdtemp(prefix="holdfast-simulation-", dir=memory if memory.is_dir() else None))
 
     # Clocks, ids, and what is written down
 

@@ -45,6 +45,7 @@ class Shared:
     room: Callable[[], None]  # a delivery left a runner's hands
     due: Callable[[float], None]  # a retry falls due in so many seconds
     stop: Callable[[BaseException], None]  # a handler asked the process to end
+    breaker_waits: tuple[float, float]
 
 
 class Aftermath:
@@ -62,7 +63,7 @@ class Aftermath:
         self.consumer, self.record = consumer, record
         self._shared, self._freed = shared, freed
         self.lanes = Lanes()
-        self.breaker = Breaker(consumer.breaker)
+        self.breaker = Breaker(consumer.breaker, shared.breaker_waits)
         self.in_hand: dict[bytes, InHand] = {}
         self.held_now = self.held_due = self.held_bytes = 0
 
@@ -221,8 +222,11 @@ class Aftermath:
         self.free(item.key)
 
     def put_off(self, item: InHand) -> None:
-        """A delivery row that did not run is due again at once; its key's lane goes on without it."""
-        self._shared.settler.handed_back(item, item.attempt - 1, self._let_go)
+        """A suspect did not run: the attempt counted for it is taken back, and its key's lane goes on without it.
+
+        It stays a suspect. As a row that is merely due it would run uncounted, and could kill for ever.
+        """
+        self._shared.settler.handed_back(item, item.attempt - 1, self._let_go, State.RUNNING)
         self.hold_followers(item.key)  # behind it
         self.free(item.key)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-_FIRST_WAIT, _LONGEST_WAIT = 5.0, 60.0
+WAITS = (5.0, 60.0)
+"""Seconds until the first probe, and at most until a later one."""
 
 
 class Breaker:
@@ -12,10 +13,11 @@ class Breaker:
     Trips after *threshold* different events failed with no success between; then lets single probes through.
 
     A probe that fails burns no attempt; the next one is another event where there is one, so that one that can never
-    be handled does not keep it open. A probe that succeeds closes it. Waits grow from 5 to 60 seconds.
+    be handled does not keep it open. A probe that succeeds closes it. Waits double after each failed probe.
 
     Args:
         threshold: Events; None never trips.
+        waits: Seconds until the first probe, and at most until a later one.
     """
 
     class State(Enum):
@@ -23,10 +25,11 @@ class Breaker:
         OPEN = "open"
         PROBING = "probing"
 
-    def __init__(self, threshold: int | None) -> None:
+    def __init__(self, threshold: int | None, waits: tuple[float, float] = WAITS) -> None:
         self._threshold = threshold
+        self._first_wait, self._longest_wait = waits
         self._failed: set[bytes] = set()
-        self._wait = _FIRST_WAIT
+        self._wait = self._first_wait
         self.state = Breaker.State.CLOSED
         self.until = 0.0
 
@@ -40,7 +43,7 @@ class Breaker:
             self._failed.clear()
         if self.state is Breaker.State.CLOSED:
             return False
-        self.state, self._wait = Breaker.State.CLOSED, _FIRST_WAIT
+        self.state, self._wait = Breaker.State.CLOSED, self._first_wait
         return True
 
     def failed(self, event_id: bytes, now: float) -> bool:
@@ -64,7 +67,7 @@ class Breaker:
 
     def probe_failed(self, now: float) -> float:
         """The probe failed: wait twice as long. Returns for how many seconds."""
-        self._wait = min(self._wait * 2, _LONGEST_WAIT)
+        self._wait = min(self._wait * 2, self._longest_wait)
         self.state, self.until = Breaker.State.OPEN, now + self._wait
         return self._wait
 

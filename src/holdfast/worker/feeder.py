@@ -128,14 +128,18 @@ class Feeder:
             self._pause = _SHORTEST_PAUSE
             await asyncio.sleep(0)
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._pause):
-                await self._wake.wait()
-        if self._wake.is_set():
-            self._wake.clear()
-            self._pause = _SHORTEST_PAUSE
-        else:
-            self._pause = min(self._pause * 2, self._poll_interval)
+        self._woken = True
+        timer = asyncio.get_running_loop().call_later(self._pause, self._time_is_up)  # `asyncio.timeout` costs more
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+        self._wake.clear()
+        self._pause = _SHORTEST_PAUSE if self._woken else min(self._pause * 2, self._poll_interval)
+
+    def _time_is_up(self) -> None:
+        self._woken = self._wake.is_set()
+        self._wake.set()
 
     async def _start_again(self) -> None:
         """With a new session, from the persisted cursors, as often as it takes."""
@@ -173,8 +177,8 @@ class Feeder:
             if not any(self._has_room(partition) for partition in members):
                 continue  # what was read before in this round has taken it
             page = await reader.read(cursor, horizon=until or common, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES)
-            if until is None and cursor.open is None and page.cursor.open is None:
-                common = common or page.horizon
+            if until is None and cursor.open is None and page.cursor.open is None and page.is_latest:
+                common = common or page.horizon  # from here on they are read together
             found |= bool(page.rows) or page.cursor.open is not None
             if await self._takes_notice(page.generation):
                 return True  # this page may hold the first events of patterns that were not known here: read it again

@@ -350,10 +350,11 @@ class Runner:
             self._shared.room()
             self._shared.due(0.0)
 
-    def put_off(self, item: InHand) -> None:
-        """Hand a delivery row back that is ready; nothing where it runs already."""
-        if self._lanes.remove(item):
+    def put_off(self, item: InHand) -> bool:
+        """Hand a suspect back that is ready, as a suspect; False, and nothing done, where it runs already."""
+        if found := self._lanes.remove(item):
             self._after.put_off(item)
+        return found
 
     def drop_waiting(self, slices: Collection[Slice] | None = None) -> None:
         """Drop what waits and does not run, of these slices or of all."""

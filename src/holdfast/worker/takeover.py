@@ -247,8 +247,10 @@ class TakeOver:
                     await asyncio.sleep(_PAUSE)  # others' suspects go on meanwhile
                     continue
                 async with self._one_suspect:
-                    if await self._run_suspect(runner, partition, due):
-                        return partition.is_alive
+                    again = await self._run_suspect(runner, partition, due)
+                if again is None:
+                    return partition.is_alive
+                due = again
             return False
         finally:
             runner.suspects -= 1
@@ -257,28 +259,33 @@ class TakeOver:
         """Whether it is settled without another run."""
         return due.handled or due.attempts >= runner.consumer.retry.max_attempts
 
-    async def _run_suspect(self, runner: Runner, partition: Partition, due: Due) -> bool:
-        """Whether it was its turn: a subscription that is paused in the last moment keeps nobody waiting."""
+    async def _run_suspect(self, runner: Runner, partition: Partition, due: Due) -> Due | None:
+        """Run it; gives it back where it was not its turn after all: its subscription was held up in the last moment."""
         if not partition.may_run:
-            return False
+            return due
         if self._is_over(runner, due):
             await self._end_suspect(runner, partition, due)
-            return True
+            return None
         if not runner.may_try:
-            return False
+            return due
         if due.lost:
             self._settler.lost_attempt(self._item(runner, partition, due), lost_attempt(due))
             await self._settler.flush()  # on record before the next attempt, which may be as short
+            due = due._replace(lost=False)
         begun = await self._repeat(partition, partial(self._store.begin_attempt, due, partition.epoch))
-        if begun is not None:
-            await self._run_and_wait(runner, partition, [begun], counted=True)
-        return True
+        if begun is None:
+            return None
+        has_run = await self._run_and_wait(runner, partition, [begun], counted=True)
+        return None if has_run else begun
 
     async def _run_and_wait(
         self, runner: Runner, partition: Partition, due: Sequence[Due], *, counted: bool = False
-    ) -> None:
-        """Offer delivery rows that are ``running`` and wait until each is settled."""
-        left, all_done = len(due), asyncio.Event()
+    ) -> bool:
+        """Offer delivery rows that are ``running`` and wait until each is settled.
+
+        False where a suspect, ``counted``, was put off: others' suspects shall not wait until its subscription goes on.
+        """
+        left, all_done, has_run = len(due), asyncio.Event(), True
         items = [self._item(runner, partition, one) for one in due]
 
         def one_done() -> None:
@@ -297,8 +304,9 @@ class TakeOver:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PAUSE):
                     await all_done.wait()
-            if left and counted and runner.is_held_up:
-                runner.put_off(items[0])  # due again, in its turn: others' suspects shall not wait for it
+            if left and counted and has_run and runner.is_held_up:
+                has_run = not runner.put_off(items[0])
+        return has_run
 
     async def _end_suspect(self, runner: Runner, partition: Partition, due: Due) -> None:
         ended = asyncio.Event()

@@ -13,6 +13,7 @@ from holdfast.errors import HoldfastError, StoreUnavailable
 from holdfast.ports import SYSTEM, Ports
 from holdfast.stores.values import Released, WorkerInfo
 from holdfast.worker.aftermath import Shared
+from holdfast.worker.breaker import WAITS
 from holdfast.worker.feeder import Feeder
 from holdfast.worker.hand import Partition, Phase
 from holdfast.worker.keeper import Keeper
@@ -38,11 +39,12 @@ _ABORT_SECONDS, _GOODBYE_SECONDS, _CANCEL_SECONDS = 2.0, 5.0, 0.1
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """Settings of a worker, in seconds; None keeps events for ever."""
+    """Settings of a worker, in seconds; None keeps events for ever. ``breaker_waits``: see `Breaker`."""
 
     lease_ttl: float = 30.0
     poll_interval: float = 0.04
     retention: float | None = 30 * 86400.0
+    breaker_waits: tuple[float, float] = WAITS
 
 
 class Worker:
@@ -82,7 +84,7 @@ class Worker:
         )  # fmt: skip
         self._shared = Shared(
             store, self._settler, ports, bus, self._keeper.lease_valid, self._feeder.wake, self._retries.due_in,
-            self._stop_with,
+            self._stop_with, options.breaker_waits,
         )  # fmt: skip
 
     # What the keeper asks and tells

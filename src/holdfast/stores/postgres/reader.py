@@ -62,7 +62,9 @@ class PostgresReader:
         header, events = self._check(rows), rows[1:]
         seen = header.tenant_id
         if header.slot > limit or header.slot > len(events):
-            return await self._open_window(cursor, await self._nearest_snapshot(cursor.done, seen), bounds)
+            horizon = await self._nearest_snapshot(cursor.done, seen)
+            page = await self._open_window(cursor, horizon, bounds)
+            return page._replace(is_latest=horizon == seen)
         return Page([Row._make(row) for row in events], Cursor(seen), seen, int(header.key or 0), self._incarnation)
 
     async def horizon(self) -> str:

@@ -5,7 +5,7 @@ select c.id, c.subscription, c.partition, c.claim, c.attempts, c.put_offs, c.rep
         where r.event_id = c.event_id and r.day = c.day and r.subscription = c.subscription) as handled,
     c.attempts > 0 and c.attempts is distinct from (
         select a.attempt from :"schema".attempts as a
-        where a.event_id = c.event_id and a.subscription = c.subscription order by a.id desc limit 1) as lost,
+        where a.event_id = c.event_id and a.subscription = c.subscription and a.outcome <> 'put off' order by a.id desc limit 1) as lost,
     c.event_key is not null and s.ordering = 'key' and exists (
         select from :"schema".deliveries as before
         where before.subscription = c.subscription and before.tenant_id = c.tenant_id

@@ -4,7 +4,7 @@ select d.id, d.subscription, d.partition, d.claim, d.attempts, d.put_offs, d.rep
         select 1 from receipts as r where r.event_id = d.event_id and r.subscription = d.subscription) as handled,
     d.attempts > 0 and d.attempts is not (
         select a.attempt from attempts as a
-        where a.event_id = d.event_id and a.subscription = d.subscription order by a.id desc limit 1) as lost,
+        where a.event_id = d.event_id and a.subscription = d.subscription and a.outcome <> 'put off' order by a.id desc limit 1) as lost,
     d.event_key is not null and s.ordering = 'key' and exists (
         select 1 from deliveries as before
         where before.subscription = d.subscription and before.tenant_id = d.tenant_id
