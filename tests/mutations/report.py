@@ -50,9 +50,10 @@ def page(found: Mapping[str, Sequence[Catch]], mutants: Mapping[str, Mutant], da
 
 {caught} of {len(found)} mutants caught. Python {platform.python_version()}, {_postgres()}.
 
-Each mutant is applied alone to a copy of the tree. A seed is the first one of the simulation that fails, a test the
-first one that does; both pass without the mutant. Where a mutant is in SQL, or in what talks to PostgreSQL, the seed has
-met its twin in the simulated store, and the test the mutant itself.
+Each mutant is applied alone to a copy of the tree. A seed is the first run of the simulation, small ones before large
+ones, that breaks a rule which the mutant is about; a test is the first one that fails. Both pass without the mutant.
+Where a mutant is in SQL, or in what talks to PostgreSQL, the seed has met its twin in the simulated store, and the test
+the mutant itself. Seconds are of this machine and whatever else it did.
 
 {table(found, mutants)}
 
