@@ -20,8 +20,10 @@ from holdfast import Event, EventBus
 from holdfast.errors import StoreUnavailable, WrongStore
 from holdfast.stores import make_store
 from holdfast.stores.inspector import make_inspector
+from holdfast.stores.sql import Statements
+from holdfast.stores.values import Advance, Released
 from holdfast.worker.hand import PAGE_EVENTS
-from tests.contract.harness import EVERYTHING_IS_OLD, Scene, event, keys_of
+from tests.contract.harness import EVERYTHING_IS_OLD, TTL, Scene, event, keys_of
 from tests.postgres.writers import NaiveCursor, Writers
 
 INSERT = "insert into holdfast.event_store (tenant_id, event_name, event_key, payload) values ('t', 'e', %s, '1')"
@@ -38,10 +40,14 @@ async def place(scene: Scene):
     return (await scene.read_all(lease.cursor, reader))[1], reader
 
 
-def store_snapshot(connection: psycopg.Connection, day: str = "(clock_timestamp() at time zone 'UTC')::date") -> None:
+STATEMENTS = Statements("holdfast.stores.postgres", "holdfast")
+TODAY = "(clock_timestamp() at time zone 'UTC')::date"
+
+
+def store_snapshot(connection: psycopg.Connection, day: str = TODAY) -> None:
     """As `maintain` does it, whatever the time since the one before."""
-    ((snap,),) = connection.execute("select pg_current_snapshot()::text").fetchall()
-    connection.execute(f"insert into holdfast.snapshots (snap, day) select %s::pg_snapshot, {day}", [snap])
+    ((snap, on_day),) = connection.execute(f"select pg_current_snapshot()::text, {day}").fetchall()
+    connection.execute(STATEMENTS["store_snapshot"], {"snap": snap, "day": on_day})
 
 
 class TestConcurrentWriters:
@@ -189,13 +195,12 @@ class TestTheDefaultPartition:
 class TestTheDayFloor:
     async def test_lies_below_what_an_old_transaction_wrote_long_ago(self, scene):
         # "Ago" is told to the tables: a transaction wrote five days ago and commits today, after younger snapshots.
-        today = "(clock_timestamp() at time zone 'UTC')::date"
         cursor, reader = await place(scene)
         with closing(connect(scene.dsn, autocommit=False)) as old, closing(connect(scene.dsn)) as connection:
-            store_snapshot(connection, f"{today} - 6")
+            store_snapshot(connection, f"{TODAY} - 6")
             old.execute(
                 "insert into holdfast.event_log (event_name, event_key, payload, day) "
-                f"values ('e', 'old', '1', {today} - 5)"
+                f"values ('e', 'old', '1', {TODAY} - 5)"
             )
             for _ in range(3):
                 store_snapshot(connection)
@@ -205,6 +210,70 @@ class TestTheDayFloor:
             assert list((await scene.read(cursor, later)).rows) == []
             old.commit()
         assert keys_of((await scene.read(cursor, later)).rows) == ["old"]
+
+    async def test_lies_not_above_today_though_the_clock_was_ahead_when_a_snapshot_was_stored(self, scene):
+        cursor, reader = await place(scene)
+        with closing(connect(scene.dsn)) as connection:
+            store_snapshot(connection, f"{TODAY} + 10")
+        cursor, later = await self.place_of_another_reader(scene, cursor, reader)
+        await scene.publish("a")
+        assert keys_of((await scene.read(cursor, later)).rows) == ["a"]
+
+    async def test_lies_below_what_was_written_while_the_clock_was_days_behind(self, scene):
+        cursor, reader = await place(scene)
+        with closing(connect(scene.dsn)) as connection:
+            store_snapshot(connection)
+            cursor, later = await self.place_of_another_reader(scene, cursor, reader)
+            connection.execute("select pg_current_xact_id()")  # what comes now is later than the place
+            store_snapshot(connection, f"{TODAY} - 5")
+            connection.execute(
+                "update holdfast.snapshots set at = at - interval '5 days' where at = (select max(at) from holdfast.snapshots)"
+            )
+            connection.execute(
+                f"insert into holdfast.event_log (event_name, event_key, payload, day) values ('e', 'a', '1', {TODAY} - 5)"
+            )
+            store_snapshot(connection)
+        assert keys_of((await scene.read(cursor, later)).rows) == ["a"]
+
+    async def test_is_found_anew_when_the_clock_steps_back_under_a_reader(self, scene):
+        await scene.sql("create table public.clock as select 0 as days_behind")
+        await scene.sql(
+            "create function public.clock_timestamp() returns timestamptz language sql as "
+            "'select pg_catalog.clock_timestamp() - days_behind * interval ''1 day'' from public.clock'"
+        )
+        behind = make_store(f"{scene.dsn}?options=-csearch_path%3Dpublic,pg_catalog", timeout=10)
+        other = Scene("postgres", scene.dsn, behind)
+        await behind.open()
+        cursor, reader = await place(other)
+        with closing(connect(scene.dsn)) as connection:
+            store_snapshot(connection)
+            cursor, later = await self.place_of_another_reader(other, cursor, reader)
+            assert list((await other.read(cursor, later)).rows) == []  # with a floor, of today
+            connection.execute("update public.clock set days_behind = 5")
+            connection.execute(
+                f"insert into holdfast.event_log (event_name, event_key, payload, day) values ('e', 'a', '1', {TODAY} - 5)"
+            )
+        assert keys_of((await other.read(cursor, later)).rows) == ["a"]
+        await other.close()
+
+    async def test_is_found_anew_for_a_place_that_is_older(self, scene):
+        cursor, reader = await place(scene)
+        with closing(connect(scene.dsn)) as connection:
+            store_snapshot(connection, f"{TODAY} - 6")
+            old, later = await self.place_of_another_reader(scene, cursor, reader)
+            connection.execute(
+                f"insert into holdfast.event_log (event_name, event_key, payload, day) values ('e', 'a', '1', {TODAY} - 5)"
+            )
+            store_snapshot(connection)
+        young = (await scene.read(old, reader)).cursor
+        assert list((await scene.read(young, later)).rows) == []
+        assert keys_of((await scene.read(old, later)).rows) == ["a"]
+
+    async def place_of_another_reader(self, scene, cursor, reader):
+        """A place from now, and a reader whose first, unpruned read is over."""
+        cursor, later = (await scene.read(cursor, reader)).cursor, await scene.reader()
+        assert list((await scene.read(cursor, later)).rows) == []
+        return cursor, later
 
     async def test_prunes_the_days_before_it(self, scene):
         cursor, reader = await place(scene)
@@ -306,6 +375,17 @@ class TestASnapshotInMemory:
         with pytest.raises(StoreUnavailable, match="ended"):
             await scene.read(cursor, reader)  # whoever else used it must hear of it too
         assert keys_of((await scene.read(cursor, await scene.reader())).rows) == ["a"]
+
+    async def test_is_neither_written_nor_called_exact_once_the_server_is_another(self, scene):
+        lease = await scene.leased()
+        page = await scene.read(lease.cursor)
+        await scene.sql("delete from incarnation; insert into incarnation default values")
+        await scene.settle(lease, advances=[Advance(lease.slice, page.cursor, page.incarnation)])
+        assert (await scene.store.cursors([lease.slice]))[lease.slice] == lease.cursor
+        goodbye = Released(lease.slice, lease.epoch, page.cursor, exact=True, incarnation=page.incarnation)
+        await scene.store.release(scene.worker, [goodbye])
+        (taken,) = await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL)
+        assert (taken.clean, taken.cursor) == (False, lease.cursor)
 
     async def test_is_dropped_with_its_session(self, scene):
         cursor, reader = await place(scene)

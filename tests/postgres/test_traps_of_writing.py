@@ -15,6 +15,7 @@ import pytest
 
 import holdfast.stores.postgres
 from holdfast.errors import LeaseLost, StoreBusy
+from holdfast.stores import make_store
 from holdfast.stores.values import Advance, Appended, Parked, Receipt, Released, Settlement, State
 from tests.contract.harness import EVERYTHING_IS_OLD, TTL, event, keys_of, until
 
@@ -54,17 +55,23 @@ class TestTheFence:
         assert await stale == {lease.slice}
         assert await scene.deliveries() == {}
 
-    async def test_keeps_a_partition_from_being_taken_over_while_its_owner_settles(self, scene):
+    @pytest.mark.parametrize("statement", ["fence", "require_epoch", "claim"])
+    async def test_keeps_a_partition_from_being_taken_over_while_its_owner_writes(self, scene, statement):
         lease = await scene.leased()
+        await scene.publish("a")
+        await scene.park(lease, await scene.rows(lease), State.PENDING)
         await scene.lapse(lease)
+        (subscription, partition), epoch = lease.slice, lease.epoch
+        writing = {
+            "subscriptions": [subscription], "partitions": [partition], "epochs": [epoch],
+            "subscription": subscription, "partition": partition, "epoch": epoch,
+            "ids": [delivery for (delivery,) in await scene.sql("select id from deliveries")],
+        }  # fmt: skip
         with closing(connect(scene.dsn, autocommit=False)) as owner:
-            owner.execute(
-                scene.store._statements["fence"],
-                {"subscriptions": [lease.slice[0]], "partitions": [lease.slice[1]], "epochs": [lease.epoch]},
-            )
-            assert await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL) == []
+            owner.execute(scene.store._statements[statement], writing)
+            assert await scene.store.acquire(uuid4(), {subscription: 1}, ttl=TTL) == []
             owner.commit()
-        assert len(await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL)) == 1
+        assert len(await scene.store.acquire(uuid4(), {subscription: 1}, ttl=TTL)) == 1
 
     async def test_at_the_end_of_a_handlers_transaction_finds_the_take_over(self, scene):
         lease = await scene.leased()
@@ -162,6 +169,37 @@ class TestLocks:
         (lease,) = await scene.leases(subscription)
         seen += keys_of(await scene.rows(lease))
         assert seen == [str(number) for number in range(published)]
+
+    async def test_a_place_that_comes_with_its_lease_is_not_from_before_the_lock(self, scene):
+        # The owner before says goodbye after the statement that takes the lease has begun, and before it has the lock.
+        lease = await scene.leased()
+        await scene.publish("a")
+        _, cursor = await scene.read_all(lease.cursor)
+        await scene.lapse(lease)
+        await scene.sql(
+            "create function public.clock_timestamp() returns timestamptz language plpgsql as $$ begin "
+            "perform pg_advisory_xact_lock_shared(1); return pg_catalog.clock_timestamp(); end $$"
+        )
+        successor = make_store(f"{scene.dsn}?options=-csearch_path%3Dpublic,pg_catalog", timeout=10)
+        with closing(connect(scene.dsn)) as gate:
+            gate.execute("select pg_advisory_lock(1)")
+            acquiring = asyncio.create_task(successor.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL))
+            await until_blocked(scene, "lease")
+            await scene.store.release(scene.worker, [Released(lease.slice, lease.epoch, cursor, exact=True)])
+            gate.execute("select pg_advisory_unlock(1)")
+            (taken,) = await acquiring
+        await successor.close()
+        assert (taken.clean, taken.cursor) == (True, cursor)
+
+    async def test_a_lease_lasts_by_the_clock_of_the_database_however_wrong_the_workers_is(self, scene, monkeypatch):
+        subscription = await scene.subscribe()
+        monkeypatch.setattr("time.time", lambda: 0.0)
+        monkeypatch.setattr("time.time_ns", lambda: 0)
+        (lease,) = await scene.leases(subscription)
+        left = "select extract(epoch from lease_until - clock_timestamp())::float8 from leases"
+        assert TTL - 10 < (await scene.sql(left))[0][0] <= TTL
+        assert await scene.store.renew(scene.worker, {lease.slice: lease.epoch}, ttl=2 * TTL) == {lease.slice}
+        assert 2 * TTL - 10 < (await scene.sql(left))[0][0] <= 2 * TTL
 
     async def test_a_lease_taken_in_an_old_transaction_is_not_born_expired(self, scene):
         subscription = await scene.subscribe()

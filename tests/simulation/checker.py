@@ -122,7 +122,20 @@ def _calls(world: World) -> dict[tuple[str, bytes], list[Call]]:
     return found
 
 
-# 7: dead letters
+# 5, 7: what runs again, and dead letters
+
+
+def repeats(world: World) -> Iterator[str]:
+    """What had a receipt when its partition was taken does not run again, unless somebody replays it."""
+    taken = {fact.about[:2]: fact.number for fact in world.server.facts if fact.what == "acquired"}
+    receipts: dict[tuple[int, bytes], int] = {}
+    for fact in world.server.facts:
+        if fact.what == "receipt":
+            receipts.setdefault((fact.about.slice.subscription, fact.about.event_id), fact.number)
+    for call in world.history.calls:
+        done = receipts.get((call.slice.subscription, call.event_id))
+        if done is not None and done < taken[call.slice, call.epoch] and not call.is_replay:
+            yield f"{call.subscription} was given {short(call.event_id)}, which was handled before epoch {call.epoch}"
 
 
 def dead_letters(world: World) -> Iterator[str]:
@@ -232,6 +245,6 @@ def short(event_id: bytes) -> str:
 
 RULES = (
     lost_publishes, unhandled, unexpected, phantoms, effects, completions, order.overtakings, order.overlaps,
-    receipts_without_handling, dead_letters, resurrections, poisonings, suspects_together, stale_starts, old_epochs,
+    receipts_without_handling, repeats, dead_letters, resurrections, poisonings, suspects_together, stale_starts, old_epochs,
     leftovers,
 )  # fmt: skip

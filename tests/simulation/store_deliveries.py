@@ -163,8 +163,8 @@ class Deliveries:
                 return None
             yield Pause.ROUND_TRIP
             row.attempts, row.claim = row.attempts + 1, row.claim + 1
-            self._server.note("counted", (self._wire.client, due.slice.subscription, row.row.id))
             self.note_delivery(row, epoch)
+            self._server.note("counted", (self._wire.client, due.slice.subscription, row.row.id))
             transaction.commit()
             return due._replace(attempts=row.attempts - 1, claim=row.claim)
 

@@ -13,6 +13,7 @@ from tests.simulation.loop import Process
 from tests.simulation.run import play
 from tests.simulation.server import Effect, Fact
 from tests.simulation.size import LARGE
+from tests.simulation.store_leases import Acquired
 from tests.simulation.tables import DeliveryRow
 from tests.simulation.weather import Faults
 from tests.simulation.world import World
@@ -159,6 +160,12 @@ def bury(world, handled, attempts: int) -> None:
     row = world.server.find(handled.event_id).row
     buried = DeliveryRow(10**6, handled.slice, row, State.DEAD, attempts)
     world.server.tables.deliveries[buried.id] = buried
+
+
+def test_a_second_run_by_a_later_owner(world, handled):
+    note(world, "acquired", Acquired(handled.slice, 99, None, lost=True, expired=True))
+    world.history.calls.append(replace(handled, epoch=99, started=world.history.now()))
+    assert complaints(checker.repeats, world)
 
 
 def test_a_dead_letter_with_too_few_attempts(world, handled):

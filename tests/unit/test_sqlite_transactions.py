@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.event import Row
+    from holdfast.stores.sqlite.session import Session
     from holdfast.stores.values import Lease
 
 FILE, MEMORY = "file", "memory"
@@ -84,6 +85,14 @@ class TestHandlerTransactions:
         assert [await handle(store, receipt, lease.epoch) for _ in range(3)] == [False, True, True]
 
         assert (await orders(store), await has_receipt(store, lease, row)) == (1, True)
+
+    async def test_whoever_commits_waits_for_the_disk(self, store, lease, row):
+        def waits(connection: sqlite3.Connection) -> bool:
+            return connection.execute("pragma synchronous").fetchone() == (2,)  # FULL: the log is synced at each commit
+
+        assert await store._writer.run(lambda session: waits(session.connection))
+        async with store.transaction(Receipt(lease.slice, row.id, 0), lease.epoch) as transaction:
+            assert waits(transaction.connection)
 
     async def test_in_a_thread_too(self, store, lease, row):
         def in_thread() -> bool:
@@ -291,3 +300,12 @@ class TestTheCallersTransaction:
         shop.rollback()
         assert await busy.append([event()], atomic=True) == [Appended.STORED]
         await busy.close()
+
+    async def test_waits_for_a_write_of_the_store_from_its_beginning(self, store, tmp_path):
+        def write_slowly(session: Session) -> None:
+            with session.write(), closing(sqlite3.connect(tmp_path / "events.db", timeout=0)) as shop:
+                session.rows("horizon")  # no write yet
+                with pytest.raises(sqlite3.OperationalError, match="locked"):
+                    shop.execute("begin immediate")
+
+        await store._writer.run(write_slowly)
