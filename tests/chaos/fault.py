@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from random import Random
 
-    from tests.chaos.proxy import Proxy
-
     from holdfast.testing import LocalPostgres
+    from tests.chaos.proxy import Proxy
 
 # Programs that belong to an administrator and may not be on a user's PATH.
 _MORE_PATH = "/usr/sbin:/sbin"
@@ -52,6 +51,8 @@ class Scene(Protocol):
     def proxy(self) -> Proxy | None: ...
     @property
     def processes(self) -> Sequence[Process]: ...
+    @property
+    def spool(self) -> Path | None: ...  # the folder that publishers spool to
     @property
     def seconds(self) -> float: ...  # how long a fault may last, about 0.2 to 10
     def note(self, fault_name: str, phase: str, **facts: Any) -> None: ...
