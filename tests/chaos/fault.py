@@ -66,10 +66,18 @@ class Need:
 
     program: str
     package: str
+    condition: str = ""
+    """What must be so besides, as a reader of the report may bring it about."""
+    holds: Callable[[], bool] = lambda: True
 
     @property
     def is_met(self) -> bool:
-        return find_program(self.program) is not None
+        return find_program(self.program) is not None and self.holds()
+
+    def __str__(self) -> str:
+        if find_program(self.program) is None:
+            return f"{self.program} (apt install {self.package})"
+        return self.condition
 
 
 @dataclass(frozen=True)

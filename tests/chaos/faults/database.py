@@ -88,26 +88,26 @@ async def _default(name: str, settings: dict[str, str], scene: Scene) -> None:
 
 
 async def _slots_exhausted(scene: Scene) -> None:
-    """Every connection is taken, and those of the programs are cut, so that they need new ones."""
+    """Every connection is taken, and then those of the programs are cut, so that they need new ones."""
     held: list[psycopg.AsyncConnection[Any]] = []
     async with noted(scene, "connection slots exhausted"):
         try:
+            await _take_slots(scene, held)
             async with _for(scene):
                 while True:
-                    proxy_of(scene).cut(lambda _: scene.random.random() < 0.2)
-                    held += await _take_slots(scene)
-                    await scene.sleep(0.05)
+                    proxy_of(scene).cut()
+                    await _take_slots(scene, held)
+                    await scene.sleep(0.1)
         finally:
             await whole(asyncio.gather(*(one.close() for one in held)))
 
 
-async def _take_slots(scene: Scene) -> list[psycopg.AsyncConnection[Any]]:
-    taken = []
+async def _take_slots(scene: Scene, held: list[psycopg.AsyncConnection[Any]]) -> None:
     while True:
         try:
-            taken.append(await psycopg.AsyncConnection.connect(scene.dsn, application_name=NAME, connect_timeout=5))
+            held.append(await psycopg.AsyncConnection.connect(scene.dsn, application_name=NAME, connect_timeout=5))
         except psycopg.OperationalError:
-            return taken
+            return
 
 
 async def _terminated(scene: Scene) -> None:
