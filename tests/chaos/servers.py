@@ -113,7 +113,7 @@ def replace_data(server: LocalPostgres, other: LocalPostgres) -> None:
 
 
 class PgBouncer:
-    """PgBouncer in transaction mode in front of a server, on 127.0.0.1, with a database of every name.
+    """PgBouncer in transaction mode in front of a server, on 127.0.0.1, for every database, as postgres.
 
     Args:
         port: Of the server.
@@ -127,7 +127,7 @@ class PgBouncer:
         self.log = self._folder / "log"
         settings = self._folder / "settings.ini"
         settings.write_text(
-            f"[databases]\n* = host=127.0.0.1 port={port}\n"
+            f"[databases]\n* = host=127.0.0.1 port={port} user=postgres\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type = any\n"
             f"auth_file =\npool_mode = transaction\nmax_client_conn = 1000\ndefault_pool_size = {size}\n"
             f"server_login_retry = 0.1\nignore_startup_parameters = extra_float_digits\nlogfile = {self.log}\n"
