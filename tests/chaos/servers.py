@@ -97,6 +97,18 @@ def follow(primary: LocalPostgres, standby: Standby, *, synchronous: bool) -> No
             _wait(lambda: _one(connection, is_waited_for, standby), "commits wait for the standby")
 
 
+def cut_off(primary: LocalPostgres, standby: Standby) -> None:
+    """Returns when the standby gets no more and shows all that it got."""
+    standby.run("alter system set primary_conninfo = ''")
+    standby.run("select pg_reload_conf()")
+    with psycopg.connect(primary.dsn(), autocommit=True) as connection:
+        left = "select count(*) from pg_stat_replication"
+        _wait(lambda: connection.execute(left).fetchone() == (0,), "the standby is cut off")
+    with psycopg.connect(standby.dsn(), autocommit=True) as connection:
+        shown = "select pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()"
+        _wait(lambda: connection.execute(shown).fetchone() == (True,), "the standby shows what it has")
+
+
 def _one(connection: psycopg.Connection[Any], sql: str, standby: Standby) -> bool:
     return connection.execute(sql, [standby.name]).fetchone() == (True,)
 
