@@ -142,7 +142,7 @@ class PgBouncer:
             f"[databases]\n* = host=127.0.0.1 port={port} user=postgres\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type = any\n"
             f"auth_file =\npool_mode = transaction\nmax_client_conn = 1000\ndefault_pool_size = {size}\n"
-            f"server_login_retry = 0.1\nignore_startup_parameters = extra_float_digits\nlogfile = {self.log}\n"
+            f"server_login_retry = 0.1\nignore_startup_parameters = extra_float_digits,options\nlogfile = {self.log}\n"
         )
         self._settings, self._process = settings, None
 
