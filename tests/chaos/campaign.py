@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
 from contextlib import AsyncExitStack, nullcontext
@@ -22,6 +21,7 @@ from tests.chaos.scene import Stage
 from tests.chaos.servers import SMALL_DISK, small_disk
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Sequence
 
     from tests.chaos.fault import Fault
@@ -61,7 +61,7 @@ async def run_campaign(
             with small_disk(_SPOOL_MIB) if SMALL_DISK.is_met else nullcontext(folder) as disk:
                 stage = Stage(
                     f"campaign_{number}", folder / "run", random, server=server, proxy=proxy, spool=disk / "spool",
-                    seconds=min(_LONGEST_FAULT_S, phase.seconds / 20), per_second=per_second,
+                    seconds=min(_LONGEST_FAULT_S, max(0.5, phase.seconds / 60)), per_second=per_second,
                 )  # fmt: skip
                 result = await run_phase(phase, stage, faults, stop)
             done.append(result)

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from holdfast.errors import HoldfastError
 from holdfast.ids import IdFactory
 from holdfast.stores import make_store
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tests.chaos.scene import Stage
 
 _LOOK_S = 1.0
+_ORPHAN_S = 10.0
 BULK = 3_000  # more than a worker reads in one page
 _NAME = "operator"
 # Every error that a store in trouble may give to somebody who only looks: he looks again.
@@ -41,7 +44,23 @@ class Onlooker:
         """Look, for ever."""
         while True:
             await self.look()
+            with suppress(psycopg.Error, OSError):
+                await self.end_prepared(older_than=_ORPHAN_S)
             await asyncio.sleep(_LOOK_S)
+
+    async def end_prepared(self, *, older_than: float) -> None:
+        """
+        Roll back what killed publishers have left prepared, as whoever looks after the server would do: it keeps its
+        locks, and a fault that needs a table alone would wait for ever.
+        """
+        if self._stage.server is None:
+            return
+        for (gid,) in await self._stage.run_sql(
+            "select gid from pg_prepared_xacts where database = current_database() and gid like 'campaign-%' "
+            f"and prepared < clock_timestamp() - make_interval(secs => {older_than})"
+        ):
+            with suppress(psycopg.Error):  # its own publisher was faster
+                await self._stage.run_sql(f"rollback prepared '{gid}'")
 
     async def look(self) -> int | None:
         """The deliveries that are not settled; None if the store did not say."""
@@ -64,7 +83,7 @@ class Onlooker:
         doings = (self._pause, self._replay, self._visit, self._fragile)
         turn = stage.random.randrange(len(doings))
         while True:
-            await asyncio.sleep(stage.random.uniform(0.5, 1.0) * max(1.0, stage.seconds))
+            await asyncio.sleep(stage.random.uniform(1.0, 3.0))
             with suppress(*_ANY, TimeoutError):
                 async with asyncio.timeout(20):
                     await doings[turn % len(doings)]()
@@ -121,7 +140,7 @@ class Onlooker:
 
     async def _until_registered(self, name: str) -> None:
         async with asyncio.timeout(60):
-            while name not in self.registered:
+            while name not in self.registered:  # noqa: ASYNC110 - `watch` notices it
                 await asyncio.sleep(0.1)
 
     async def heal(self) -> None:

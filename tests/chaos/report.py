@@ -52,20 +52,26 @@ def _lines(about: About, results: Sequence[Result], not_run: Sequence[Fault]) ->
     lines = [
         f"# Fault campaign of {about.began}",
         "",
-        f"**{'Every promise held' if good else 'NOT every promise held'}** in {len(results)} phases, "
-        f"{sum(result.phase.seconds for result in results) / 60:.0f} minutes planned.",
+        (
+            f"**{'Every promise held' if good else 'NOT every promise held'}** in {len(results)} phases, "
+            f"{sum(result.phase.seconds for result in results) / 60:.0f} minutes planned."
+        ),
         "",
         f"    {about.command}",
         "",
-        f"Seed {about.seed}. Store: {about.store}. {os.cpu_count()} cores, {platform.machine()}, "
-        f"{platform.system()}; Python {platform.python_version()}.",
+        (
+            f"Seed {about.seed}. Store: {about.store}. {os.cpu_count()} cores, {platform.machine()}, "
+            f"{platform.system()}; Python {platform.python_version()}."
+        ),
         "",
         "## In all",
         "",
         *_table(("", ""), [(name, f"{count:,}") for name, count in total.items()]),
         "",
-        "The last ten rows are the rules of the checker: how many anomalies each has found. *Repeats*: completions of "
-        "handlers without a transaction that ran again after a worker was lost before it had flushed their receipts.",
+        (
+            "The last ten rows are the rules of the checker: how many anomalies each has found. *Repeats*: completions of "
+            "handlers without a transaction that ran again after a worker was lost before it had flushed their receipts."
+        ),
         "",
         "## Phases",
         "",
@@ -105,9 +111,7 @@ def _lines(about: About, results: Sequence[Result], not_run: Sequence[Fault]) ->
 
 
 def _findings(result: Result) -> list[str]:
-    lines = []
-    for problem in result.problems[:_SHOWN]:
-        lines.append(f"- {result.phase.name}: {problem}")
+    lines = [f"- {result.phase.name}: {problem}" for problem in result.problems[:_SHOWN]]
     for rule, found in result.verdict.anomalies.items():
         lines += [f"- {result.phase.name}, {rule}: {one}" for one in found[:_SHOWN]]
         if len(found) > _SHOWN:

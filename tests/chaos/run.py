@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.acting import insist
 from tests.chaos.checker import judge
 from tests.chaos.collecting import PATHS, collect, paths_reached
 from tests.chaos.onlooker import Onlooker
@@ -30,6 +29,9 @@ WORKERS, PUBLISHERS = 2, 2
 # all was broken has to be worked off too, on whatever machine this is.
 HEAL_S = LEASE_TTL + MAX_ATTEMPTS * (TIMEOUT + 1.0) + 60.0 + 30.0
 _QUIET_SHARE = 0.25
+_ORPHAN_S = 2.0
+_FIRST = {"worker stopped past its lease", "store away", "worker killed", "server killed"}
+_COMPLAINTS = (" CRITICAL ", "was never awaited", "never retrieved")
 _OUTSIDE = frozenset({HANDLERS, PROGRAMS})
 
 
@@ -92,16 +94,18 @@ async def _hurt(
     Strike with one fault after the other, each once before any comes again; two at a time where groups are mixed.
     """
     tasks = [asyncio.create_task(onlooker.operate())] if phase.is_full or HANDLERS in phase.groups else []
-    left: list[Fault] = []
+    left: list[Fault] = _shuffled(faults, stage)
 
     async def strike_on() -> None:
         while faults:
-            if not left:
-                left.extend(faults)
-                stage.random.shuffle(left)
             fault = left.pop()
             strikes[fault.name] += 1
-            await fault.strike(stage)
+            try:
+                await fault.strike(stage)
+            except Exception as error:  # a tool of the fault that another fault has hurt: told, and no finding
+                stage.note(fault.name, "fails", error=repr(error)[:1000])
+            if not left:
+                left.extend(_shuffled(faults, stage))
             await asyncio.sleep(stage.random.uniform(0.2, 1.0) * stage.seconds)
 
     lines = 2 if len(phase.groups - _OUTSIDE) > 1 else 1
@@ -115,6 +119,13 @@ async def _hurt(
     for error in ended:
         if isinstance(error, Exception):
             raise error
+
+
+def _shuffled(faults: Sequence[Fault], stage: Stage) -> list[Fault]:
+    """In the order of which the last is first: by chance, but first those without which a run would prove little."""
+    found = list(faults)
+    stage.random.shuffle(found)
+    return sorted(found, key=lambda fault: fault.name in _FIRST)
 
 
 async def _pass_by(seconds: float, stop: asyncio.Event, tasks: Sequence[asyncio.Task[Any]] = ()) -> None:
@@ -138,8 +149,6 @@ async def _heal(stage: Stage, onlooker: Onlooker, watching: asyncio.Task[None]) 
     visitors = tuple(name for name in VISITORS if name in onlooker.registered)
     stage.set_mood(Mood(visitors=visitors, publishing=False))
     stage.note("healing", "heals")
-    if stage.server is not None:
-        await _end_prepared(stage)
     await onlooker.heal()
     if visitors:  # workers that know all of them
         await stage.stop_role("worker")
@@ -149,6 +158,8 @@ async def _heal(stage: Stage, onlooker: Onlooker, watching: asyncio.Task[None]) 
     recovery: float | None = None
     while time.monotonic() - began < HEAL_S:
         lag = await onlooker.look()
+        with suppress(Exception):  # the server is still coming back
+            await onlooker.end_prepared(older_than=_ORPHAN_S)
         spooled = stage.spool_bytes()
         quiet = quiet + 1 if lag == 0 and not spooled else 0
         if quiet == 3:
@@ -161,15 +172,8 @@ async def _heal(stage: Stage, onlooker: Onlooker, watching: asyncio.Task[None]) 
     await stage.stop_role("publisher")
     await stage.stop_role("worker")
     await onlooker.look()
+    await onlooker.end_prepared(older_than=0)
     return recovery
-
-
-async def _end_prepared(stage: Stage) -> None:
-    """What a killed publisher has left prepared is rolled back, as whoever looks after the server would do."""
-    gids = "select gid from pg_prepared_xacts where database = current_database()"
-    for (gid,) in await insist(stage, gids):
-        with suppress(Exception):  # its own publisher was faster
-            await stage.run_sql(f"rollback prepared '{gid}'")
 
 
 async def _left_over(stage: Stage) -> dict[str, int]:
@@ -200,9 +204,11 @@ def _complaints(stage: Stage) -> list[str]:
     """What no fault may bring a program to."""
     found = []
     for path in sorted(stage.folder.glob("*.log")):
-        for line in path.read_text(errors="replace").splitlines():
-            if " CRITICAL " in line or "was never awaited" in line or "never retrieved" in line:
-                found.append(f"{path.name}: {line[:300]}")
+        found += [
+            f"{path.name}: {line[:300]}"
+            for line in path.read_text(errors="replace").splitlines()
+            if any(said in line for said in _COMPLAINTS)
+        ]
     return found
 
 

@@ -72,7 +72,7 @@ class Child:
         with Path(f"{stem}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(PROGRAMS / f"{role}.py"), json.dumps(settings)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=ROOT, start_new_session=True,
                 env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
             )  # fmt: skip
         self.is_noted = False
@@ -102,6 +102,8 @@ class Child:
     def note_end(self) -> None:
         if not self.is_noted:
             self.is_noted = True
+            assert self._process.stdin is not None
+            self._process.stdin.close()
             self._scene.journal.note("gone", process=self.pid, role=self.role, code=self._process.returncode)
 
 
@@ -249,7 +251,7 @@ class Stage:
         """Until it holds, or the time is over."""
         try:
             async with asyncio.timeout(seconds):
-                while not condition():
+                while not condition():  # noqa: ASYNC110 - other processes make it true
                     await asyncio.sleep(_PAUSE_S)
         except TimeoutError:
             return

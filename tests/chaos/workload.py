@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +85,16 @@ class MoodReader:
             self._mood = Mood(**facts | {"visitors": tuple(facts["visitors"])})
             self._until = time.monotonic() + _LOOK_S
         return self._mood
+
+
+def end_with_the_campaign() -> None:
+    """However the campaign ends, its programs do not outlive it: it holds the other end of their standard input."""
+
+    def wait() -> None:
+        os.read(0, 1)  # not sys.stdin: the interpreter could not end while a thread reads it
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def choose_name(random: Random, mood: Mood) -> str:

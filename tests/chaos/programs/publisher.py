@@ -22,9 +22,10 @@ from holdfast import EventBus
 from holdfast.errors import HoldfastError, OutcomeUnknown
 from holdfast.ids import IdFactory
 from tests.chaos.history import Journal
-from tests.chaos.workload import MoodReader, choose_name
+from tests.chaos.workload import MoodReader, choose_name, end_with_the_campaign
 
 SETTINGS = json.loads(sys.argv[1])
+end_with_the_campaign()
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
 journal = Journal(SETTINGS["journal"])
 mood = MoodReader(SETTINGS["mood"])

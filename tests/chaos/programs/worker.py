@@ -23,9 +23,11 @@ from tests.chaos.workload import (
     VISITORS,
     MoodReader,
     Spec,
+    end_with_the_campaign,
 )  # fmt: skip
 
 SETTINGS = json.loads(sys.argv[1])
+end_with_the_campaign()
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
 journal = Journal(SETTINGS["journal"])
 mood = MoodReader(SETTINGS["mood"])
