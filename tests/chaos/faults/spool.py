@@ -51,13 +51,15 @@ async def _kill_one(scene: Scene, name: str) -> None:
 
 async def _damaged(name: str, damage: Callable[[Scene, bytes], bytes], scene: Scene) -> None:
     """A file lies there as of a process that died in its first write: nobody was told that the event is stored."""
-    if scene.spool is None:
+    if scene.spool is None or not scene.spool.is_dir():
+        scene.note(name, "not run", reason="there is no spool")
         return
     event = NewEvent(uuid4(), "default", "chaos.damaged", "damaged", b"{}", None, None)
     content = damage(scene, encode_header() + encode(event))
     async with noted(scene, name):
-        scene.spool.mkdir(parents=True, exist_ok=True)
-        path = scene.spool / f"{_LEFT_OVER + scene.random.randrange(1_000_000)}.spool"
+        # Each store has a folder of its own below the one that publishers are given.
+        folder = next((path for path in scene.spool.iterdir() if path.is_dir()), scene.spool)
+        path = folder / f"{_LEFT_OVER + scene.random.randrange(1_000_000)}.spool"
         path.write_bytes(content)
         await scene.sleep(min(scene.seconds, 1.0))
 
