@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--store", choices=("postgres", "sqlite"), default="postgres")
     parser.add_argument("--results", type=Path, default=None, metavar="DIR", help="for the report")
     parser.add_argument("--group", action="append", default=[], help="only these groups, in one phase; repeatable")
-    parser.add_argument("--per-second", type=float, default=20.0, help="events that each of two publishers makes (20)")
+    parser.add_argument("--per-second", type=float, default=10.0, help="calls that each of two publishers makes a second (10)")
     parser.add_argument("--keep", action="store_true", help="keep the histories of good phases too")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed

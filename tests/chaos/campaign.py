@@ -32,7 +32,7 @@ _LONGEST_FAULT_S = 6.0
 
 
 async def run_campaign(
-    about: About, results: Path, stop: asyncio.Event, *, groups: Sequence[str] = (), per_second: float = 20.0,
+    about: About, results: Path, stop: asyncio.Event, *, groups: Sequence[str] = (), per_second: float = 10.0,
     keep: bool = False,
 ) -> bool:  # fmt: skip
     """

@@ -11,6 +11,7 @@ from tests.chaos.history import read_all
 from tests.chaos.workload import MAX_ATTEMPTS, SPECS
 
 if TYPE_CHECKING:
+    from tests.chaos.evidence import Outcome
     from tests.chaos.scene import Stage
 
 # What the logs of programs say when a path was taken that the campaign exists for.
@@ -41,19 +42,20 @@ async def collect(stage: Stage, registered: dict[str, float], lags: list[tuple[f
 
 async def _add_tables(stage: Stage, evidence: Evidence) -> None:
     h = "" if stage.server is None else "holdfast."
-    follows: list[tuple[str, str, int]] = []
+    follows: list[tuple[str, str, int, bool]] = []
     for place, name, event_id, key, n, follow, replay in await stage.run_sql(
         "select place, subscription, event_id, event_key, n, follow_id, replay from effects order by place"
     ):
         evidence.effects.append(Effect(place, name, event_id, key, n, bool(replay)))
         if follow is not None:
-            follows.append((follow, key, n))
-    # What a handler published in its transaction is published exactly if its effect is there. In which order the
-    # histories cannot say, as a replay publishes too.
-    for follow, key, n in follows:
-        evidence.publishes[follow] = Publish(follow, "follow.up", key, n, float("inf"), "ok")
+            follows.append((follow, key, n, bool(replay)))
+    # What a handler published in its transaction is published exactly if its effect is there. Of a replay it comes
+    # again, out of its order.
+    for follow, key, n, replay in follows:
+        outcome: Outcome = "unknown" if replay else "ok"
+        evidence.publishes[follow] = Publish(follow, "follow.up", key, n, float("-inf"), outcome)
     if "follow" in evidence.subscriptions:
-        _require_follows(evidence, {follow for follow, _, _ in follows})
+        _require_follows(evidence, {follow for follow, *_ in follows})
     counted: Counter[tuple[str, str]] = Counter()
     for event_id, name, at in await stage.run_sql(
         f"select event_id, consumer_name, processed_at from {h}event_consumers"

@@ -20,11 +20,12 @@ TIMEOUT = 4.0
 _LOOK_S = 0.5
 
 # Kinds of events, by the last segment of the name, and how often they come while handlers are to make trouble.
+# Seldom enough that workers and hot keys come to rest between: what nobody can catch up with proves nothing.
 TROUBLE = {
-    "fails": 40, "dead": 6, "reject": 6, "later": 30, "slow": 12, "poison": 2, "exits": 1, "cancels": 8, "never": 1,
+    "fails": 200, "dead": 30, "reject": 30, "later": 100, "slow": 40, "poison": 1, "exits": 2, "cancels": 40, "never": 3,
     "blocks": 1,
 }  # fmt: skip
-PLAIN_WEIGHT = 900
+PLAIN_WEIGHT = 9_500
 
 
 @dataclass(frozen=True)
