@@ -62,7 +62,7 @@ def trouble(name: str, event: Event, delivery: Delivery) -> float:
             raise Reject("as told")
         case "later" if random.random() < 0.6:
             raise Retry(after=random.uniform(0.05, 1.0))
-        case "poison" if name in {"mail", "books"}:
+        case "poison" if name == "mail":
             os.kill(os.getpid(), signal.SIGKILL)
         case "exits" if name == "mail" and delivery.attempt == 1:
             raise SystemExit(3)
