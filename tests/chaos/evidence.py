@@ -116,7 +116,7 @@ def add_lines(evidence: Evidence, lines: list[dict[str, Any]]) -> None:
             case "done" | "failed":
                 if run := open_runs.pop(_place(line), None):
                     run.ended, run.completed = line["at"], line["what"] == "done"
-            case "begins" | "heals" | "kills":
+            case "begins" | "heals" | "fails":
                 evidence.faults.append(line)
     _end_with_their_process(open_runs, lines)
 

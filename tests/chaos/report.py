@@ -96,7 +96,7 @@ def _lines(about: About, results: Sequence[Result], not_run: Sequence[Fault]) ->
         "",
         "## Faults",
         "",
-        *_table(("fault", "strikes"), sorted(_strikes(results).items())),
+        *_table(("fault", "strikes", "of these, hindered by another fault"), _strikes(results)),
         "",
         "## Not run",
         "",
@@ -130,11 +130,13 @@ def _row(result: Result) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _strikes(results: Sequence[Result]) -> Counter[str]:
+def _strikes(results: Sequence[Result]) -> list[tuple[str, int, int]]:
     found: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
     for result in results:
         found.update(result.strikes)
-    return found
+        failed.update(result.failed_strikes)
+    return [(name, times, failed[name]) for name, times in sorted(found.items())]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

@@ -51,6 +51,8 @@ class Result:
     attempts: list[float]
     repeats: list[float]
     recovery_s: float | None
+    failed_strikes: Counter[str] = field(default_factory=Counter)
+    """Faults that another fault kept from doing all that they were to do."""
     problems: list[str] = field(default_factory=list)
     is_whole: bool = True
 
@@ -236,6 +238,7 @@ def _result(
         phase=replace(phase), verdict=judge(evidence), paths=paths, strikes=strikes,
         lags=[(at - began, lag) for at, lag in evidence.lags], marks=_marks(evidence, began), attempts=attempts,
         repeats=repeats, recovery_s=recovery, problems=problems, is_whole=is_whole,
+        failed_strikes=Counter(line["fault"] for line in evidence.faults if line["what"] == "fails"),
     )  # fmt: skip
 
 
