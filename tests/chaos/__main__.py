@@ -25,13 +25,16 @@ def main() -> int:
     parser.add_argument("--store", choices=("postgres", "sqlite"), default="postgres")
     parser.add_argument("--results", type=Path, default=None, metavar="DIR", help="for the report")
     parser.add_argument("--group", action="append", default=[], help="only these groups, in one phase; repeatable")
-    parser.add_argument("--per-second", type=float, default=10.0, help="calls that each of two publishers makes a second (10)")
+    parser.add_argument(
+        "--per-second", type=float, default=10.0, help="calls that each of two publishers makes a second (10)"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the histories of good phases too")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     began = datetime.now(UTC)
     results = options.results or RESULTS / f"{began:%Y-%m-%d-%H%M}-{options.store}"
     command = f"python -m tests.chaos --minutes {options.minutes:g} --seed {seed} --store {options.store}"
+    command += f" --per-second {options.per_second:g}"
     command += "".join(f" --group {shlex.quote(group)}" for group in options.group)
     about = About(command, seed, options.store, f"{began:%Y-%m-%d %H:%M} UTC", options.minutes)
     return asyncio.run(_until_told(about, results, options))

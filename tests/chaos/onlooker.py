@@ -119,7 +119,8 @@ class Onlooker:
         """Store more events at once than one page takes, while nobody reads; only one subscription wants them."""
         stage = self._stage
         await self._until_registered("loose")
-        workers = [process for process in stage.processes if process.role == "worker"]
+        # On SQLite, who is stopped inside of a write keeps the whole file locked.
+        workers = [process for process in stage.processes if process.role == "worker" and stage.server is not None]
         new_id = IdFactory()
         ids = [str(new_id()) for _ in range(BULK)]
         for n, event_id in enumerate(ids):
