@@ -98,18 +98,18 @@ async def _hurt(
     Strike with one fault after the other, each once before any comes again; two at a time where groups are mixed.
     """
     tasks = [asyncio.create_task(onlooker.operate())] if phase.is_full or HANDLERS in phase.groups else []
-    left: list[Fault] = _shuffled(faults, stage)
+    left: list[Fault] = []
 
     async def strike_on() -> None:
         while faults:
+            if not left:
+                left.extend(_shuffled(faults, stage))
             fault = left.pop()
             strikes[fault.name] += 1
             try:
                 await fault.strike(stage)
             except Exception as error:  # a tool of the fault that another fault has hurt: told, and no finding
                 stage.note(fault.name, "fails", error=repr(error)[:1000])
-            if not left:
-                left.extend(_shuffled(faults, stage))
             await asyncio.sleep(stage.random.uniform(0.2, 1.0) * stage.seconds)
 
     lines = 2 if len(phase.groups - _OUTSIDE) > 1 else 1
