@@ -1,5 +1,6 @@
 # Every target does its own set-up: the first one run makes .venv from requirements.lock.
-# Needs Python 3.11 or newer and make. Settings:  PYTHON=python3.13  JSONL=events.jsonl  ARGS="-k name"  SEEDS=0..999  MUTANT="NOTIFY only"
+# Needs Python 3.11 or newer and make. Settings:  PYTHON=python3.13  JSONL=events.jsonl  ARGS="-k name"  SEEDS=0..999
+# MUTANT="NOTIFY only"  MINUTES=120
 
 SHELL := /bin/bash
 VENV := .venv
@@ -9,7 +10,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SOURCES := src tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate mutants check bench format lock clean
+.PHONY: help demo test simulate mutants chaos check bench format lock clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ simulate: $(READY)  ## the engine under faults in virtual time (SEEDS=200..300)
 
 mutants: $(READY)  ## break the engine on purpose, see who notices (MUTANT="name")
 	@$(RUN) python -m tests.mutations $(if $(MUTANT),"$(MUTANT)")
+
+chaos: $(READY)  ## real faults on real processes, 3 minutes (MINUTES=120 ARGS="--seed 7")
+	@$(RUN) python -m tests.chaos --minutes $(or $(MINUTES),3) $(ARGS)
 
 check: $(READY)  ## what CI checks besides the tests: format, lint, types
 	$(BIN)/ruff format --check $(SOURCES)

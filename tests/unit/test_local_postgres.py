@@ -120,6 +120,19 @@ def test_the_server_ends_with_the_process_that_started_it() -> None:
     assert not Path(scratch).exists()
 
 
+def test_a_server_that_ended_by_itself_is_started_again_and_keeps_its_data() -> None:
+    with LocalPostgres(fsync=False) as server:
+        assert server.pid is not None
+        guard = server._guard
+        assert guard is not None
+        os.kill(server.pid, signal.SIGQUIT)
+        assert server._server is not None
+        server._server.wait(10)
+        server.start()
+        assert guard.poll() is not None, "the guard of the server before would remove the data of this one"
+        assert fetch(server, "select 1") == 1
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that the server's account cannot read")
 def test_programs_that_the_account_cannot_read_are_copied(tmp_path: Path) -> None:
     source = wheel_programs().parents[2]

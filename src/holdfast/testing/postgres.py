@@ -183,6 +183,8 @@ class LocalPostgres:
         """
         if self.pid:
             return
+        # If the server ended by itself, its guard still waits: once forgotten, it would remove the folder in use.
+        self._dismiss_guard()
         programs = self._programs()
         self._prepare_data(programs)
         port_is_free_choice = not self.port

@@ -17,6 +17,7 @@ from psycopg.types.string import ByteaBinaryLoader
 from holdfast.errors import ConfigurationError, StoreUnavailable
 from holdfast.stores.postgres.arrays import BinaryArray, BinaryArrayDumper
 from holdfast.stores.postgres.errors import first_line, translated
+from holdfast.stores.postgres.pooler import mind_pooler
 from holdfast.stores.postgres.refusal import is_for_good
 
 if TYPE_CHECKING:
@@ -163,7 +164,19 @@ class Session:
             raise StoreUnavailable(f"{self._where} cannot be reached: {first_line(error)}", error.sqlstate) from error
         self._acquaintance.is_made = True
         adapt_raw(connection)
+        await self._mind_pooler(connection)
         return connection
+
+    async def _mind_pooler(self, connection: Connection) -> None:
+        deadline = asyncio.get_running_loop().call_later(self._timeout, cut, connection)
+        try:
+            with translated(self._where):
+                await mind_pooler(connection)
+        except BaseException:
+            connection.pgconn.finish()
+            raise
+        finally:
+            deadline.cancel()
 
     def _is_missing(self, database: str) -> bool:
         """Asked of the server's own database: a refusal after a password has no code that would tell."""

@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from holdfast.errors import LeaseLost, TransactionError
 from holdfast.stores.ending import to_its_end
 from holdfast.stores.postgres.errors import translated
+from holdfast.stores.postgres.pooler import mind_pooler, mind_pooler_sync
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -149,7 +150,7 @@ class HandlerTransactions:
         if self._pool is None:
             self._pool = AsyncConnectionPool(
                 self._conninfo, min_size=0, max_size=self._handler_connections, open=False, max_idle=60,
-                kwargs={"application_name": "holdfast handler"}, timeout=30,
+                kwargs={"application_name": "holdfast handler"}, timeout=30, configure=mind_pooler,
             )  # fmt: skip
             await self._pool.open()
         return self._pool
@@ -161,7 +162,7 @@ class HandlerTransactions:
     def _new_sync_pool(self) -> ConnectionPool:
         return ConnectionPool(
             self._conninfo, min_size=0, max_size=self._handler_connections, open=False, max_idle=60,
-            kwargs={"application_name": "holdfast handler"}, timeout=30,
+            kwargs={"application_name": "holdfast handler"}, timeout=30, configure=mind_pooler_sync,
         )  # fmt: skip
 
 

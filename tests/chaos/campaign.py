@@ -1,0 +1,107 @@
+"""All phases of a campaign, one after the other, and a report that grows with them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import AsyncExitStack, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from holdfast.testing import LocalPostgres
+from tests.chaos import report
+from tests.chaos.acting import insist
+from tests.chaos.faults import FAULTS
+from tests.chaos.phases import Phase, can_run, groups_of, plan
+from tests.chaos.proxy import Proxy
+from tests.chaos.run import Result, run_phase
+from tests.chaos.scene import Stage
+from tests.chaos.servers import SMALL_DISK, small_disk
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from tests.chaos.fault import Fault
+    from tests.chaos.report import About
+
+_SPOOL_MIB = 64
+_LONGEST_FAULT_S = 6.0
+
+
+async def run_campaign(
+    about: About, results: Path, stop: asyncio.Event, *, groups: Sequence[str] = (), per_second: float = 10.0,
+    keep: bool = False,
+) -> bool:  # fmt: skip
+    """
+    Run until the plan is through or *stop* is set, and write the report after each phase. Returns whether every
+    promise held. The histories of a phase that is not good are kept beside the report; with *keep* all are.
+    """
+    random = Random(about.seed)
+    faults, not_run = can_run(FAULTS, about.store)
+    seconds = about.minutes * 60
+    if groups:
+        phases = [Phase(" and ".join(groups), frozenset(groups), seconds)]
+    else:
+        phases = plan(groups_of(faults), seconds, random)
+    done: list[Result] = []
+    async with AsyncExitStack() as stack:
+        server, proxy = None, None
+        if about.store == "postgres":
+            server = stack.enter_context(LocalPostgres(fsync=False, settings={"max_connections": "100"}))
+            proxy = await stack.enter_async_context(Proxy(server.port))
+            about = replace(about, store=f"PostgreSQL {await _version(server)}")
+        for number, phase in enumerate(phases):
+            if stop.is_set():
+                break
+            print(f"{number + 1}/{len(phases)} {phase.name}, {phase.seconds:.0f} s", flush=True)
+            folder = Path(tempfile.mkdtemp(prefix="holdfast-campaign-"))
+            with small_disk(_SPOOL_MIB) if SMALL_DISK.is_met else nullcontext(folder) as disk:
+                stage = Stage(
+                    f"campaign_{number}", folder / "run", random, server=server, proxy=proxy, spool=disk / "spool",
+                    seconds=min(_LONGEST_FAULT_S, max(0.5, phase.seconds / 60)), per_second=per_second,
+                )  # fmt: skip
+                result = await run_phase(phase, stage, faults, stop)
+            done.append(result)
+            _say(result)
+            if keep or not result.is_good:
+                shutil.copytree(folder / "run", results / f"histories-{number:02}", dirs_exist_ok=True)
+            shutil.rmtree(folder)
+            if server is not None:
+                await insist(stage, f'drop database "{stage.name}" with (force)', dbname="postgres")
+            report.write(results, about, done, not_run)
+    path = report.write(results, about, done, not_run)
+    _say_end(path, done, not_run)
+    return all(result.is_good for result in done)
+
+
+async def _version(server: LocalPostgres) -> str:
+    import psycopg
+
+    async with await psycopg.AsyncConnection.connect(server.dsn()) as connection:
+        version: int = connection.info.server_version
+    return f"{version // 10_000}.{version % 10_000}"
+
+
+def _say(result: Result) -> None:
+    figures = result.verdict.figures
+    recovery = "never" if result.recovery_s is None else f"after {result.recovery_s:.1f} s"
+    print(
+        f"   published {figures['published']}, handled {figures['handled']}, repeats {figures['repeats']}, "
+        f"strikes {result.strikes.total()}, lag 0 {recovery}: {'good' if result.is_good else 'NOT GOOD'}"
+    )
+    for problem in result.problems[:10]:
+        print(f"   {problem}")
+    for rule, found in result.verdict.anomalies.items():
+        for one in found[:5]:
+            print(f"   {rule}: {one}")
+        if len(found) > 5:
+            print(f"   {rule}: {len(found) - 5} more")
+
+
+def _say_end(path: Path, done: Sequence[Result], not_run: Sequence[Fault]) -> None:
+    for fault in not_run:
+        print(f"not run: {fault.name}, which needs {', '.join(map(str, fault.missing))}")
+    print(f"{sum(result.is_good for result in done)} of {len(done)} phases good; the report: {path}")
