@@ -60,6 +60,10 @@ class Scene(Protocol):
     async def run_sql(self, sql: str, dbname: str | None = None) -> list[tuple[Any, ...]]: ...
 
 
+class BrokenPromiseError(AssertionError):
+    """What a fault found out while it struck, and no other fault can excuse."""
+
+
 @dataclass(frozen=True)
 class Need:
     """Something that a machine may lack, and the Debian package that brings it."""

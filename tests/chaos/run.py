@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos.checker import judge
 from tests.chaos.collecting import PATHS, collect, paths_reached
+from tests.chaos.fault import BrokenPromiseError
 from tests.chaos.onlooker import Onlooker
 from tests.chaos.phases import HANDLERS, PROGRAMS
 from tests.chaos.workload import LEASE_TTL, MAX_ATTEMPTS, TIMEOUT, VISITORS, Mood
@@ -74,7 +75,8 @@ async def run_phase(phase: Phase, stage: Stage, faults: Sequence[Fault], stop: a
         watching = asyncio.create_task(onlooker.watch())
         if phase.is_full:
             await onlooker.bulk()
-        await _hurt(phase, stage, [fault for fault in faults if fault.group in phase.groups], onlooker, strikes, stop)
+        striking = [fault for fault in faults if fault.group in phase.groups]
+        problems += await _hurt(phase, stage, striking, onlooker, strikes, stop)
         await _pass_by(phase.seconds * _QUIET_SHARE, stop)
         recovery = await _heal(stage, onlooker, watching)
         if recovery is None:
@@ -93,10 +95,13 @@ async def run_phase(phase: Phase, stage: Stage, faults: Sequence[Fault], stop: a
 
 async def _hurt(
     phase: Phase, stage: Stage, faults: Sequence[Fault], onlooker: Onlooker, strikes: Counter[str], stop: asyncio.Event
-) -> None:
+) -> list[str]:
     """
     Strike with one fault after the other, each once before any comes again; two at a time where groups are mixed.
+
+    Returns what faults have found out themselves.
     """
+    problems: list[str] = []
     tasks = [asyncio.create_task(onlooker.operate())] if phase.is_full or HANDLERS in phase.groups else []
     left: list[Fault] = []
 
@@ -108,6 +113,8 @@ async def _hurt(
             strikes[fault.name] += 1
             try:
                 await fault.strike(stage)
+            except BrokenPromiseError as error:
+                problems.append(f"{fault.name}: {error}")
             except Exception as error:  # a tool of the fault that another fault has hurt: told, and no finding
                 stage.note(fault.name, "fails", error=repr(error)[:1000])
             await asyncio.sleep(stage.random.uniform(0.2, 1.0) * stage.seconds)
@@ -123,6 +130,7 @@ async def _hurt(
     for error in ended:
         if isinstance(error, Exception):
             raise error
+    return problems
 
 
 def _shuffled(faults: Sequence[Fault], stage: Stage) -> list[Fault]:
@@ -191,9 +199,13 @@ async def _left_over(stage: Stage) -> dict[str, int]:
     found = {"leases with an owner": f"select count(*) from {h}leases where owner is not null"}
     if stage.server is not None:
         of_programs = "datname = current_database() and application_name not in ('chaos', '') and state is not null"
-        await _until_gone(stage, f"select count(*) from pg_stat_activity where {of_programs} and pid <> pg_backend_pid() "
-                                 "and application_name not like '%inspector%'")  # fmt: skip
+        sessions = (
+            f"select count(*) from pg_stat_activity where {of_programs} and pid <> pg_backend_pid() "
+            "and application_name not like '%inspector%'"
+        )
+        await _until_gone(stage, sessions)
         found |= {
+            "sessions": sessions,
             "prepared transactions": "select count(*) from pg_prepared_xacts where database = current_database()",
             "advisory locks": "select count(*) from pg_locks where locktype = 'advisory' and database = "
             "(select oid from pg_database where datname = current_database())",
