@@ -73,7 +73,9 @@ def behind_breakers(world: World) -> int:
 def longest_queue(world: World) -> int:
     """How many deliveries stand behind one key, at most: they run one after the other."""
     rows = world.server.tables.deliveries.values()
-    queues = Counter((row.slice.subscription, row.key) for row in rows if row.key is not None and row.state in UNSETTLED)
+    queues = Counter(
+        (row.slice.subscription, row.key) for row in rows if row.key is not None and row.state in UNSETTLED
+    )
     return max(queues.values(), default=1)
 
 
