@@ -116,7 +116,7 @@ def _take_back(server: Server, mirror: sqlite3.Connection) -> None:
 
 def _take_back_log(server: Server, mirror: sqlite3.Connection) -> None:
     times = dict(mirror.execute("select id, occurred_at from event_log"))
-    for entry in list(server.log):
+    for entry in list(server.committed()):
         if (moment := times.get(_uuid(entry.row.id))) is None:
             server.log.remove(entry)
             del server.by_id[entry.row.id]

@@ -137,7 +137,9 @@ class Deliveries:
         self._server.note("taken in", (lease.subscription, [row.id for row in rows]))
         for row in rows:
             if (lease.subscription, row.id) not in self._server.tables.delivery_of:
-                self.add_delivery(DeliveryRow(0, lease, row, State.RUNNING, due_at=self._server.clock()), epoch)
+                self.add_delivery(
+                    DeliveryRow(0, lease, row, State.RUNNING, due_at=self._server.clock(), claim=1), epoch
+                )
 
     def add_delivery(self, row: DeliveryRow, epoch: int) -> None:
         tables = self._server.tables
