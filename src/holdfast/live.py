@@ -22,6 +22,7 @@ from holdfast.publisher import Publisher
 from holdfast.spool import MemorySpool, Spool, default_directory, directory_name
 from holdfast.stores import make_store
 from holdfast.worker import Worker, WorkerOptions
+from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,18 +189,19 @@ class Live:
             self._starting = self.loop.create_task(self._start_later())
 
     async def _start_later(self) -> None:
-        pause = 0.2
+        """Whatever keeps it from starting may be put right while it waits: tables that are missing, a right."""
+        pause, outage = 0.2, Outage("the worker cannot start", "the worker starts")
         while True:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
             try:
                 await self._start_worker()
-            except StoreUnavailable:
-                continue
-            except HoldfastError:
-                logger.exception("the worker cannot start")
-            self._starting = None
-            return
+            except HoldfastError as error:
+                outage.met(error)
+            else:
+                outage.over()
+                self._starting = None
+                return
 
     async def _start_worker(self) -> None:
         await self.prepare()
