@@ -65,6 +65,7 @@ class Session:
     rows: dict[Slice, list[Row]] = field(default_factory=dict)
     due: list[Due] = field(default_factory=list)
     transaction: Any = None
+    open: list[NewEvent] = field(default_factory=list)
 
 
 class Player:
@@ -122,7 +123,8 @@ class Player:
         events = [self._new() for _ in range(self._draw.randint(1, 4))]
         if self._draw.random() < 0.2:  # one that was meant before, as it was or with another content
             before = self._draw.choice(self._events)
-            events.append(before if self._draw.random() < 0.5 else before._replace(payload=b"[1]"))
+            if not any(before in session.open for session in self._sessions):  # or it waits for that transaction's end
+                events.append(before if self._draw.random() < 0.5 else before._replace(payload=b"[1]"))
         return events
 
     async def _publish(self, session: Session) -> Any:
@@ -135,7 +137,8 @@ class Player:
         """Through a transaction that others see when it commits; it stays open where the store can bear it."""
         if session.transaction is None:
             session.transaction = await self._begin(session)
-        appended = await session.store.append_within(session.transaction, [self._new()])
+        session.open.append(self._new())
+        appended = await session.store.append_within(session.transaction, session.open[-1:])
         answer = [one.value for one in appended]
         if not self._interleaved:
             await self._end(session, commits=self._draw.random() < 0.7)
@@ -157,6 +160,7 @@ class Player:
 
     async def _end(self, session: Session, *, commits: bool) -> None:
         transaction, session.transaction = session.transaction, None
+        session.open.clear()
         if transaction is not None:
             for end in ("commit" if commits else "rollback", "close"):
                 if (waits := getattr(transaction, end)()) is not None:
