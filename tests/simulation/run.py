@@ -117,6 +117,7 @@ async def play(world: World) -> None:
     await asyncio.wait([*work, chaos])
     await _heal(world)
     await _settle(world)
+    world.settled = world.history.now()
     await _stop(world)
 
 
@@ -136,9 +137,11 @@ async def _heal(world: World) -> None:
 async def _settle(world: World) -> None:
     """Wait until nothing is left to do; `Lagging` if that takes too long."""
     quiet, healed, allowed = 0, world.loop.time(), 0.0
-    while quiet < 2:  # twice: what was about to begin has begun
+    while True:
         left = list(islice(unfinished(world), 5))
         quiet = 0 if left else quiet + 1
+        if quiet == 2:  # twice: what was about to begin has begun
+            return
         probes = world.size.breaker_waits[1] * (PUT_OFFS + 1) * behind_breakers(world)
         allowed = max(allowed, LAG_SECONDS + BACKOFFS * longest_queue(world) + probes)
         if left and world.loop.time() > min(world.last_death + allowed, healed + 5 * allowed):

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,8 @@ class World:
         self.dead: list[SimulatedProcess] = []
         self.lineages = 0
         self.is_healing = False
+        self.settled: float = inf
+        """The number of what happened last before everybody was told to stop."""
         self.operator = SimulatedStore(self.server, DirectWire())
         self.leftovers: list[str] = []
         self.last_death = 0.0
