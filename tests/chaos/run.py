@@ -82,6 +82,7 @@ async def run_phase(phase: Phase, stage: Stage, faults: Sequence[Fault], stop: a
         if recovery is None:
             problems.append(f"the lag was not 0 again within {_heal_bound(stage):.0f} s")
         evidence = await collect(stage, onlooker.registered, onlooker.lags)
+        await onlooker.close()  # with its own sessions
         evidence.left_over |= await _left_over(stage)
         paths = paths_reached(stage, evidence, paged=onlooker.paged)
         if phase.is_full and not stop.is_set():

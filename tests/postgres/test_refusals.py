@@ -8,14 +8,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from holdfast import Event, EventBus
+from holdfast import Delivery, Event, EventBus, RetryPolicy
 from holdfast.errors import StoreUnavailable
 from holdfast.stores import make_store
 from holdfast.stores.postgres.session import Acquaintance, Session
-from tests.chaos.proxy import Harm, Proxy
+from tests.chaos.proxy import Harm, Link, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.chaos.protocol import Request
 
 OUT_OF_MEMORY = "53200"
 
@@ -69,3 +71,37 @@ async def test_a_worker_starts_when_what_kept_it_from_starting_is_put_right(
         await handled.wait()
     await store.close()
     await bus.close()
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_an_answer_that_never_comes_costs_a_transactional_handler_one_attempt(
+    kind: str, proxy: Proxy, migrated_dsn: str
+) -> None:
+    """A thread that waits for the answer to its commit can be told by nobody but the connection."""
+    tries: list[int] = []
+    bus = EventBus(through(proxy, migrated_dsn), spool="off", store_timeout=2, stop_timeout=2)
+    options = {
+        "name": "mail",
+        "start": "beginning",
+        "transactional": True,
+        "timeout": 0.2,
+        "retry": RetryPolicy(base=1.0),
+    }
+
+    async def mail(event: Event, delivery: Delivery) -> None:
+        tries.append(delivery.attempt)
+
+    def mail_in_thread(event: Event, delivery: Delivery) -> None:
+        tries.append(delivery.attempt)
+
+    bus.subscribe("order.placed", mail if kind == "async" else mail_in_thread, **options)
+
+    def is_handlers_commit(link: Link, request: Request) -> bool:
+        return link.application == "holdfast handler" and request.commits
+
+    async with bus:
+        with proxy.trap(Harm.SWALLOW, is_handlers_commit) as trap:
+            await bus.publish("order.placed", {}, key="a")
+            await bus.drain(timeout=30)
+    assert trap.sprung == 1
+    assert len(tries) == 1, "it had committed, which the next look found out"

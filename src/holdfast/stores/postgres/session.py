@@ -44,8 +44,8 @@ def adapt_raw(connection: psycopg.AsyncConnection[Any]) -> None:
     adapters.register_dumper(BinaryArray, BinaryArrayDumper)
 
 
-def cut(connection: psycopg.AsyncConnection[Any]) -> None:
-    """End a connection that does not answer: whoever waits on it gets an error at once.
+def cut(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+    """End a connection that does not answer: whoever waits on it, in any thread, gets an error at once.
 
     Cancelling the wait instead would first ask the server to cancel, and wait for that.
     """

@@ -77,6 +77,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         )  # fmt: skip
 
     async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._check_identity(await self._publish.run(self._statements["identity"]))
         await self._publish.run(self._statements["incarnation"])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+import asyncio
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from holdfast.errors import LeaseLost, TransactionError
 from holdfast.stores.ending import to_its_end
 from holdfast.stores.postgres.errors import translated
 from holdfast.stores.postgres.pooler import mind_pooler, mind_pooler_sync
+from holdfast.stores.postgres.session import cut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -56,6 +58,7 @@ class HandlerTransactions:
     _statements: Statements
     _conninfo: str
     _where: str
+    _loop: asyncio.AbstractEventLoop
     _handler_connections: int
     _pool: AsyncConnectionPool | None
     _pool_sync: ConnectionPool
@@ -68,6 +71,8 @@ class HandlerTransactions:
         async with AsyncExitStack() as stack:
             with translated(self._where):
                 connection = await stack.enter_async_context((await self._async_pool()).connection())
+                deadline = asyncio.get_running_loop().call_later(timeout + _IDLE_GRACE, cut, connection)
+                stack.callback(deadline.cancel)
                 # The driver begins the transaction by itself, in the same round trip as the receipt.
                 connection.row_factory = tuple_row  # the handler before may have set its own
                 async with connection.pipeline():
@@ -103,6 +108,7 @@ class HandlerTransactions:
         with ExitStack() as stack:
             with translated(self._where):
                 connection = stack.enter_context(self._sync_pool().connection())
+                stack.enter_context(self._deadline(connection, timeout + _IDLE_GRACE))
                 connection.row_factory = tuple_row  # the handler before may have set its own
                 with connection.pipeline():
                     connection.execute(_AS_CONNECTED)
@@ -124,6 +130,18 @@ class HandlerTransactions:
                     connection.execute(self._statements["require_epoch"], last)
                     connection.execute(_RELEASE)
                     connection.execute("commit")
+
+    @contextmanager
+    def _deadline(self, connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+        """Cut the connection of a thread after so many seconds: nothing else ends a wait for an answer in there."""
+        timers: list[asyncio.TimerHandle] = []
+        loop = self._loop
+        loop.call_soon_threadsafe(lambda: timers.append(loop.call_later(seconds, cut, connection)))
+        try:
+            yield
+        finally:
+            with suppress(RuntimeError):  # the loop has ended, and its timers with it
+                loop.call_soon_threadsafe(lambda: [timer.cancel() for timer in timers])
 
     @contextmanager
     def _ending(self, receipt: Receipt, epoch: int) -> Iterator[None]:
