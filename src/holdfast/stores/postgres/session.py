@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg.types.numeric import Int4BinaryLoader, Int8BinaryLoader
 from psycopg.types.string import ByteaBinaryLoader
@@ -122,7 +123,8 @@ class Session:
                 with translated(self._where):
                     yield connection
             except BaseException as error:
-                if not isinstance(error, Exception):  # cancelled in mid-call: nobody knows what comes next on it
+                # Cancelled in mid-call, or its COMMIT or ROLLBACK was refused: nobody knows what comes next on it.
+                if not isinstance(error, Exception) or connection.info.transaction_status != TransactionStatus.IDLE:
                     connection.pgconn.finish()
                 if connection.closed:
                     self._connection = None
