@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.errors import NotInTransaction
@@ -98,13 +99,12 @@ def lent(connection: sqlite3.Connection, function: Callable[[sqlite3.Connection]
 def _run(connection: sqlite3.Connection, sql: str, parameters: Mapping[str, str]) -> Rows:
     require_transaction(connection)
     try:
-        cursor = connection.cursor()
-        cursor.row_factory = None  # whatever rows the caller likes, these are ours
-        rows = cursor.execute(sql, parameters).fetchall()
-        cursor.close()
+        # Closed also when it fails: kept alive by the error's traceback, it would keep the connection from closing.
+        with closing(connection.cursor()) as cursor:
+            cursor.row_factory = None  # whatever rows the caller likes, these are ours
+            return cursor.execute(sql, parameters).fetchall()
     except sqlite3.Error as error:
         raise from_sqlite(error) from error
-    return rows
 
 
 def from_sqlite(error: sqlite3.Error) -> HoldfastError:

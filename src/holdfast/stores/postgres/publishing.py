@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holdfast.errors import WrongStore
+from holdfast.errors import StoreUnavailable, WrongStore
 from holdfast.event import to_micros
 from holdfast.ids import is_uuid7
 from holdfast.ports import wall_millis
@@ -50,7 +50,11 @@ class Publishing:
             return await self._append_atomic(events)
         if len(stored) == len(events):
             return [Appended.STORED] * len(stored)
-        existing = await self._publish.run(self._statements["existing"], {"ids": [event.id for event in events]})
+        try:
+            existing = await self._publish.run(self._statements["existing"], {"ids": [event.id for event in events]})
+        except StoreUnavailable as error:
+            error.maybe_done = True  # what was new among them is committed, whatever became of the question
+            raise
         return compare(events, stored, existing)
 
     async def _append_atomic(self, events: Sequence[NewEvent]) -> list[Appended]:

@@ -124,8 +124,7 @@ class Session:
                 with translated(self._where):
                     yield connection
             except BaseException as error:
-                # Cancelled in mid-call, nobody knows what comes next on it. And with a transaction that would not end,
-                # whatever comes next would be lost in that.
+                # Cancelled in mid-call, or its COMMIT or ROLLBACK was refused: nobody knows what comes next on it.
                 if not isinstance(error, Exception) or connection.info.transaction_status != TransactionStatus.IDLE:
                     connection.pgconn.finish()
                 if connection.closed:

@@ -38,9 +38,11 @@ def result_code(error: sqlite3.Error) -> int | None:
     return None if code is None else code & 0xFF
 
 
-def is_broken(error: sqlite3.Error) -> bool:
+def is_broken(error: BaseException) -> bool:
     """Whether a new connection may do better than this one."""
-    return result_code(error) in _BROKEN or isinstance(error, sqlite3.ProgrammingError)
+    return isinstance(error, sqlite3.ProgrammingError) or (
+        isinstance(error, sqlite3.Error) and result_code(error) in _BROKEN
+    )
 
 
 def is_damage(error: HoldfastError) -> bool:

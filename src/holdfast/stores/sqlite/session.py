@@ -48,6 +48,14 @@ def connect(path: str | None, *, timeout: float, create: bool = False) -> sqlite
     return connection
 
 
+def is_open(connection: sqlite3.Connection) -> bool:
+    """Whether a transaction is open; False for a closed connection."""
+    try:
+        return connection.in_transaction
+    except sqlite3.ProgrammingError:
+        return False
+
+
 class MemoryConnection(sqlite3.Connection):
     """The connection that is a store in memory: whoever it is lent to cannot close it, and the store with it."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from holdfast.errors import StoreBusy, StoreUnavailable
 from holdfast.stores.sqlite.errors import is_broken, translated
+from holdfast.stores.sqlite.session import is_open
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,12 +159,12 @@ class SessionThread:
     @contextmanager
     def in_use(self) -> Iterator[Session]:
         """The session, connected; dropped if it breaks meanwhile. Only for whoever has the turn."""
-        if self._session is None:
-            self._session = self._connect()
+        session = self._session = self._session or self._connect()
         try:
-            yield self._session
-        except sqlite3.Error as error:
-            if is_broken(error) and not self._lasting:
+            yield session
+        except BaseException as error:
+            # A ROLLBACK can fail too: what is still open then would keep the write lock.
+            if not self._lasting and (is_broken(error) or is_open(session.connection)):
                 self._drop()
             raise
 

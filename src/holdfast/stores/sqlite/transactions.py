@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import StoreBusy, StoreUnavailable, TransactionError
 from holdfast.stores.ending import to_its_end
-from holdfast.stores.sqlite.errors import may_roll_back, translated
+from holdfast.stores.sqlite.errors import ERROR, may_roll_back, result_code, translated
 from holdfast.stores.sqlite.leasing import held
 from holdfast.stores.sqlite.rows import id_text
+from holdfast.stores.sqlite.session import is_open
 from holdfast.stores.sqlite.settling import write_receipts
 from holdfast.stores.sqlite.threads import Future, OneThread, SessionThread, Turn
 
@@ -181,13 +182,14 @@ def _write_receipt(session: Session, receipt: Receipt, epoch: int) -> bool:
 
 def _close(connection: sqlite3.Connection, error: BaseException | None) -> None:
     """Commit, or roll back after an *error*, which goes on its way."""
+    failure: sqlite3.Error | None = None
     try:
         connection.execute("release holdfast_handler")
-    except sqlite3.Error:
-        is_ours = False
-    else:
-        is_ours = True
-    if is_ours and error is None:
+    except sqlite3.Error as refused:
+        failure = refused
+    # Gone is what there is "no such" of, or whose connection is closed; another failure is the store's.
+    is_ours = failure is None or result_code(failure) not in {ERROR, None}
+    if failure is None and error is None:
         try:
             connection.execute("commit")
         except BaseException:
@@ -197,17 +199,11 @@ def _close(connection: sqlite3.Connection, error: BaseException | None) -> None:
         return
     if is_open(connection):
         connection.execute("rollback")
+    if is_ours and failure is not None and error is None:
+        raise failure
     if not is_ours and (error is None or isinstance(error, Exception)) and not may_roll_back(error):
         raise TransactionError(
             "a transactional handler has ended the transaction it was handed (commit, rollback, executescript, "
             "close, or a `with connection:` block): what it wrote before may be stored and what came after is not; "
             "leave commit and rollback to Holdfast"
         ) from error
-
-
-def is_open(connection: sqlite3.Connection) -> bool:
-    """Whether a transaction is open; False for a closed connection."""
-    try:
-        return connection.in_transaction
-    except sqlite3.ProgrammingError:
-        return False

@@ -1,0 +1,331 @@
+"""Operations of a worker: leases, reading, what is off the fast path, settling."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+
+from holdfast.stores.values import (
+    Advance,
+    Cursor,
+    Finished,
+    Parked,
+    Receipt,
+    Released,
+    Revised,
+    Settlement,
+    Slice,
+    State,
+)
+from tests.contract.harness import EVERYTHING_IS_OLD, TTL, event, failed, keys_of, receipt, worker_info
+from tests.statements.operation import Operation
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from holdfast.event import Row
+    from holdfast.stores.values import Due, Lease
+    from tests.contract.harness import Scene
+    from tests.statements.ground import Ground
+
+
+class Hand(NamedTuple):
+    """What a worker has in hand."""
+
+    worker: UUID
+    lease: Lease
+    rows: list[Row]
+    cursor: Cursor
+
+    @property
+    def held(self) -> dict[Slice, int]:
+        return {self.lease.slice: self.lease.epoch}
+
+    def receipt(self, number: int, **fields: Any) -> Receipt:
+        return receipt(self.lease, self.rows[number], **fields)
+
+
+async def hand(scene: Scene, *keys: str, partitions: int = 1) -> Hand:
+    """A leased subscription, and events that it has read."""
+    subscription = await scene.subscribe(partitions=partitions)
+    lease, *_ = await scene.leases(subscription)
+    await scene.publish(*keys)
+    rows, cursor = await scene.read_all(lease.cursor, await own_reader(scene))
+    return Hand(scene.worker, lease, rows, cursor)
+
+
+async def own_reader(scene: Scene) -> Any:
+    """One for all runs: each is a connection."""
+    if not scene.readers:
+        await scene.reader()
+    with suppress(Exception):
+        await scene.readers[0].horizon()
+        return scene.readers[0]
+    return await scene.reader()
+
+
+async def leased(scene: Scene) -> Hand:
+    return await hand(scene, partitions=2)
+
+
+async def three_read(scene: Scene) -> Hand:
+    return await hand(scene, "a", "b", "c")
+
+
+async def four_parked(scene: Scene) -> Hand:
+    """Due, due behind it, due, and much later."""
+    found = await hand(scene, "a", "a", "b", "c")
+    await scene.park(found.lease, found.rows[:3])
+    await scene.park(found.lease, found.rows[3:], State.RETRYING, due_in=900.0)
+    await scene.settle(found.lease, advances=[Advance(found.lease.slice, found.cursor)])
+    return found
+
+
+async def two_running(scene: Scene) -> tuple[Hand, list[Due]]:
+    found = await hand(scene, "a", "b", "c")
+    await scene.park(found.lease, found.rows[:2])
+    claimed = await scene.store.claim(found.held, limit=10)
+    return found, list(claimed.due)
+
+
+# Leases
+
+
+async def heartbeat(ground: Ground, found: Hand) -> tuple[int, int]:
+    roster = await ground.store.heartbeat(worker_info(found.worker, found.lease.slice.subscription), ttl=TTL)
+    return len(roster.workers), len(roster.leases)
+
+
+async def a_subscription(scene: Scene) -> Any:
+    return scene.worker, (await scene.subscribe(partitions=3)).id
+
+
+async def acquire(ground: Ground, given: tuple[UUID, int]) -> list[tuple[int, int]]:
+    worker, subscription = given
+    leases = await ground.store.acquire(worker, {subscription: 2}, ttl=TTL)
+    return [(lease.slice.partition, lease.epoch) for lease in leases]
+
+
+async def renew(ground: Ground, found: Hand) -> int:
+    return len(await ground.store.renew(found.worker, found.held, ttl=TTL))
+
+
+async def release(ground: Ground, found: Hand) -> None:
+    place = Released(found.lease.slice, found.lease.epoch, found.cursor, exact=True)
+    await ground.store.release(found.worker, [place])
+
+
+async def mark_fast(ground: Ground, found: Hand) -> None:
+    await ground.store.mark_fast(found.worker, found.held)
+
+
+async def usurped(scene: Scene) -> Hand:
+    """After a crash of the owner before."""
+    found = await hand(scene, "a")
+    lease = await scene.usurp(found.lease)
+    ((owner,),) = await scene.sql("select cast(owner as text) from leases")
+    return found._replace(lease=lease, worker=type(found.worker)(owner))
+
+
+async def a_worker(scene: Scene) -> Hand:
+    found = await hand(scene)
+    await scene.store.heartbeat(worker_info(found.worker, found.lease.slice.subscription), ttl=TTL)
+    return found
+
+
+async def leave(ground: Ground, found: Hand) -> None:
+    await ground.store.leave(found.worker)
+
+
+async def cursors(ground: Ground, found: Hand) -> list[int]:
+    return [place.partition for place in await ground.store.cursors([found.lease.slice])]
+
+
+# Reading
+
+
+async def read(ground: Ground, found: Hand) -> list[str | None]:
+    return await read_pages(ground, found.lease.cursor, limit=100)
+
+
+async def read_by_pages(ground: Ground, found: Hand) -> list[str | None]:
+    return await read_pages(ground, found.lease.cursor, limit=2)
+
+
+async def read_pages(ground: Ground, cursor: Cursor, *, limit: int) -> list[str | None]:
+    reader = await ground.store.reader()
+    keys: list[str | None] = []
+    try:
+        await reader.horizon()
+        await reader.generation()
+        while True:
+            page = await reader.read(cursor, limit=limit, max_bytes=2**20)
+            keys += keys_of(page.rows)
+            if page.cursor.open is None:
+                return keys
+            cursor = page.cursor
+    finally:
+        await reader.close()
+
+
+async def known(ground: Ground, found: Hand) -> int:
+    return len(await ground.store.known(found.lease.slice.subscription, [(row.id, row.day) for row in found.rows]))
+
+
+async def unsettled(ground: Ground, found: Hand) -> list[int]:
+    done = found.cursor.done
+    return list((await ground.store.unsettled([found.lease.slice.subscription], done)).values())
+
+
+async def caused_since(ground: Ground, found: Hand) -> bool:
+    return await ground.store.caused_since(found.lease.cursor.done)
+
+
+# Off the fast path
+
+
+async def blocked_keys(ground: Ground, found: Hand) -> list[Any]:
+    return sorted((await ground.store.blocked_keys([found.lease.slice]))[found.lease.slice].items())
+
+
+async def claim(ground: Ground, found: Hand) -> Any:
+    claimed = await ground.store.claim(found.held, limit=10)
+    return [due.row.key for due in claimed.due]
+
+
+async def suspects(ground: Ground, given: tuple[Hand, list[Due]]) -> list[str | None]:
+    return [due.row.key for due in await ground.store.suspects([given[0].lease.slice])]
+
+
+async def take_in(ground: Ground, found: Hand) -> list[str | None]:
+    return [due.row.key for due in await ground.store.take_in(found.lease.slice, found.lease.epoch, found.rows)]
+
+
+async def begin_attempt(ground: Ground, given: tuple[Hand, list[Due]]) -> Any:
+    found, due = given
+    begun = await ground.store.begin_attempt(due[0], found.lease.epoch)
+    return begun and (begun.attempts, begun.claim)
+
+
+# Settling
+
+
+async def settle_one(ground: Ground, found: Hand) -> set[Slice]:
+    return await ground.store.settle(Settlement(receipts=[found.receipt(0)]))
+
+
+async def settle_everything(ground: Ground, given: tuple[Hand, list[Due]]) -> int:
+    """One row finished, one dead with a letter about it, an event parked, the cursor moved, receipts of two kinds."""
+    found, (done, dead) = given
+    place = found.lease.slice
+    lost = await ground.store.settle(
+        Settlement(
+            epochs=found.held,
+            receipts=[found.receipt(0, attempts=2)],
+            finished=[Finished(place, done.delivery, done.claim)],
+            revised=[Revised(place, dead.delivery, dead.claim, State.DEAD, attempts=5, reason="no")],
+            parked=[Parked(place, found.rows[2], State.RETRYING, attempts=1, due_in=900.0)],
+            attempts=[failed(place, found.rows[1], attempt=5), failed(place, found.rows[2])],
+            events=[(place, LETTER)],
+            advances=[Advance(place, found.cursor)],
+        )
+    )
+    return len(lost)
+
+
+LETTER = event("letter", name="holdfast.dead")
+
+
+async def settle_under_an_old_epoch(ground: Ground, found: Hand) -> int:
+    place = found.lease.slice
+    epochs = {place: found.lease.epoch - 1}
+    parked = [Parked(place, found.rows[1], State.DEAD, attempts=5)]
+    settlement = Settlement(epochs, [found.receipt(0)], parked, advances=[Advance(place, found.cursor)])
+    return len(await ground.store.settle(settlement))
+
+
+async def handle_in_a_transaction(ground: Ground, found: Hand) -> bool:
+    async with ground.store.transaction(found.receipt(0), found.lease.epoch) as transaction:
+        if not transaction.passed:
+            done = transaction.connection.execute("insert into effects values (1)")
+            if ground.kind == "postgres":
+                await done
+        return transaction.passed
+
+
+async def handle_in_a_thread(ground: Ground, found: Hand) -> bool:
+    def handle() -> bool:
+        with ground.store.transaction_sync(found.receipt(0), found.lease.epoch) as transaction:
+            if not transaction.passed:
+                transaction.connection.execute("insert into effects values (1)")
+            return transaction.passed
+
+    return await asyncio.to_thread(handle)
+
+
+async def handle_and_fail(ground: Ground, found: Hand) -> str:
+    try:
+        async with ground.store.transaction(found.receipt(0), found.lease.epoch) as transaction:
+            done = transaction.connection.execute("insert into effects values (1)")
+            if ground.kind == "postgres":
+                await done
+            raise LookupError
+    except LookupError:
+        return "undone"
+
+
+# Background
+
+
+async def maintain(ground: Ground, found: Hand) -> int:
+    return (await ground.store.maintain(retention=None)).dropped
+
+
+async def drop_what_is_old(ground: Ground, found: Hand) -> Any:
+    done = await ground.store.maintain(retention=EVERYTHING_IS_OLD)
+    return done.blocking
+
+
+async def all_handled(scene: Scene) -> Hand:
+    found = await hand(scene, "a", "b", "c")
+    await scene.settle(
+        found.lease, receipts=[found.receipt(0), found.receipt(1)],
+        parked=[Parked(found.lease.slice, found.rows[2], State.DEAD, attempts=5)],
+        attempts=[failed(found.lease.slice, found.rows[2])], advances=[Advance(found.lease.slice, found.cursor)],
+    )  # fmt: skip
+    return found
+
+
+_HANDLERS_OWN = (psycopg.Error, sqlite3.Error)
+
+WORKING = [
+    Operation("heartbeat", heartbeat, leased),
+    Operation("acquire leases", acquire, a_subscription),
+    Operation("renew leases", renew, leased, stages=1),
+    Operation("release a lease", release, leased),
+    Operation("mark a lease fast", mark_fast, usurped),
+    Operation("leave", leave, a_worker),
+    Operation("load cursors", cursors, leased, stages=1),
+    Operation("read the log", read, three_read, stages=1),
+    Operation("read the log by pages", read_by_pages, three_read, stages=1),
+    Operation("ask what is known", known, four_parked, stages=1),
+    Operation("count the unsettled", unsettled, four_parked, stages=1),
+    Operation("ask for caused events", caused_since, three_read, stages=1),
+    Operation("load blocked keys", blocked_keys, four_parked, stages=1),
+    Operation("claim deliveries", claim, four_parked),
+    Operation("load suspects", suspects, two_running, stages=1),
+    Operation("take events in", take_in, three_read),
+    Operation("begin an attempt", begin_attempt, two_running),
+    Operation("settle one receipt", settle_one, three_read),
+    Operation("settle everything there is", settle_everything, two_running),
+    Operation("settle under an old epoch", settle_under_an_old_epoch, three_read),
+    Operation("handle in a transaction", handle_in_a_transaction, three_read, raises=_HANDLERS_OWN),
+    Operation("handle in a transaction of a thread", handle_in_a_thread, three_read, raises=_HANDLERS_OWN, cancels=False),
+    Operation("fail in a transaction", handle_and_fail, three_read, stages=1, raises=_HANDLERS_OWN, forgives=True),
+    Operation("keep house", maintain, all_handled, stages=None),
+    Operation("drop what is old", drop_what_is_old, all_handled, stages=None, drops_days=True),
+]  # fmt: skip
