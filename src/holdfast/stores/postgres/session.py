@@ -30,6 +30,11 @@ _BEGIN = (
     "set local idle_in_transaction_session_timeout = '15s'"
 )
 
+KEEPALIVE: dict[str, Any] = {
+    "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000,
+}  # fmt: skip
+"""How soon the kernel notices that the other end has vanished."""
+
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Statement = tuple[str, "Mapping[str, Any]"]
 
@@ -146,8 +151,7 @@ class Session:
             async with asyncio.timeout(self._timeout):
                 connection: Connection = await psycopg.AsyncConnection.connect(
                     self._conninfo, autocommit=True, row_factory=tuple_row, application_name=self._name,
-                    connect_timeout=max(2, int(self._timeout)), keepalives_idle=5, keepalives_interval=2,
-                    keepalives_count=3, tcp_user_timeout=10_000,
+                    connect_timeout=max(2, int(self._timeout)), **KEEPALIVE,
                 )  # fmt: skip
         except TimeoutError as error:
             raise StoreUnavailable(f"{self._where} did not answer within {self._timeout:g} s") from error

@@ -16,7 +16,7 @@ from holdfast.errors import LeaseLost, TransactionError
 from holdfast.stores.ending import to_its_end
 from holdfast.stores.postgres.errors import translated
 from holdfast.stores.postgres.pooler import mind_pooler, mind_pooler_sync
-from holdfast.stores.postgres.session import cut
+from holdfast.stores.postgres.session import KEEPALIVE, cut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -33,7 +33,8 @@ _RETURN = "rollback to savepoint holdfast_handler"
 _AS_CONNECTED = "reset all"  # what the handler before may have set for its session
 _WAIT_AS_USUAL = "set local lock_timeout to default"
 _NO_SAVEPOINT, _EPOCH_GONE = "3B001", "HF001"
-_IDLE_GRACE = 5.0
+_IDLE_GRACE, _MEET_SECONDS = 5.0, 10.0
+_NETWORK = {"application_name": "holdfast handler", "connect_timeout": 10, **KEEPALIVE}
 _ENDED = (
     "the handler ended the transaction that it was lent (commit or rollback): leave that to Holdfast, "
     "or nothing ties its writes to the receipt"
@@ -134,14 +135,18 @@ class HandlerTransactions:
     @contextmanager
     def _deadline(self, connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
         """Cut the connection of a thread after so many seconds: nothing else ends a wait for an answer in there."""
-        timers: list[asyncio.TimerHandle] = []
-        loop = self._loop
+        loop, timers = self._loop, list[asyncio.TimerHandle]()
+
+        def stop() -> None:
+            for timer in timers:
+                timer.cancel()
+
         loop.call_soon_threadsafe(lambda: timers.append(loop.call_later(seconds, cut, connection)))
         try:
             yield
         finally:
             with suppress(RuntimeError):  # the loop has ended, and its timers with it
-                loop.call_soon_threadsafe(lambda: [timer.cancel() for timer in timers])
+                loop.call_soon_threadsafe(stop)
 
     @contextmanager
     def _ending(self, receipt: Receipt, epoch: int) -> Iterator[None]:
@@ -168,7 +173,7 @@ class HandlerTransactions:
         if self._pool is None:
             self._pool = AsyncConnectionPool(
                 self._conninfo, min_size=0, max_size=self._handler_connections, open=False, max_idle=60,
-                kwargs={"application_name": "holdfast handler"}, timeout=30, configure=mind_pooler,
+                kwargs=_NETWORK, timeout=30, configure=self._meet,
             )  # fmt: skip
             await self._pool.open()
         return self._pool
@@ -180,8 +185,28 @@ class HandlerTransactions:
     def _new_sync_pool(self) -> ConnectionPool:
         return ConnectionPool(
             self._conninfo, min_size=0, max_size=self._handler_connections, open=False, max_idle=60,
-            kwargs={"application_name": "holdfast handler"}, timeout=30, configure=mind_pooler_sync,
+            kwargs=_NETWORK, timeout=30, configure=self._meet_sync,
         )  # fmt: skip
+
+    # The pools wait for these two, without a bound of their own, and do not close what they raise about.
+
+    async def _meet(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        deadline = asyncio.get_running_loop().call_later(_MEET_SECONDS, cut, connection)
+        try:
+            await mind_pooler(connection)
+        except BaseException:
+            connection.pgconn.finish()
+            raise
+        finally:
+            deadline.cancel()
+
+    def _meet_sync(self, connection: psycopg.Connection[Any]) -> None:
+        try:
+            with self._deadline(connection, _MEET_SECONDS):
+                mind_pooler_sync(connection)
+        except BaseException:
+            connection.pgconn.finish()
+            raise
 
 
 def require_untouched(connection: AnyConnection) -> None:
