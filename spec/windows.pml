@@ -8,10 +8,12 @@ snapshot is xmax and the set of ids that are in progress below it. A read opens 
 horizon taken now, or for a laggard a stored one; the cursor is written later, in the incarnation that it was read in,
 or not at all. A crash ends what is in progress; ids go on from the last one that is durable.
 
+One partition: others share nothing with it but horizons, which the stored snapshot stands for.
+
 Left out: pages within a window, the day floor, bytes, clocks, subtransactions, wraparound.
 
 small: -DTRANSACTIONS=2 -DCRASHES=1 -DROUNDS=2
-large: -DTRANSACTIONS=3 -DCRASHES=1 -DROUNDS=2
+large: -DTRANSACTIONS=4 -DCRASHES=1 -DROUNDS=3
 mutant NUMBER_CURSOR: the cursor is the greatest id seen
 mutant SNAPSHOT_WITHOUT_RUNNING: a snapshot forgets which transactions were in progress
 mutant SNAPSHOT_KEPT_OVER_CRASH: a cursor is written in another incarnation than it was read in
@@ -20,7 +22,7 @@ mutant LAGGARDS_HORIZON_FOR_ALL: a laggard's stored snapshot is the horizon of a
 #ifndef TRANSACTIONS
 #define TRANSACTIONS 3          /* at most 7: sets of ids are bytes */
 #define CRASHES 1
-#define ROUNDS 2
+#define ROUNDS 3
 #endif
 #define HIGHEST 7
 #define bit_of(id) (1 << (id))
@@ -29,8 +31,8 @@ mtype = { UNUSED, RUNNING, COMMITTED, ABORTED };
 mtype state[HIGHEST] = UNUSED;  /* by transaction id */
 bool durable[HIGHEST];          /* the log that gives out ids survives up to here */
 byte next, written, incarnation, crashes = CRASHES;
-byte handed[2];                 /* by partition: ids whose events were handed out, of those that exist now */
-byte done_max[2], done_running[2];     /* persisted cursors */
+byte handed;                    /* ids whose events were handed out, of those that exist now */
+byte done_max, done_running;    /* the persisted cursor */
 byte stored_max, stored_running;       /* a stored snapshot, for laggards */
 bool is_stored;
 
@@ -62,11 +64,11 @@ inline make_durable(end) {
 }
 
 /* No committed event is shown as seen by a persisted cursor, and was not handed out. */
-inline nothing_skipped(p) {
+inline nothing_skipped() {
     t = 0;
     do
     :: t < next ->
-        assert(!(state[t] == COMMITTED && seen(t, done_max[p], done_running[p])) || ((handed[p] >> t) & 1)); t++
+        assert(!(state[t] == COMMITTED && seen(t, done_max, done_running)) || ((handed >> t) & 1)); t++
     :: else -> break
     od;
     t = 0
@@ -91,7 +93,7 @@ active proctype server() {
         do
         :: next > 0 && !durable[next - 1] ->
             next--; state[next] = UNUSED;
-            handed[0] = handed[0] & ~bit_of(next); handed[1] = handed[1] & ~bit_of(next)
+            handed = handed & ~bit_of(next)
         :: else -> break
         od;
         do
@@ -103,12 +105,12 @@ active proctype server() {
     od
 }
 
-/* Partition 0 may go from stored snapshot to stored snapshot; 1 keeps up. */
-proctype reader(byte p) {
+/* It may go from stored snapshot to stored snapshot, as a laggard does, or keep up. */
+active proctype reader() {
     byte from_max, from_running, max, running, mine, t, rounds;
     do
     :: rounds < ROUNDS ->
-        d_step { rounds++; from_max = done_max[p]; from_running = done_running[p]; mine = incarnation;
+        d_step { rounds++; from_max = done_max; from_running = done_running; mine = incarnation;
             snapshot(max, running) }
         if
 #ifdef LAGGARDS_HORIZON_FOR_ALL
@@ -125,7 +127,7 @@ proctype reader(byte p) {
             :: t < next ->
                 if
                 :: state[t] == COMMITTED && seen(t, max, running) && !seen(t, from_max, from_running) ->
-                    handed[p] = handed[p] | bit_of(t)
+                    handed = handed | bit_of(t)
                 :: else
                 fi; t++
             :: else -> break
@@ -140,17 +142,15 @@ proctype reader(byte p) {
 #else
             :: mine == incarnation ->
 #endif
-                done_max[p] = max; done_running[p] = running; make_durable(next)
+                done_max = max; done_running = running; make_durable(next)
             :: mine != incarnation
             fi
         }
 again:
         skip;
-        d_step { from_max = 0; from_running = 0; max = 0; running = 0; mine = 0; nothing_skipped(p) }
+        d_step { from_max = 0; from_running = 0; max = 0; running = 0; mine = 0; nothing_skipped() }
     :: rounds == ROUNDS -> break
     od;
     skip;
-    d_step { nothing_skipped(p) }
+    d_step { nothing_skipped() }
 }
-
-init { atomic { run reader(0); run reader(1) } }
