@@ -9,7 +9,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SOURCES := src tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate check bench format lock clean
+.PHONY: help demo test simulate model check bench format lock clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: $(READY)  ## the whole suite, on SQLite and PostgreSQL (ARGS="-k name")
 
 simulate: $(READY)  ## the engine under faults in virtual time (SEEDS=200..300)
 	@$(RUN) python -m tests.simulation $(or $(SEEDS),1000) --size $(or $(SIZE),small)
+
+model: $(READY)  ## every state of the models in spec/, by Spin (ARGS=leases)
+	@$(RUN) python spec/check.py $(ARGS)
 
 check: $(READY)  ## what CI checks besides the tests: format, lint, types
 	$(BIN)/ruff format --check $(SOURCES)
