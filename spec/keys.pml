@@ -11,7 +11,7 @@ once. A follower that stands in the lane when its key is blocked is one that is 
 Left out: other keys, batches, put-offs, the breaker, suspects' counts (leases.pml), due times.
 
 small: -DEVENTS=3 -DCRASHES=1 -DMAX=2 -DOPERATIONS=1
-large: -DEVENTS=5 -DCRASHES=3 -DMAX=3 -DOPERATIONS=3
+large: -DEVENTS=4 -DCRASHES=1 -DMAX=2 -DOPERATIONS=1
 mutant KEY_NOT_HELD: the fast path runs an event whose key waits
 mutant BLOCKED_KEYS_NOT_LOADED: the next owner does not load which keys wait
 mutant DEAD_BUT_NOT_ON_RECORD: the key goes on before the dead row is committed

@@ -13,7 +13,7 @@ One partition: others share nothing with it but horizons, which the stored snaps
 Left out: pages within a window, the day floor, bytes, clocks, subtransactions, wraparound.
 
 small: -DTRANSACTIONS=2 -DCRASHES=1 -DROUNDS=2
-large: -DTRANSACTIONS=4 -DCRASHES=1 -DROUNDS=3
+large: -DTRANSACTIONS=3 -DCRASHES=1 -DROUNDS=2
 mutant NUMBER_CURSOR: the cursor is the greatest id seen
 mutant SNAPSHOT_WITHOUT_RUNNING: a snapshot forgets which transactions were in progress
 mutant SNAPSHOT_KEPT_OVER_CRASH: a cursor is written in another incarnation than it was read in
