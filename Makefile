@@ -10,7 +10,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SOURCES := src tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate mutants chaos check bench format lock clean
+.PHONY: help demo test simulate mutants chaos model check bench format lock clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ demo: $(READY)  ## events survive kills, outages and errors (JSONL=FILE: yours)
 	@$(RUN) holdfast demo $(if $(JSONL),--jsonl "$(JSONL)") $(ARGS)
 
 test: $(READY)  ## the whole suite, on SQLite and PostgreSQL (ARGS="-k name")
-	@$(RUN) python -m pytest $(ARGS)
+	@$(RUN) python -m pytest -n auto --dist loadfile $(ARGS)
 
 simulate: $(READY)  ## the engine under faults in virtual time (SEEDS=200..300)
 	@$(RUN) python -m tests.simulation $(or $(SEEDS),1000) --size $(or $(SIZE),small)
@@ -29,6 +29,9 @@ mutants: $(READY)  ## break the engine on purpose, see who notices (MUTANT="name
 
 chaos: $(READY)  ## real faults on real processes, 3 minutes (MINUTES=120 ARGS="--seed 7")
 	@$(RUN) python -m tests.chaos --minutes $(or $(MINUTES),3) $(ARGS)
+
+model: $(READY)  ## every state of the models in spec/, by Spin (ARGS=leases)
+	@$(RUN) python spec/check.py $(ARGS)
 
 check: $(READY)  ## what CI checks besides the tests: format, lint, types
 	$(BIN)/ruff format --check $(SOURCES)

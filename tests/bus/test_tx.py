@@ -364,7 +364,7 @@ async def test_a_connection_to_another_store_is_refused(
     assert stored(own_dsn) == ["warm.up"]
 
 
-@pytest.mark.parametrize("tx", [5, "tx", object(), True, {}, sqlalchemy], ids=str)
+@pytest.mark.parametrize("tx", [5, "tx", object(), True, {}, sqlalchemy], ids=lambda tx: type(tx).__name__)
 async def test_other_things_are_refused_with_what_would_do(bus: EventBus, tx: Any) -> None:
     with pytest.raises(TransactionError, match="accepted"):
         await bus.publish("a", tx=tx)
