@@ -65,7 +65,13 @@ class Result:
     def report(self) -> str:
         """What went wrong, how it came to that, and how to see it again."""
         return "\n".join(
-            [f"seed {self.seed}:", *self.problems, "the end of its trace:", *self.tail, repeat(self.seed, self.size, self.store)]
+            [
+                f"seed {self.seed}:",
+                *self.problems,
+                "the end of its trace:",
+                *self.tail,
+                repeat(self.seed, self.size, self.store),
+            ]
         )
 
 

@@ -64,11 +64,11 @@ class FileServer(Server):
         for found in rows("select id, name, partitions, ordering, on_dead, paused_at, start_horizon, start_position "
                           "from subscriptions"):  # fmt: skip
             tables.subscriptions[found[0]] = _known(*found)
-        for subscription, partition, owner, until, epoch in rows(
-            "select subscription, partition, owner, lease_until, epoch from leases"
+        for subscription, partition, owner, until, ttl, epoch in rows(
+            "select subscription, partition, owner, lease_until, ttl, epoch from leases"
         ):
             tables.leases[Slice(subscription, partition)] = LeaseRow(
-                None if owner is None else UUID(owner), _seconds(until), epoch=epoch
+                None if owner is None else UUID(owner), _seconds(until), ttl, epoch
             )
         for subscription, event_id, attempts in rows("select subscription, event_id, attempts from receipts"):
             tables.receipts[subscription, UUID(event_id).bytes] = ReceiptRow(attempts, 0.0)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING
 
+from holdfast.stores.sql import Statements
 from holdfast.stores.sqlite.store import SQLiteStore
 from tests.simulation.embedded.threads import VirtualThread, VirtualTurn
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
     from datetime import datetime
 
     from tests.simulation.weather import Sky
 
 _LOOK_SECONDS = 0.04
+_STATEMENTS = Statements("holdfast.stores.sqlite", None)  # read once for all processes of all runs
 
 
 class FileStore(SQLiteStore):
@@ -24,6 +26,7 @@ class FileStore(SQLiteStore):
 
     def __init__(self, path: str, clock: Callable[[], datetime], sky: Sky) -> None:
         super().__init__(path, clock=clock, timeout=0.0, thread=partial(VirtualThread, sky=sky), turn=VirtualTurn)
+        self._statements = _STATEMENTS
         self._opened: list[sqlite3.Connection] = []
 
     def _connect(self, *, create: bool = False) -> sqlite3.Connection:

@@ -81,7 +81,7 @@ class VirtualThread(OneThread):
                 loop.call_later(_AGAIN, self._attempt, future, call, fate, patience)
                 return
             future.set_exception(error if isinstance(error, StoreBusy) else StoreBusy(f"{error} is locked"))
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+        except BaseException as error:
             future.set_exception(error)
         else:
             self._answer(future, fate, result)

@@ -6,11 +6,11 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from holdfast.event import from_micros
 from holdfast.stores.sqlite.migrating import migrate
 from holdfast.stores.sqlite.session import Session
 from tests.simulation.embedded.operator import Operator
@@ -22,8 +22,6 @@ from tests.simulation.weather import Sky
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from holdfast.event import NewEvent
     from tests.simulation.loop import Process
     from tests.simulation.server import Effect
@@ -58,7 +56,7 @@ class FileWorld(World):
         return str(self.folder / "store.db")
 
     def now(self) -> datetime:
-        return from_micros(int(self.server_time() * 1e6))
+        return datetime.fromtimestamp(self.server_time(), UTC)
 
     def _make_file(self) -> None:
         """Made here, and not by whoever comes first: the switch to write-ahead logging waits in real time."""

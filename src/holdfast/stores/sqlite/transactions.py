@@ -19,12 +19,12 @@ from holdfast.stores.sqlite.errors import may_roll_back, translated
 from holdfast.stores.sqlite.leasing import held
 from holdfast.stores.sqlite.rows import id_text
 from holdfast.stores.sqlite.settling import write_receipts
-from holdfast.stores.sqlite.threads import Future, OneThread, SessionThread, Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from holdfast.stores.sqlite.session import Session
+    from holdfast.stores.sqlite.threads import Future, OneThread, SessionThread, Turn
     from holdfast.stores.values import Receipt
 
 _LOOK_SECONDS = 0.5  # how often one who queues looks whether the store was closed
