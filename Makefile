@@ -21,8 +21,8 @@ demo: $(READY)  ## events survive kills, outages and errors (JSONL=FILE: yours)
 test: $(READY)  ## the whole suite, on SQLite and PostgreSQL (ARGS="-k name")
 	@$(RUN) python -m pytest -n auto --dist loadfile $(ARGS)
 
-simulate: $(READY)  ## the engine under faults in virtual time (SEEDS=200..300)
-	@$(RUN) python -m tests.simulation $(or $(SEEDS),1000) --size $(or $(SIZE),small)
+simulate: $(READY)  ## the engine under faults in virtual time (SEEDS=200..300, STORE=sqlite)
+	@$(RUN) python -m tests.simulation $(or $(SEEDS),1000) --size $(or $(SIZE),small) --store $(or $(STORE),simulated)
 
 mutants: $(READY)  ## break the engine on purpose, see who notices (MUTANT="name")
 	@$(RUN) python -m tests.mutations $(if $(MUTANT),"$(MUTANT)")

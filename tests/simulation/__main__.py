@@ -11,7 +11,7 @@ import time
 from collections import Counter
 
 from tests.simulation.paths import PATHS
-from tests.simulation.run import run
+from tests.simulation.run import STORES, run
 from tests.simulation.size import SIZES, Size
 
 
@@ -21,11 +21,11 @@ def seeds_of(text: str) -> range:
     return range(int(first), int(last) + 1) if first else range(int(last))
 
 
-def main(text: str, size: Size) -> int:
+def main(text: str, size: Size, store: str) -> int:
     """Returns the number of seeds that failed."""
     seeds, paths, failed, begun = seeds_of(text), Counter[str](), list[int](), time.perf_counter()
     for seed in seeds:
-        result = run(seed, size)
+        result = run(seed, size, store=store)
         paths += result.paths
         if result.problems:
             failed.append(seed)
@@ -37,18 +37,19 @@ def main(text: str, size: Size) -> int:
     return len(failed)
 
 
-def print_hashes(text: str, size: Size) -> None:
+def print_hashes(text: str, size: Size, store: str) -> None:
     for seed in seeds_of(text):
-        print(seed, run(seed, size).trace_hash())
+        print(seed, run(seed, size, store=store).trace_hash())
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("seeds", help="how many, or from..to")
     parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--store", choices=STORES, default="simulated")
     parser.add_argument("--hash", action="store_true")
     asked = parser.parse_args()
     if asked.hash:
-        print_hashes(asked.seeds, SIZES[asked.size])
+        print_hashes(asked.seeds, SIZES[asked.size], asked.store)
     else:
-        sys.exit(min(main(asked.seeds, SIZES[asked.size]), 1))
+        sys.exit(min(main(asked.seeds, SIZES[asked.size], asked.store), 1))

@@ -145,7 +145,7 @@ class Handler:
     def _write_effect(self, event: Event, delivery: Delivery) -> None:
         if self._declared.is_transactional:
             effect = Effect(self._declared.name, event.row.id, delivery.attempt, delivery.epoch)
-            delivery.connection.effect(effect)
+            self._world.write_effect(delivery.connection, effect)
 
     # In a thread, where no time passes: it takes its time when the function is through
 

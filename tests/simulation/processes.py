@@ -16,9 +16,7 @@ from holdfast.spool import Spool
 from holdfast.worker import Worker, WorkerOptions
 from tests.simulation.handlers import consumer_of
 from tests.simulation.loop import PROCESS, Process
-from tests.simulation.network import NetworkWire
 from tests.simulation.spool_system import Killed, SimulatedSystem
-from tests.simulation.store import SimulatedStore
 from tests.simulation.threads import SimulatedThreads
 
 if TYPE_CHECKING:
@@ -41,9 +39,7 @@ class SimulatedProcess:
         self.process = Process(f"{lineage}#{pid}")
         self._context = Context()
         self._context.run(PROCESS.set, self.process)
-        self.store = SimulatedStore(
-            world.server, NetworkWire(world.network, self.process), page_events=world.page_events
-        )
+        self.store = world.store_of(self.process)
         self.system = SimulatedSystem(world.random, world.faults.spool_breaks, lambda: world.kill(self))
         self.spool = Spool(world.folder / lineage, limit=2**16, system=self.system)
         self.threads = SimulatedThreads(world.random)
@@ -175,6 +171,7 @@ class SimulatedProcess:
     def vanish(self) -> None:
         """SIGKILL: nothing of it runs any more, and the kernel closes its files."""
         self.process.kill()
+        self.world.close_files(self.store)
         with suppress(OSError):
             self.system.end_of_process()
 

@@ -12,14 +12,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.chaos import strike
-from tests.simulation.checker import check
+from tests.simulation.checker import RULES, Rules, check
+from tests.simulation.embedded.rules import FILE_RULES
+from tests.simulation.embedded.world import FileWorld
 from tests.simulation.expected import behind_breakers, longest_queue, unfinished
 from tests.simulation.handlers import PUT_OFFS
 from tests.simulation.loop import Stuck
 from tests.simulation.paths import Listener, reached
 from tests.simulation.size import LARGE, SMALL
 from tests.simulation.spool_system import Killed
-from tests.simulation.workload import publish_in_turns, publish_with_sql
+from tests.simulation.workload import publish_in_turns
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class Result:
 
     seed: int
     size: Size
+    store: str = "simulated"
     problems: list[str] = field(default_factory=list)
     paths: Counter[str] = field(default_factory=Counter)
     trace: list[tuple[Any, ...]] = field(default_factory=list, repr=False)
@@ -62,19 +65,30 @@ class Result:
     def report(self) -> str:
         """What went wrong, how it came to that, and how to see it again."""
         return "\n".join(
-            [f"seed {self.seed}:", *self.problems, "the end of its trace:", *self.tail, repeat(self.seed, self.size)]
+            [
+                f"seed {self.seed}:",
+                *self.problems,
+                "the end of its trace:",
+                *self.tail,
+                repeat(self.seed, self.size, self.store),
+            ]
         )
 
 
-def repeat(seed: int, size: Size) -> str:
+def repeat(seed: int, size: Size, store: str = "simulated") -> str:
     """The command that runs *seed* again."""
     large = " SIZE=large" if size is LARGE else ""
-    return f"again:  make simulate SEEDS={seed}..{seed}{large}"
+    other = "" if store == "simulated" else f" STORE={store}"
+    return f"again:  make simulate SEEDS={seed}..{seed}{large}{other}"
 
 
-def run(seed: int, size: Size = SMALL, *, tail: int = 60) -> Result:
-    """Run one seed; with the last *tail* lines of its trace if it fails."""
-    result, world, listener = Result(seed, size), World(seed, size), Listener()
+STORES: dict[str, tuple[type[World], Rules]] = {"simulated": (World, RULES), "sqlite": (FileWorld, FILE_RULES)}
+
+
+def run(seed: int, size: Size = SMALL, *, store: str = "simulated", tail: int = 60) -> Result:
+    """Run one seed on a store of `STORES`; with the last *tail* lines of its trace if it fails."""
+    kind, rules = STORES[store]
+    result, world, listener = Result(seed, size, store), kind(seed, size), Listener()
     for logger in _LOGGERS:
         logger.addFilter(listener)
         logger.setLevel(logging.INFO)
@@ -84,7 +98,7 @@ def run(seed: int, size: Size = SMALL, *, tail: int = 60) -> Result:
             world.loop.run(play(world))
         except Stuck as stuck:
             result.problems.append(f"{type(stuck).__name__}: {stuck}")
-        result.problems += [*check(world), *listener.criticals, *_failures(world)]
+        result.problems += [*check(world, rules), *listener.criticals, *_failures(world)]
         result.paths = reached(world) + listener.counts
         result.trace = world.log
         if result.problems:
@@ -109,7 +123,7 @@ async def play(world: World) -> None:
         asyncio.create_task(publish_in_turns(world, lineage, world.random.randint(*size.publishes)))
         for lineage in lineages
     ]
-    work.append(asyncio.create_task(publish_with_sql(world, world.random.randint(*size.transactions))))
+    work.append(asyncio.create_task(world.publish_with_sql(world.random.randint(*size.transactions))))
     work.append(asyncio.create_task(_declare_late(world)))
     chaos = asyncio.create_task(strike(world))
     await asyncio.sleep(size.trouble)

@@ -18,7 +18,7 @@ from holdfast.event import NewEvent
 from holdfast.ids import uuid7
 from tests.simulation.history import History
 from tests.simulation.loop import SimulatedLoop
-from tests.simulation.network import NOBODY, Network
+from tests.simulation.network import NOBODY, Network, NetworkWire
 from tests.simulation.processes import SimulatedProcess
 from tests.simulation.server import Server
 from tests.simulation.size import SMALL
@@ -27,12 +27,15 @@ from tests.simulation.store_leases import is_over
 from tests.simulation.subscriptions import Declared, draw_subscriptions
 from tests.simulation.weather import CALM, Sky, draw_faults
 from tests.simulation.wire import DirectWire
+from tests.simulation.workload import publish_with_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from holdfast.event import Event
     from holdfast.stores.values import Slice
+    from tests.simulation.loop import Process
+    from tests.simulation.server import Effect
     from tests.simulation.size import Size
 
 _BEGIN = 1_800_000_000.0
@@ -114,6 +117,25 @@ class World:
         before = self._asked.get((subscription, event_id), 0)
         self._asked[subscription, event_id] = before + 1
         return before
+
+    # What another store does in another way
+
+    lends_transactions = True
+    """Whether programs publish through connections of their own."""
+
+    def store_of(self, process: Process) -> Any:
+        """A process' own way to the store."""
+        return SimulatedStore(self.server, NetworkWire(self.network, process), page_events=self.page_events)
+
+    def close_files(self, store: Any) -> None:
+        """The kernel closes what a process had open of the store: here it has no files."""
+
+    def write_effect(self, connection: Any, effect: Effect) -> None:
+        """What a transactional handler writes."""
+        connection.effect(effect)
+
+    def publish_with_sql(self, count: int) -> Coroutine[Any, Any, None]:
+        return publish_with_sql(self, count)
 
     # Processes
 

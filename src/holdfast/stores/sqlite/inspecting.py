@@ -49,7 +49,7 @@ class SQLiteInspector(Inspecting):
         # Not the store's own writer, which makes a file that is missing.
         self.writing = SessionThread(
             "holdfast-sqlite-operate", store._connect_session, where=self._where, turn=store._turn,  # noqa: SLF001
-            timeout=store._timeout,  # noqa: SLF001
+            timeout=store._timeout, thread=store._thread,  # noqa: SLF001
         )  # fmt: skip
 
     async def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:

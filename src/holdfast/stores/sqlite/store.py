@@ -21,7 +21,7 @@ from holdfast.stores.sqlite.reader import SQLiteReader
 from holdfast.stores.sqlite.registration import Registration
 from holdfast.stores.sqlite.session import Session, connect, system_clock
 from holdfast.stores.sqlite.settling import Settling
-from holdfast.stores.sqlite.threads import SessionThread, Stop, Turn
+from holdfast.stores.sqlite.threads import OneThread, SessionThread, Stop, Turn
 from holdfast.stores.sqlite.transactions import HandlerTransactions
 
 if TYPE_CHECKING:
@@ -43,9 +43,19 @@ class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maint
         path: The file; None is memory. Its directory must exist, on a disk of this machine.
         clock: Gives aware datetimes; the clock of leases, receipts and retries. For tests.
         timeout: Seconds to wait for the write lock, and for a transactional handler of this process.
+        thread: Makes each thread that the store's blocking calls run in. For tests.
+        turn: Makes the locks between those threads. For tests.
     """
 
-    def __init__(self, path: str | None, *, clock: Callable[[], datetime] = system_clock, timeout: float = 2.0) -> None:
+    def __init__(
+        self,
+        path: str | None,
+        *,
+        clock: Callable[[], datetime] = system_clock,
+        timeout: float = 2.0,
+        thread: Callable[[str], OneThread] = OneThread,
+        turn: Callable[[str], Turn] = Turn,
+    ) -> None:
         self._path = None if path is None else str(Path(path).absolute())
         self.address = f"sqlite-{self._path or 'memory'}"
         self.is_durable = self._path is not None
@@ -53,15 +63,17 @@ class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maint
         self._where = "the memory store" if self._path is None else f"the store {self._path}"
         self._statements = Statements("holdfast.stores.sqlite", None)
         self._identity: str | None = None
-        self._turn, self._stop = Turn(self._where), Stop()
+        self._thread, self._turn, self._stop = thread, turn(self._where), Stop()
         self._writer = SessionThread(
             "holdfast-sqlite-write", self._connect_writer,
-            where=self._where, turn=self._turn, timeout=timeout, lasting=path is None,
+            where=self._where, turn=self._turn, timeout=timeout, lasting=path is None, thread=thread,
         )  # fmt: skip
         # In memory there is one connection, so it does everything, one thing at a time.
         self._lookup = self._writer if path is None else self._session_thread("look", reads_only=True)
         self._handling = self._writer if path is None else self._session_thread("handle", reads_only=False)
-        self._transactions = HandlerTransactions(self._handling, turn=self._turn, timeout=timeout, where=self._where)
+        self._transactions = HandlerTransactions(
+            self._handling, turn=self._turn, timeout=timeout, where=self._where, gate=turn(self._where), thread=thread
+        )
 
     @classmethod
     def from_dsn(cls, dsn: str, *, clock: Callable[[], datetime] = system_clock, timeout: float = 2.0) -> SQLiteStore:
@@ -125,7 +137,7 @@ class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maint
     def _session_thread(self, role: str, *, reads_only: bool) -> SessionThread:
         return SessionThread(
             f"holdfast-sqlite-{role}", self._connect_reader if reads_only else self._connect_session,
-            where=self._where, turn=None, timeout=self._timeout,
+            where=self._where, turn=None, timeout=self._timeout, thread=self._thread,
         )  # fmt: skip
 
     def _connect(self, *, create: bool = False) -> sqlite3.Connection:

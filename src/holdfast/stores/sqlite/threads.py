@@ -131,6 +131,7 @@ class SessionThread:
         turn: Taken for each job, for sessions that write or that are shared.
         timeout: Seconds to wait for the turn.
         lasting: The connection is the store (in memory): it is never replaced.
+        thread: Makes the thread of that name.
     """
 
     def __init__(
@@ -142,8 +143,9 @@ class SessionThread:
         turn: Turn | None,
         timeout: float,
         lasting: bool = False,
+        thread: Callable[[str], OneThread] = OneThread,
     ) -> None:
-        self._thread, self._connect, self._where = OneThread(name), connect, where
+        self._thread, self._connect, self._where = thread(name), connect, where
         self._turn, self._timeout, self._lasting = turn, timeout, lasting
         self._session: Session | None = None
 

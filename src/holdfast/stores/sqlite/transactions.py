@@ -20,12 +20,12 @@ from holdfast.stores.sqlite.leasing import held
 from holdfast.stores.sqlite.rows import id_text
 from holdfast.stores.sqlite.session import is_open
 from holdfast.stores.sqlite.settling import write_receipts
-from holdfast.stores.sqlite.threads import Future, OneThread, SessionThread, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from holdfast.stores.sqlite.session import Session
+    from holdfast.stores.sqlite.threads import Future, OneThread, SessionThread, Turn
     from holdfast.stores.values import Receipt
 
 _LOOK_SECONDS = 0.5  # how often one who queues looks whether the store was closed
@@ -48,13 +48,18 @@ class HandlerTransactions:
         turn: To write, shared with the store's writer.
         timeout: Seconds to wait for the turn.
         where: The store, for messages.
+        gate: Of the queue before the turn.
+        thread: Makes the threads that begin and commit.
     """
 
-    def __init__(self, sessions: SessionThread, *, turn: Turn, timeout: float, where: str) -> None:
+    def __init__(
+        self, sessions: SessionThread, *, turn: Turn, timeout: float, where: str, gate: Turn,
+        thread: Callable[[str], OneThread],
+    ) -> None:  # fmt: skip
         self._sessions, self._turn, self._timeout, self._where = sessions, turn, timeout, where
-        self._gate = Turn(where)
+        self._gate = gate
         # Two threads: who waits for the gate in the first must not keep the one before from committing.
-        self._entrance, self._exit = OneThread("holdfast-sqlite-begin"), OneThread("holdfast-sqlite-commit")
+        self._entrance, self._exit = thread("holdfast-sqlite-begin"), thread("holdfast-sqlite-commit")
         self._closed = False
 
     @asynccontextmanager

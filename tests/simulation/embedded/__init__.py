@@ -1,0 +1,1 @@
+"""The simulation on the real SQLite store, on a file on a memory disk."""
