@@ -101,7 +101,9 @@ def main(arguments: list[str]) -> int:
             result = search(model, [*flags, f"-D{mutant}"] if mutant else flags)
             good = bool(result.error) == bool(mutant)
             failed |= not good
-            verdict = (f"caught: {result.error}" if mutant else "holds") if good else f"WRONG: {result.error or 'not caught'}"
+            verdict = (
+                (f"caught: {result.error}" if mutant else "holds") if good else f"WRONG: {result.error or 'not caught'}"
+            )
             figures = f"{result.states:,} | {result.depth:,} | {result.seconds:.1f} | {result.megabytes:.0f}"
             print(f"| {mutant or model.stem} | {figures} | {verdict} |", flush=True)
     return int(failed)

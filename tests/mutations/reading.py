@@ -202,13 +202,11 @@ MUTANTS = (
             Change(
                 f"{POSTGRES}/schema/0004_pre_retention.sql",
                 """\
-    blocking := day_needed(day_dropped, log_name);
-    if cardinality(blocking) > 0 then
-        rows_dropped := 0;
-        return;
-    end if;
+    if cardinality(blocking) > 0 or is_wanted then
 """,
-                "",
+                """\
+    if false then
+""",
             ),
         ),
         tests=(

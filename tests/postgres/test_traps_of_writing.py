@@ -249,6 +249,25 @@ class TestRetention:
             number += 1
         assert met
 
+    async def test_keeps_the_content_of_a_dead_letter_that_somebody_retries_meanwhile(self, scene):
+        lease = await scene.leased()
+        await scene.publish("a", payload=b'"kept"')
+        await scene.park(lease, await scene.handle_all(lease), State.DEAD)
+        met, tries = False, 0
+        while not met and tries < 50:  # it waits for 0.1 s only, which a busy machine may sleep through
+            await scene.sql("update deliveries set state = 'dead'")
+            with closing(connect(scene.dsn, autocommit=False)) as operator:
+                operator.execute("update holdfast.deliveries set state = 'pending'")
+                maintaining = asyncio.create_task(scene.store.maintain(retention=EVERYTHING_IS_OLD))
+                while not maintaining.done() and not met:
+                    met = await is_blocked(scene, "background")
+                operator.commit()
+            await maintaining
+            tries += 1
+        assert met
+        ((due,), _) = await scene.store.claim({lease.slice: lease.epoch}, limit=1)
+        assert due.row.payload == b'"kept"'
+
     async def test_does_not_keep_publishers_waiting(self, scene):
         await scene.publish("a")
         with closing(connect(scene.dsn, autocommit=False)) as reading:

@@ -24,7 +24,9 @@ async def publish_in_turns(world: World, lineage: str, count: int) -> None:
         await asyncio.sleep(draw.expovariate(4.0 * world.size.pace))
         if (one := world.lives.get(lineage)) is None:
             continue
-        work = publish_within(world, one) if draw.random() < 0.2 and world.lends_transactions else publish_some(world, one)
+        work = (
+            publish_within(world, one) if draw.random() < 0.2 and world.lends_transactions else publish_some(world, one)
+        )
         task = one.spawn(work)
         if draw.random() < 0.5:
             await asyncio.wait([task], timeout=1.0)

@@ -41,6 +41,7 @@ declare
     day_dropped date := to_date(suffix, 'YYYYMMDD');
     log_name text := 'event_log_' || suffix;
     receipts_name text := 'receipts_' || suffix;
+    is_wanted boolean;
     has_partition boolean := to_regclass(':"schema".event_log_' || suffix) is not null;
 begin
     rows_dropped := 0;
@@ -70,15 +71,22 @@ begin
     else
         lock table event_log_default, receipts_default in share row exclusive mode;
     end if;
+    -- Dead letters get their content before the look that counts: this waits for whoever retries one just now, and that
+    -- look sees what he made of it. After it, whatever is still without content stands in the way, also what has just died.
+    execute format($keep$
+        update deliveries as d set payload = e.payload, headers = e.headers, occurred_at = e.occurred_at
+        from %I as e where d.event_id = e.id and d.day = e.day and d.day = %L and d.state = 'dead' and d.payload is null
+    $keep$, log_name, day_dropped);
     blocking := day_needed(day_dropped, log_name);
-    if cardinality(blocking) > 0 then
+    execute format($check$
+        select exists (
+            select from deliveries as d join %I as e on e.id = d.event_id and e.day = d.day
+            where d.day = %L and d.payload is null and d.state <> 'discarded')
+    $check$, log_name, day_dropped) into is_wanted;
+    if cardinality(blocking) > 0 or is_wanted then
         rows_dropped := 0;
         return;
     end if;
-    execute format($keep$
-        update deliveries as d set payload = e.payload, headers = e.headers, occurred_at = e.occurred_at
-        from %I as e where d.event_id = e.id and d.day = %L and d.state = 'dead'
-    $keep$, log_name, day_dropped);
     delete from deliveries where day = day_dropped and state = 'discarded';
     delete from attempts as a where a.day = day_dropped and not exists (
         select from deliveries as d where d.event_id = a.event_id and d.subscription = a.subscription);
