@@ -19,7 +19,8 @@ demo: $(READY)  ## events survive kills, outages and errors (JSONL=FILE: yours)
 	@$(RUN) holdfast demo $(if $(JSONL),--jsonl "$(JSONL)") $(ARGS)
 
 test: $(READY)  ## the whole suite, on SQLite and PostgreSQL (ARGS="-k name")
-	@$(RUN) python -m pytest -n auto --dist loadfile $(ARGS)
+	@$(RUN) python -m pytest $(or $(ARGS),tests/acceptance)
+	@$(if $(ARGS),:,$(RUN) python -m pytest -n auto --dist loadfile --ignore=tests/acceptance)
 
 simulate: $(READY)  ## the engine under faults in virtual time (SEEDS=0..99)
 	@$(RUN) python -m tests.simulation $(or $(SEEDS),1000) --size $(or $(SIZE),small) --store $(or $(STORE),simulated)
