@@ -21,13 +21,13 @@ demo: $(READY)  ## events survive kills, outages and errors (JSONL=FILE: yours)
 test: $(READY)  ## the whole suite, on SQLite and PostgreSQL (ARGS="-k name")
 	@$(RUN) python -m pytest -n auto --dist loadfile $(ARGS)
 
-simulate: $(READY)  ## the engine under faults in virtual time (SEEDS=200..300, STORE=sqlite)
+simulate: $(READY)  ## the engine under faults in virtual time (SEEDS=0..99)
 	@$(RUN) python -m tests.simulation $(or $(SEEDS),1000) --size $(or $(SIZE),small) --store $(or $(STORE),simulated)
 
 mutants: $(READY)  ## break the engine on purpose, see who notices (MUTANT="name")
 	@$(RUN) python -m tests.mutations $(if $(MUTANT),"$(MUTANT)")
 
-chaos: $(READY)  ## real faults on real processes, 3 minutes (MINUTES=120 ARGS="--seed 7")
+chaos: $(READY)  ## real faults on real processes, 3 minutes (MINUTES=120)
 	@$(RUN) python -m tests.chaos --minutes $(or $(MINUTES),3) $(ARGS)
 
 model: $(READY)  ## every state of the models in spec/, by Spin (ARGS=leases)

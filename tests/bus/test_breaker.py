@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from holdfast import Event, EventBus, Reject, RetryPolicy
+from holdfast import Event, EventBus, Reject, RetryPolicy, live
 from holdfast.errors import StoreUnavailable
-from holdfast.worker import breaker
+from holdfast.worker import WorkerOptions
 
 from .waiting import sql, until
 
@@ -22,8 +23,7 @@ SOON = RetryPolicy(base=0.2, max_delay=0.2, max_attempts=50)
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breaker, "_FIRST_WAIT", 0.1)
-    monkeypatch.setattr(breaker, "_LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(live, "WorkerOptions", partial(WorkerOptions, breaker_waits=(0.1, 0.2)))
 
 
 @pytest.mark.parametrize("error", [Reject("a bad order"), ValueError("a bad order")], ids=["rejected", "failing"])
