@@ -6,7 +6,7 @@ The server's facts are the truth about what committed, and when; the history is 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from holdfast.stores.values import State
 from tests.simulation import order
@@ -14,7 +14,7 @@ from tests.simulation.expected import subscriptions, unhandled
 from tests.simulation.subscriptions import ENDS_DEAD, Act
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.simulation.history import Call
     from tests.simulation.subscriptions import Declared
@@ -22,12 +22,9 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
-Rules: TypeAlias = "tuple[Callable[[World], Iterator[str]], ...]"
-
-
-def check(world: World, rules: Rules | None = None) -> list[str]:
+def check(world: World) -> list[str]:
     """Every promise that the run has broken."""
-    return [f"{rule.__name__}: {problem}" for rule in rules or RULES for problem in rule(world)]
+    return [f"{rule.__name__}: {problem}" for rule in RULES for problem in rule(world)]
 
 
 # 1, 2, 3: what was published, and what was seen

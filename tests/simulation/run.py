@@ -12,8 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.chaos import strike
-from tests.simulation.checker import RULES, Rules, check
-from tests.simulation.embedded.rules import FILE_RULES
+from tests.simulation.checker import check
 from tests.simulation.embedded.world import FileWorld
 from tests.simulation.expected import behind_breakers, longest_queue, unfinished
 from tests.simulation.handlers import PUT_OFFS
@@ -82,13 +81,12 @@ def repeat(seed: int, size: Size, store: str = "simulated") -> str:
     return f"again:  make simulate SEEDS={seed}..{seed}{large}{other}"
 
 
-STORES: dict[str, tuple[type[World], Rules]] = {"simulated": (World, RULES), "sqlite": (FileWorld, FILE_RULES)}
+STORES: dict[str, type[World]] = {"simulated": World, "sqlite": FileWorld}
 
 
 def run(seed: int, size: Size = SMALL, *, store: str = "simulated", tail: int = 60) -> Result:
     """Run one seed on a store of `STORES`; with the last *tail* lines of its trace if it fails."""
-    kind, rules = STORES[store]
-    result, world, listener = Result(seed, size, store), kind(seed, size), Listener()
+    result, world, listener = Result(seed, size, store), STORES[store](seed, size), Listener()
     for logger in _LOGGERS:
         logger.addFilter(listener)
         logger.setLevel(logging.INFO)
@@ -98,7 +96,7 @@ def run(seed: int, size: Size = SMALL, *, store: str = "simulated", tail: int = 
             world.loop.run(play(world))
         except Stuck as stuck:
             result.problems.append(f"{type(stuck).__name__}: {stuck}")
-        result.problems += [*check(world, rules), *listener.criticals, *_failures(world)]
+        result.problems += [*check(world), *listener.criticals, *_failures(world)]
         result.paths = reached(world) + listener.counts
         result.trace = world.log
         if result.problems:

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from random import Random
 
 
+LOOK_SECONDS = 0.01
+
+
+class Blocked(BaseException):
+    """What runs here would have to wait for a lock. It has done nothing yet, and is called again in a moment."""
+
+
 def _nothing() -> None:
     pass
 
@@ -37,6 +44,9 @@ class SimulatedThreads:
         self._takes, self._then = 0.0, _nothing
         try:
             outcome = Outcome(function())
+        except Blocked:
+            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._execute, function, future)
+            return
         except BaseException as raised:  # it is the caller's to judge
             outcome = Outcome(None, raised)
         asyncio.get_running_loop().call_later(self._takes, _return, future, outcome, self._then)

@@ -9,22 +9,23 @@ from uuid import UUID
 
 from holdfast.event import Row, to_micros
 from holdfast.stores.sqlite.rows import MAX_POSITION
-from holdfast.stores.values import Slice, State, Subscription
+from holdfast.stores.values import Attempt, Slice, State, Subscription
 from tests.simulation.server import Effect, Server, Tables
-from tests.simulation.tables import DeliveryRow, KnownSubscription, LeaseRow, LoggedEvent, ReceiptRow
+from tests.simulation.tables import AttemptRow, DeliveryRow, KnownSubscription, LeaseRow, LoggedEvent, ReceiptRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _LOG = "select position, id, occurred_at, tenant_id, event_name, event_key, payload from event_log order by position"
+_NOWHERE = -1  # an attempt is on record for its subscription, in no partition
 _EFFECTS = "create table effects (subscription text, event_id blob, attempt integer, epoch integer)"
 
 
 class FileServer(Server):
     """Read-only, but for the handlers' own table."""
 
-    def __init__(self, path: str, clock: Callable[[], float]) -> None:
-        super().__init__(clock)
+    def __init__(self, path: str, clock: Callable[[], float], numbers: Iterator[int]) -> None:
+        super().__init__(clock, numbers)
         self._file = sqlite3.connect(path, isolation_level=None, timeout=0.0)
         self._file.execute(_EFFECTS)
         self._version: int | None = None
@@ -72,12 +73,17 @@ class FileServer(Server):
             )
         for subscription, event_id, attempts in rows("select subscription, event_id, attempts from receipts"):
             tables.receipts[subscription, UUID(event_id).bytes] = ReceiptRow(attempts, 0.0)
-        for number, subscription, partition, event_id, state in rows(
-            "select id, subscription, partition, event_id, state from deliveries order by id"
+        for number, subscription, partition, event_id, state, attempts in rows(
+            "select id, subscription, partition, event_id, state, attempts from deliveries order by id"
         ):
             row = self.by_id[UUID(event_id).bytes].row
-            one = DeliveryRow(number, Slice(subscription, partition), row, State(state))
+            one = DeliveryRow(number, Slice(subscription, partition), row, State(state), attempts)
             tables.deliveries[number] = tables.delivery_of[subscription, row.id] = one
+        for subscription, event_id, *attempt in rows(
+            "select subscription, event_id, attempt, outcome, error, message, traceback, seconds from attempts order by id"
+        ):
+            whose = Slice(subscription, _NOWHERE)
+            tables.attempts.append(AttemptRow(Attempt(whose, UUID(event_id).bytes, 0, *attempt), 0.0))
         tables.effects = [Effect(*found) for found in rows("select * from effects")]
         return tables
 

@@ -11,11 +11,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from holdfast.stores.sql import Statements
 from holdfast.stores.sqlite.migrating import migrate
 from holdfast.stores.sqlite.session import Session
+from tests.simulation.embedded.connection import Fuse, connect
 from tests.simulation.embedded.operator import Operator
 from tests.simulation.embedded.server import FileServer
-from tests.simulation.embedded.store import FileStore
+from tests.simulation.embedded.store import File, FileStore
+from tests.simulation.embedded.witness import Witness
 from tests.simulation.network import Network
 from tests.simulation.size import SMALL
 from tests.simulation.weather import Sky
@@ -27,29 +30,27 @@ if TYPE_CHECKING:
     from tests.simulation.server import Effect
     from tests.simulation.size import Size
 
-BLOWS = frozenset({"kill", "pause", "away", "step clock", "pause subscription", "retry dead"})
-"""There is no server to crash, nor sessions to cut; a replay would need its facts."""
+_NOT_HERE = frozenset({"crash", "cut readers"})
+"""Blows: there is no server to crash, nor sessions to cut."""
 _INSERT = "insert into event_log (id, occurred_at, tenant_id, event_name, event_key, payload) values (?, ?, ?, ?, ?, ?)"
 
 
 class FileWorld(World):
     """
-    As `World`. Without ``tx=`` publishes of programs, and without transactional handlers in threads: both would wait
-    for SQLite's lock in the only real thread. The first transactional style stands for the second.
+    As `World`. Without ``tx=`` publishes of programs, which would wait for SQLite's lock in the only real thread.
     """
 
     lends_transactions = False
 
     def __init__(self, seed: int, size: Size = SMALL) -> None:
         super().__init__(seed, size)
-        self.faults = replace(self.faults, blows=tuple(blow for blow in self.faults.blows if blow in BLOWS))
-        for declared in self.declared:
-            if declared.style == "transactional sync":
-                declared.style = "transactional"
+        self.faults = replace(self.faults, blows=tuple(blow for blow in self.faults.blows if blow not in _NOT_HERE))
         self._make_file()
-        self.server: FileServer = FileServer(self.path, self.server_time)
+        self.server: FileServer = FileServer(self.path, self.server_time, self.history.numbers)
         self.network = Network(self.loop, self.server, self.sky, self.trace)
-        self.operator: Any = Operator(FileStore(self.path, self.now, Sky(self.sky.random)))
+        witness, fuse = Witness(self.server), Fuse(self.sky.random)
+        self.file = File(self.path, self.now, self.sky, fuse, witness, self.trace)
+        self.operator: Any = Operator(FileStore(replace(self.file, sky=Sky(self.sky.random))))
 
     @cached_property
     def path(self) -> str:
@@ -60,14 +61,14 @@ class FileWorld(World):
 
     def _make_file(self) -> None:
         """Made here, and not by whoever comes first: the switch to write-ahead logging waits in real time."""
-        store = FileStore(self.path, self.now, self.sky)
-        with closing(store._connect(create=True)) as connection:
+        statements = Statements("holdfast.stores.sqlite", None)
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             connection.execute("pragma journal_mode = wal")
-            migrate(Session(connection, store._statements, self.now), list(store._statements.migrations()), self.path)
+            migrate(Session(connection, statements, self.now), list(statements.migrations()), self.path)
 
     def store_of(self, process: Process) -> FileStore:
         del process  # its jobs run in the context of whoever asks
-        return FileStore(self.path, self.now, self.sky)
+        return FileStore(self.file, page_events=self.page_events)
 
     def close_files(self, store: FileStore) -> None:
         store.close_files()
@@ -80,7 +81,7 @@ class FileWorld(World):
         for _ in range(count):
             await asyncio.sleep(self.random.expovariate(2.0 * self.size.pace))
             event = self.new_event(self.random.choice(("a", "b", None)))
-            with closing(sqlite3.connect(self.path, isolation_level=None, timeout=0.0)) as connection:
+            with closing(connect(self.path, self.file.witness, self.file.fuse)) as connection:
                 await self._insert(connection, event)
 
     async def _insert(self, connection: sqlite3.Connection, event: NewEvent) -> None:

@@ -151,12 +151,12 @@ class SessionThread:
 
     async def run(self, job: Callable[Concatenate[Session, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run a job on the session: one hop to the thread and back, whatever the job does there."""
-        return await self._thread.run(self._work, lambda session: job(session, *args, **kwargs))
+        return await self._thread.run(self._work, job, args, kwargs)
 
-    def _work(self, job: Callable[[Session], _T]) -> _T:
+    def _work(self, job: Callable[..., _T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _T:
         turn = self._turn.taken(self._timeout) if self._turn else nullcontext()
         with turn, translated(self._where), self.in_use() as session:
-            return job(session)
+            return job(session, *args, **kwargs)
 
     @contextmanager
     def in_use(self) -> Iterator[Session]:
