@@ -62,6 +62,18 @@ def cut(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> N
             twin.close()
 
 
+async def meet(connection: psycopg.AsyncConnection[Any], seconds: float) -> None:
+    """`mind_pooler`, with a bound; nothing is left of a connection that fails at it."""
+    deadline = asyncio.get_running_loop().call_later(seconds, cut, connection)
+    try:
+        await mind_pooler(connection)
+    except BaseException:
+        connection.pgconn.finish()
+        raise
+    finally:
+        deadline.cancel()
+
+
 @dataclass(slots=True)
 class Acquaintance:
     """Whether a server has ever let this store in: then a refusal passes, as when it has no connection left."""
@@ -170,19 +182,9 @@ class Session:
             raise StoreUnavailable(f"{self._where} cannot be reached: {first_line(error)}", error.sqlstate) from error
         self._acquaintance.is_made = True
         adapt_raw(connection)
-        await self._mind_pooler(connection)
+        with translated(self._where):
+            await meet(connection, self._timeout)
         return connection
-
-    async def _mind_pooler(self, connection: Connection) -> None:
-        deadline = asyncio.get_running_loop().call_later(self._timeout, cut, connection)
-        try:
-            with translated(self._where):
-                await mind_pooler(connection)
-        except BaseException:
-            connection.pgconn.finish()
-            raise
-        finally:
-            deadline.cancel()
 
     def _is_missing(self, database: str) -> bool:
         """Asked of the server's own database: a refusal after a password has no code that would tell."""

@@ -15,8 +15,8 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from holdfast.errors import LeaseLost, TransactionError
 from holdfast.stores.ending import to_its_end
 from holdfast.stores.postgres.errors import translated
-from holdfast.stores.postgres.pooler import mind_pooler, mind_pooler_sync
-from holdfast.stores.postgres.session import KEEPALIVE, cut
+from holdfast.stores.postgres.pooler import mind_pooler_sync
+from holdfast.stores.postgres.session import KEEPALIVE, cut, meet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -191,14 +191,7 @@ class HandlerTransactions:
     # The pools wait for these two, without a bound of their own, and do not close what they raise about.
 
     async def _meet(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        deadline = asyncio.get_running_loop().call_later(_MEET_SECONDS, cut, connection)
-        try:
-            await mind_pooler(connection)
-        except BaseException:
-            connection.pgconn.finish()
-            raise
-        finally:
-            deadline.cancel()
+        await meet(connection, _MEET_SECONDS)
 
     def _meet_sync(self, connection: psycopg.Connection[Any]) -> None:
         try:
