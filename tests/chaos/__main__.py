@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.chaos.campaign import run_campaign
+from tests.chaos.faults.network import own_network
 from tests.chaos.report import About
 
 RESULTS = Path(__file__).parent / "results"
@@ -29,13 +30,19 @@ def main() -> int:
         "--per-second", type=float, default=10.0, help="calls that each of two publishers makes a second (10)"
     )
     parser.add_argument("--keep", action="store_true", help="keep the histories of good phases too")
+    parser.add_argument(
+        "--own-network", action="store_true", help="as root, on a network of its own, whose packets the kernel may drop"
+    )
     options = parser.parse_args()
+    if options.own_network:
+        own_network()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     began = datetime.now(UTC)
     results = options.results or RESULTS / f"{began:%Y-%m-%d-%H%M}-{options.store}"
     command = f"python -m tests.chaos --minutes {options.minutes:g} --seed {seed} --store {options.store}"
     command += f" --per-second {options.per_second:g}"
     command += "".join(f" --group {shlex.quote(group)}" for group in options.group)
+    command += " --own-network" * options.own_network
     about = About(command, seed, options.store, f"{began:%Y-%m-%d %H:%M} UTC", options.minutes)
     return asyncio.run(_until_told(about, results, options))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
+import traceback
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from tests.chaos.acting import insist
 from tests.chaos.faults import FAULTS
 from tests.chaos.phases import Phase, can_run, groups_of, plan
 from tests.chaos.proxy import Proxy
-from tests.chaos.run import Result, run_phase
+from tests.chaos.run import Result, broken_off, run_phase
 from tests.chaos.scene import Stage
 from tests.chaos.servers import SMALL_DISK, small_disk
 
@@ -63,7 +65,7 @@ async def run_campaign(
                     f"campaign_{number}", folder / "run", random, server=server, proxy=proxy, spool=disk / "spool",
                     seconds=min(_LONGEST_FAULT_S, max(0.5, phase.seconds / 60)), per_second=per_second,
                 )  # fmt: skip
-                result = await run_phase(phase, stage, faults, stop)
+                result = await _run(phase, stage, faults, stop)
             done.append(result)
             _say(result)
             if keep or not result.is_good:
@@ -75,6 +77,17 @@ async def run_campaign(
     path = report.write(results, about, done, not_run)
     _say_end(path, done, not_run)
     return all(result.is_good for result in done)
+
+
+async def _run(phase: Phase, stage: Stage, faults: Sequence[Fault], stop: asyncio.Event) -> Result:
+    """A phase that breaks off is not good, and the phases after it still run."""
+    began = time.monotonic()
+    try:
+        result = await run_phase(phase, stage, faults, stop)
+    except Exception as error:
+        traceback.print_exc()
+        result = broken_off(phase, f"the phase broke off: {error!r}")
+    return replace(result, took_s=time.monotonic() - began)
 
 
 async def _version(server: LocalPostgres) -> str:

@@ -54,7 +54,8 @@ def _lines(about: About, results: Sequence[Result], not_run: Sequence[Fault]) ->
         "",
         (
             f"**{'Every promise held' if good else 'NOT every promise held'}** in {len(results)} phases, "
-            f"{sum(result.phase.seconds for result in results) / 60:.0f} minutes planned."
+            f"{sum(result.phase.seconds for result in results) / 60:.0f} minutes of them with faults and a quiet quarter, "
+            f"{sum(result.took_s for result in results) / 60:.0f} with starting, healing and judging."
         ),
         "",
         f"    {about.command}",

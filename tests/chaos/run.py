@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos.checker import judge
 from tests.chaos.collecting import PATHS, collect, paths_reached
+from tests.chaos.evidence import Evidence
 from tests.chaos.fault import BrokenPromiseError
 from tests.chaos.onlooker import Onlooker
 from tests.chaos.phases import HANDLERS, PROGRAMS
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.chaos.checker import Verdict
-    from tests.chaos.evidence import Evidence
     from tests.chaos.fault import Fault
     from tests.chaos.phases import Phase
     from tests.chaos.scene import Stage
@@ -56,6 +56,8 @@ class Result:
     """Faults that another fault kept from doing all that they were to do."""
     problems: list[str] = field(default_factory=list)
     is_whole: bool = True
+    took_s: float = 0.0
+    """From its start to its verdict: the quiet time, healing and judging too."""
 
     @property
     def is_good(self) -> bool:
@@ -92,6 +94,13 @@ async def run_phase(phase: Phase, stage: Stage, faults: Sequence[Fault], stop: a
     finally:
         await onlooker.close()
         await stage.close()
+
+
+def broken_off(phase: Phase, problem: str) -> Result:
+    """Of a phase that could not be judged."""
+    return Result(
+        phase, judge(Evidence()), Counter(), Counter(), [], [], [], [], None, problems=[problem], is_whole=False
+    )
 
 
 async def _hurt(
@@ -197,7 +206,8 @@ def _heal_bound(stage: Stage) -> float:
 
 async def _left_over(stage: Stage) -> dict[str, int]:
     h = "" if stage.server is None else "holdfast."
-    found = {"leases with an owner": f"select count(*) from {h}leases where owner is not null"}
+    now = "clock_timestamp()" if stage.server is not None else "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+    found = {"live leases": f"select count(*) from {h}leases where owner is not null and lease_until > {now}"}
     if stage.server is not None:
         of_programs = "datname = current_database() and application_name not in ('chaos', '') and state is not null"
         sessions = (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from tests.chaos import campaign
 from tests.chaos.campaign import run_campaign
 from tests.chaos.phases import HANDLERS, PROGRAMS, plan
 from tests.chaos.report import About
@@ -34,6 +35,19 @@ async def test_a_campaign_that_is_told_to_stop_heals_and_reports(tmp_path: Path)
     report = (tmp_path / "report.md").read_text()
     assert good, report
     assert "(cut short)" in report
+
+
+async def test_a_phase_that_breaks_off_is_reported_and_not_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def without_a_shell(*_: object) -> NoReturn:
+        raise OSError("no room for another process")
+
+    monkeypatch.setattr(campaign, "run_phase", without_a_shell)
+    good = await run_campaign(About("pytest", 1, "sqlite", "now", 60), tmp_path, asyncio.Event(), groups=("workers",))
+    report = (tmp_path / "report.md").read_text()
+    assert not good
+    assert "the phase broke off: OSError('no room for another process')" in report
 
 
 def test_a_long_campaign_has_each_group_alone_then_pairs_then_all() -> None:

@@ -195,7 +195,7 @@ class Store(Protocol):
         """
         Lease up to ``wanted[subscription]`` partitions that are free, expired, or owned by one of *dead*.
 
-        Never waits for a rival. Epoch + 1, ``clean`` false in the store until released; ``crashes`` + 1 when lost.
+        The lowest partitions first, in the order of their slices. Never waits for a rival. Epoch + 1, ``clean`` false in the store until released; ``crashes`` + 1 when lost.
         A lease more than twice the ttl ahead of the database's clock counts as expired.
         """
         ...

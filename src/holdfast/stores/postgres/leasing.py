@@ -68,7 +68,7 @@ class Leasing:
         cursors = await self.cursors([Slice(*row[:2]) for row in rows])
         return [
             Lease(Slice(subscription, partition), epoch, cursors[Slice(subscription, partition)], clean, lost, crashes)
-            for subscription, partition, epoch, clean, lost, crashes in rows
+            for subscription, partition, epoch, clean, lost, crashes in sorted(rows)
         ]
 
     async def renew(self, worker: UUID, leases: Mapping[Slice, int], *, ttl: float) -> set[Slice]:

@@ -82,7 +82,7 @@ def acquire(
     owner, gone = str(worker), json_text([str(one) for one in dead])
     taken = []
     with session.write():
-        for subscription, count in wanted.items():
+        for subscription, count in sorted(wanted.items()):
             free = session.rows(
                 "free_leases", subscription=subscription, count=max(count, 0), dead=gone,
                 now=session.now(),
