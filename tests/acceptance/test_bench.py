@@ -34,6 +34,8 @@ ROOT = Path(__file__).parents[2]
 EVENTS = 500
 TINY = ("--events", str(EVENTS), "--rounds", "1")
 BENCH = (sys.executable, "-W", "error", "-m", "holdfast", "bench")
+_UNIGNORED = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+AS_A_TERMINAL = (sys.executable, "-c", _UNIGNORED)
 
 
 def databases(server: str) -> set[str]:
@@ -197,8 +199,11 @@ def test_a_round_that_lost_everything_has_no_times_and_is_told():
 
 @contextmanager
 def running(dsn: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A benchmark of that server, as a terminal starts it: a group of processes of its own."""
-    command = [*BENCH, "--dsn", dsn, "--events", "20000", "--rounds", "5"]
+    """
+    A benchmark of that server, as a terminal starts it: a group of processes of its own, and no signal ignored, as
+    SIGINT is where a script has started these tests in the background.
+    """
+    command = [*AS_A_TERMINAL, *BENCH, "--dsn", dsn, "--events", "20000", "--rounds", "5"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True) as process:
         try:
             yield process
@@ -206,10 +211,12 @@ def running(dsn: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.parametrize("there", [1, 2], ids=["filling a template", "measuring its copy"])
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
-def test_a_run_that_is_ended_early_leaves_nothing_behind(postgres_server, tmp_path, how):
+def test_a_run_that_is_ended_early_leaves_nothing_behind(postgres_server, tmp_path, how, there):
+    assert databases(postgres_server) == set()
     with running(postgres_server, tmp_path) as process:
-        while len(databases(postgres_server)) < 2:  # a template, and the copy that is being measured
+        while len(databases(postgres_server)) < there:
             assert process.poll() is None
             time.sleep(0.02)
         if how == "Ctrl-C":
@@ -220,6 +227,16 @@ def test_a_run_that_is_ended_early_leaves_nothing_behind(postgres_server, tmp_pa
         errors = process.stderr.read()
         assert (process.wait(), errors.strip()) == (1, "Aborted!")
     assert databases(postgres_server) == set()
+
+
+def test_already_the_first_process_that_measures_is_deaf_to_the_terminal():
+    script = """
+import signal
+from holdfast.bench.apart import apart
+print(signal.SIGINT in apart(signal.pthread_sigmask, signal.SIG_BLOCK, []))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_without_a_driver_sqlite_is_measured_and_one_line_says_how_to_add_postgresql(tmp_path):

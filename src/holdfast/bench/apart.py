@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -30,6 +31,8 @@ def apart(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> 
     """
     here, there = SPAWN.Pipe(duplex=False)
     process = SPAWN.Process(target=_answer, args=(there, function, arguments, options))
+    # Multiprocessing would start its tracker in the midst of the first start, and end there what is blocked below.
+    resource_tracker.ensure_running()
     try:
         with _interrupts_blocked():  # what is put off is raised at its end: by then there is something to kill
             process.start()
