@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos.evidence import Effect, Evidence, Letter, Publish, Subscription, add_lines
 from tests.chaos.history import read_all
-from tests.chaos.workload import MAX_ATTEMPTS, SPECS
+from tests.chaos.workload import MAX_ATTEMPTS, SPECS, TIMEOUT
 
 if TYPE_CHECKING:
     from tests.chaos.evidence import Outcome
@@ -30,7 +30,7 @@ async def collect(stage: Stage, registered: dict[str, float], lags: list[tuple[f
     evidence.subscriptions = {
         name: Subscription(
             spec.patterns, registered[name], spec.kind == "transactional", spec.ordering == "key", MAX_ATTEMPTS,
-            spec.kind == "batch",
+            spec.kind == "batch", spec.sync, TIMEOUT,
         )
         for name, spec in SPECS.items() if name in registered
     }  # fmt: skip

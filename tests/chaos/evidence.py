@@ -41,6 +41,10 @@ class Run:
     completed: bool = False
     is_replay: bool = False
 
+    @property
+    def seconds(self) -> float:
+        return (self.ended or self.began) - self.began
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -72,6 +76,9 @@ class Subscription:
     ordered: bool = True
     max_attempts: int = 5
     batched: bool = False
+    threads: bool = False
+    timeout: float = 300.0
+    """Seconds; no more than an attempt may take."""
 
     def wants(self, publish: Publish) -> bool:
         return any(matches(pattern, publish.name) for pattern in self.patterns)

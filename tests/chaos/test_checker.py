@@ -170,6 +170,22 @@ def test_an_event_of_unknown_outcome_may_appear_anywhere_in_its_key() -> None:
     assert judge(evidence).is_good
 
 
+def test_a_thread_that_ended_after_its_timeout_may_be_followed_by_another_attempt() -> None:
+    evidence = good()
+    evidence.subscriptions["mail"] = replace(evidence.subscriptions["mail"], threads=True, timeout=4.0)
+    evidence.runs.append(run("mail", 3, key=None, began=20.0, ended=20.5, wall=1004.0))
+    assert "under epoch 1" in str(judge(evidence).anomalies["effects"])
+    first = next(one for one in evidence.runs if (one.subscription, one.n) == ("mail", 3))
+    first.began, first.ended, first.key = 13.0, 17.1, None
+    assert judge(evidence).is_good
+
+
+def test_a_transactional_handler_may_start_long_after_its_receipt_was_begun() -> None:
+    evidence = good()
+    evidence.receipts["books", "0"] = 1000.0 - 60.0
+    assert judge(evidence).is_good
+
+
 def test_a_process_that_was_killed_ended_its_handlers() -> None:
     facts = {
         "subscription": "mail",

@@ -14,8 +14,8 @@ _GROUP = "database"
 async def _pooler(scene: Scene) -> None:
     """Everybody comes through PgBouncer in transaction mode for a time: sessions are nobody's own."""
     proxy = proxy_of(scene)
-    host, port = proxy.target
-    async with noted(scene, "PgBouncer in transaction mode"):
+    async with turn(scene), noted(scene, "PgBouncer in transaction mode"):  # the server stays where it is meanwhile
+        host, port = proxy.target
         with ExitStack() as stack:
             pooler = await blocking(stack.enter_context, PgBouncer(port))
             try:
