@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from holdfast.stores.values import Advance, Released, Slice
+from holdfast.errors import LeaseLost
+from holdfast.stores.values import Advance, Parked, Released, Slice, State
 from tests.contract.harness import FAR_AHEAD, LONG_AGO, TTL, until, worker_info
 
 shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
@@ -199,6 +200,19 @@ class TestReleasing:
         await scene.store.release(scene.worker, [released(taken, cursor=cursor)])
         assert (await scene.store.cursors([lease.slice]))[lease.slice] == lease.cursor
         assert await scene.store.acquire(scene.worker, {lease.slice.subscription: 1}, ttl=TTL) == []
+
+    async def test_ends_what_may_be_written_under_its_epoch(self, scene):
+        lease = await scene.leased()
+        await scene.publish("a")
+        rows, cursor = await scene.read_all(lease.cursor)
+        await scene.store.release(scene.worker, [released(lease, cursor=cursor)])
+        late = {"advances": [Advance(lease.slice, lease.cursor)], "parked": [Parked(lease.slice, rows[0], State.DEAD)]}
+        assert await scene.settle(lease, **late) == {lease.slice}
+        with pytest.raises(LeaseLost):
+            await scene.store.take_in(lease.slice, lease.epoch, rows)
+        (taken,) = await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL)
+        assert (taken.cursor, taken.clean) == (cursor, True)
+        assert await scene.deliveries() == {}
 
     async def test_again_changes_nothing(self, scene):
         lease = await scene.leased()

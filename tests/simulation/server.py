@@ -71,6 +71,11 @@ class Tables:
     effects: list[Effect] = field(default_factory=list)
     generation: int = 1
 
+    def is_held(self, slice_: Slice, epoch: int) -> bool:
+        """Whether the lease is somebody's under this epoch."""
+        row = self.leases.get(slice_)
+        return row is not None and row.epoch == epoch and row.owner is not None
+
     def drop_delivery(self, row: DeliveryRow) -> None:
         self.deliveries.pop(row.id, None)
         self.delivery_of.pop((row.slice.subscription, row.row.id), None)
@@ -284,9 +289,8 @@ class Transaction:
         return self.txid
 
     def fence(self, epochs: Mapping[Slice, int]) -> set[Slice]:
-        """Lock, for key share, the leases whose epoch still stands; returns them."""
-        leases = self.server.tables.leases
-        held = [one for one, epoch in epochs.items() if (row := leases.get(one)) is not None and row.epoch == epoch]
+        """Lock, for key share, the leases whose epoch still stands and that are somebody's; returns them."""
+        held = [one for one, epoch in epochs.items() if self.server.tables.is_held(one, epoch)]
         for slice_ in held:
             self.server.lock_lease(slice_)
         self.fenced += held

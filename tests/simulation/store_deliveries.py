@@ -52,7 +52,7 @@ class Deliveries:
 
     def _claim(self, leases: Mapping[Slice, int], limit: int) -> Generator[Pause, None, Claim]:
         tables, now = self._server.tables, self._server.clock()
-        held = {one for one, epoch in leases.items() if one in tables.leases and tables.leases[one].epoch == epoch}
+        held = {one for one, epoch in leases.items() if tables.is_held(one, epoch)}
         ready = [row for row in self._in_order() if row.slice in held and self._is_ready(row, now)][:limit]
         for row in ready:
             row.state, row.claim = State.RUNNING, row.claim + 1

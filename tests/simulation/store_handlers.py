@@ -95,8 +95,8 @@ class HandlerTransactions(Settling):
         """Under the epoch, as far as can be seen without the lock; a replay takes its delivery row along."""
         tables = self._server.tables
         key = receipt.slice.subscription, receipt.event_id
-        row, lease = tables.delivery_of.get(key), tables.leases.get(receipt.slice)
-        if lease is None or lease.epoch != epoch:
+        row = tables.delivery_of.get(key)
+        if not tables.is_held(receipt.slice, epoch):
             return False
         if receipt.replaces:
             return row is not None and row.state is State.RUNNING

@@ -9,7 +9,6 @@ import pytest
 
 from holdfast.stores.values import Slice, State
 from tests.simulation import checker, order
-from tests.simulation.loop import Process
 from tests.simulation.run import play
 from tests.simulation.server import Effect, Fact
 from tests.simulation.size import LARGE
@@ -190,11 +189,14 @@ def test_poison_that_kills_too_often(world, handled):
     assert complaints(checker.poisonings, world)
 
 
-def test_two_suspects_at_once(world):
-    client = Process("app")
-    note(world, "counted", (client, 1, b"a" * 16))
-    note(world, "counted", (client, 1, b"b" * 16))
-    assert complaints(checker.suspects_together, world)
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_two_suspects_at_once(world, handled, has_ended):
+    process, subscription = handled.process, handled.slice.subscription
+    note(world, "counted", (process, subscription, handled.event_id))
+    began = world.history.now()
+    world.history.calls.append(replace(handled, started=began, ended=world.history.now() if has_ended else None))
+    note(world, "counted", (process, subscription, b"b" * 16))
+    assert bool(complaints(checker.suspects_together, world)) is not has_ended
 
 
 @pytest.mark.parametrize(

@@ -179,8 +179,14 @@ class World:
     # Leases, as the server knows them
 
     def is_live(self, slice_: Slice, epoch: int) -> bool:
+        """Whether it is its owner's: also where a late acquire of its own has given it another epoch, which nobody told."""
         row = self.server.tables.leases.get(slice_)
-        return row is not None and row.epoch == epoch and not is_over(row, self.server.clock())
+        if row is None or is_over(row, self.server.clock()):
+            return False
+        taken = (fact.about for fact in self.server.facts if fact.what == "acquired")
+        return row.epoch == epoch or any(
+            (one.slice, one.epoch, one.worker) == (slice_, epoch, row.owner) for one in taken
+        )
 
     # The end
 

@@ -195,8 +195,8 @@ class Store(Protocol):
         """
         Lease up to ``wanted[subscription]`` partitions that are free, expired, or owned by one of *dead*.
 
-        The lowest partitions first, in the order of their slices. Never waits for a rival. Epoch + 1, ``clean`` false in the store until released; ``crashes`` + 1 when lost.
-        A lease more than twice the ttl ahead of the database's clock counts as expired.
+        The lowest partitions first, in the order of their slices. Never waits for a rival. Epoch + 1, ``clean`` false
+        in the store until released; ``crashes`` + 1 when lost. A lease more than twice the ttl ahead of the database's clock counts as expired.
         """
         ...
 
@@ -205,7 +205,12 @@ class Store(Protocol):
         ...
 
     async def release(self, worker: UUID, released: Sequence[Released]) -> None:
-        """Give leases back with their cursors; those that are not this worker's any more are left alone."""
+        """
+        Give leases back with their cursors; those that are not this worker's any more are left alone.
+
+        From then on nothing is written under these epochs, but plain receipts: a late settlement would move the cursor
+        back behind what the goodbye called exact.
+        """
         ...
 
     async def mark_fast(self, worker: UUID, leases: Mapping[Slice, int]) -> None:

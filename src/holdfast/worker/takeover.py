@@ -300,7 +300,8 @@ class TakeOver:
                 partition.block(item.key)  # a new row; suspects are in the loaded counts
             runner.offer(item)
         runner.start()
-        while left and partition.is_alive:
+        # A suspect runs alone to its end, also when its lease is lost meanwhile: the next one would be counted for it.
+        while left and (counted or partition.is_alive):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PAUSE):
                     await all_done.wait()

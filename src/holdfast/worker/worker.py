@@ -214,8 +214,7 @@ class Worker:
         await cancelled([keeper])  # the leases were kept until here; what is released now must not be missed
         try:
             async with asyncio.timeout(_GOODBYE_SECONDS):
-                await self._settler.flush()
-                await self._release(partitions)
+                await self._settler.exclusively(lambda: self._release(partitions))
                 await self._store.leave(self._id)
         except (HoldfastError, TimeoutError) as error:
             logger.warning("no goodbye: the leases run out by themselves: %s", error)
@@ -288,15 +287,15 @@ class Worker:
 
     async def _give_up(self, partitions: list[Partition]) -> None:
         try:
-            await self._settler.flush()
-            await self._release([partition for partition in partitions if partition.is_alive])
+            await self._settler.exclusively(lambda: self._release(partitions))
         except HoldfastError as error:
             logger.warning("partitions are not given back, their leases run out: %s", error)
         for partition in partitions:
             if self._partitions.get(partition.slice) is partition:
                 del self._partitions[partition.slice]
 
-    async def _release(self, partitions: list[Partition]) -> None:
+    async def _release(self, partitions: Iterable[Partition]) -> None:
+        partitions = [partition for partition in partitions if partition.is_alive]
         for partition in partitions:
             partition.advance()
         released = [
@@ -388,6 +387,8 @@ class Worker:
 
     def _advance_all(self, *, idle_too: bool) -> None:
         for partition in self._partitions.values():
+            if partition.phase is Phase.ENDING:
+                continue  # its last place is written with the goodbye; written later, this one would take it back
             partition.advance()
             if partition.place != partition.written and (partition.dirty or idle_too):
                 self._settler.advance(partition)

@@ -6,6 +6,7 @@ with fence as materialized (
     join unnest(%(subscriptions)s::integer[], %(partitions)s::integer[], %(epochs)s::bigint[])
         as held(subscription, partition, epoch)
         on l.subscription = held.subscription and l.partition = held.partition and l.epoch = held.epoch
+    where l.owner is not null
     order by l.subscription, l.partition
     for key share of l
 ), ready as materialized (

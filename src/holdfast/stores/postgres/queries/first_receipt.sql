@@ -5,6 +5,7 @@
 with fence as materialized (
     select from :"schema".leases
     where subscription = %(subscription)s and partition = %(partition)s and epoch = %(epoch)s
+        and owner is not null
 ), finished as (
     delete from :"schema".deliveries as d
     using fence

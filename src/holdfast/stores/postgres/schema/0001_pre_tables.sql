@@ -178,6 +178,7 @@ language plpgsql set search_path = :"schema", pg_catalog, pg_temp as $$
 begin
     perform from leases
     where subscription = of_subscription and partition = of_partition and epoch = of_epoch
+        and owner is not null
     for key share;
     if not found then
         raise exception 'the lease has another epoch now' using errcode = 'HF001';
