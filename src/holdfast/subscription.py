@@ -327,7 +327,7 @@ class Delivery:
     __slots__ = ("attempt", "bus", "connection", "epoch", "event", "is_replay", "subscription")
 
     def __init__(
-        self, event: Event, subscription: str, attempt: int, *, epoch: int, is_replay: bool, connection: Any = None,
+        self, event: Event, subscription: str, attempt: int, epoch: int, is_replay: bool, connection: Any = None,
         bus: Any = None,
     ) -> None:  # fmt: skip
         self.event, self.subscription, self.attempt = event, subscription, attempt

@@ -186,7 +186,7 @@ async def test_what_a_claim_took_whose_answer_was_lost_is_found_when_there_is_ro
         answer = await claim(leases, limit=limit)
         if answer.due and not lost.is_set():
             lost.set()
-            runner.bound = 0  # nor is there room to look for it
+            runner._after.bound = 0  # nor is there room to look for it
             raise StoreUnavailable("the answer was lost", maybe_done=True)
         return answer
 
@@ -194,7 +194,7 @@ async def test_what_a_claim_took_whose_answer_was_lost_is_found_when_there_is_ro
     await bus.publish("a", 1, key="k")
     await asyncio.wait_for(lost.wait(), 15)
     await bus.publish("a", 2, key="k")
-    runner.bound = 2000
+    runner._after.bound = 2000
     await bus.drain(20)
     assert sorted(seen) == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
@@ -235,9 +235,9 @@ async def test_a_reader_whose_new_session_fails_too_gets_another(
 async def test_bytes_in_hand_are_bounded_as_their_number_is(
     shared_dsn: str, make_bus: Callable[..., EventBus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from holdfast.worker import feeder, runner
+    from holdfast.worker import aftermath, feeder
 
-    monkeypatch.setattr(runner, "BYTES_BOUND", 500_000)
+    monkeypatch.setattr(aftermath, "BYTES_BOUND", 500_000)
     monkeypatch.setattr(feeder, "PAGE_BYTES", 200_000)
     bus, gate, seen = make_bus(shared_dsn), asyncio.Event(), list[int]()
 

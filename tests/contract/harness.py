@@ -33,7 +33,7 @@ from tests.simulation.store import SimulatedStore
 from tests.simulation.wire import DirectWire
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from datetime import datetime
 
     from holdfast.event import Row
@@ -74,6 +74,15 @@ def failed(slice_: Slice, row: Row, attempt: int = 1, **fields: Any) -> Attempt:
 
 def receipt(lease: Lease, row: Row, **fields: Any) -> Receipt:
     return Receipt(lease.slice, row.id, row.day, **fields)
+
+
+def settlement_of(
+    epochs: dict[Slice, int] | None = None, *, receipts: Iterable[Receipt] = (), **outcomes: Any
+) -> Settlement:
+    found = Settlement(epochs or {}, **outcomes)
+    for one in receipts:
+        found.add(one)
+    return found
 
 
 async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 10) -> Any:
@@ -157,7 +166,7 @@ class Scene:
         return (await self.read_all(lease.cursor))[0]
 
     async def settle(self, lease: Lease, **outcomes: list[Any]) -> set[Slice]:
-        return await self.store.settle(Settlement({lease.slice: lease.epoch}, **outcomes))
+        return await self.store.settle(settlement_of({lease.slice: lease.epoch}, **outcomes))
 
     async def park(self, lease: Lease, rows: Sequence[Row], state: State = State.PENDING, **fields: Any) -> None:
         await self.settle(lease, parked=[Parked(lease.slice, row, state, **fields) for row in rows])

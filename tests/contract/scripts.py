@@ -252,7 +252,7 @@ class Player:
         settlement = Settlement({slice_: lease.epoch})
         for row in [row for row in rows if row.id not in known]:
             if self._draw.random() < 0.5:
-                settlement.receipts.append(Receipt(slice_, row.id, row.day))
+                settlement.add(Receipt(slice_, row.id, row.day))
             else:
                 state = self._draw.choice(PARKED)
                 settlement.parked.append(Parked(slice_, row, state, attempts=self._draw.randint(0, 2)))
@@ -285,7 +285,7 @@ class Player:
                 continue
             settlement.epochs[due.slice] = lease.epoch
             if self._draw.random() < 0.4:
-                settlement.receipts.append(Receipt(due.slice, due.row.id, due.row.day, due.attempts + 1, due.is_replay))
+                settlement.add(Receipt(due.slice, due.row.id, due.row.day, due.attempts + 1, due.is_replay))
                 settlement.finished.append(Finished(due.slice, due.delivery, due.claim))
             else:
                 state, attempts = self._draw.choice((State.RETRYING, State.PENDING, State.DEAD)), due.attempts + 1

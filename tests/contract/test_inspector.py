@@ -97,7 +97,7 @@ class Scene(NamedTuple):
                     Attempt(lease.slice, row.id, row.day, 1, "failed", "ValueError", "Bad Thing", "Traceback ...", 0.25)
                 )
             else:
-                settlement.receipts.append(Receipt(lease.slice, row.id, row.day))
+                settlement.add(Receipt(lease.slice, row.id, row.day))
         settlement.advances.append(Advance(lease.slice, cursor))
         assert await self.store.settle(settlement) == set()
         await self.store.release(self.worker, [Released(lease.slice, lease.epoch, cursor, exact=True)])
@@ -151,8 +151,10 @@ class TestStatus:
         await scene.publish(n=3)
         (lease,) = await scene.lease(subscription)
         rows, _ = await scene.read(lease)
-        receipts = [Receipt(lease.slice, row.id, row.day) for row in rows[:2]]
-        await scene.store.settle(Settlement(receipts=receipts))
+        settlement = Settlement()
+        for row in rows[:2]:
+            settlement.add(Receipt(lease.slice, row.id, row.day))
+        await scene.store.settle(settlement)
         (one,) = (await scene.inspector.status()).subscriptions
         assert (one.lag, one.owned, one.free, one.workers) == (1, 1, 0, 1)
         assert one.idle_seconds < 60
@@ -479,7 +481,9 @@ class TestReplay:
         (lease,) = await scene.lease(subscription)
         rows, cursor = await scene.read(lease)
         settlement = Settlement({lease.slice: lease.epoch})
-        settlement.receipts += [Receipt(lease.slice, row.id, row.day) for row in rows if row.name == "order.placed"]
+        for row in rows:
+            if row.name == "order.placed":
+                settlement.add(Receipt(lease.slice, row.id, row.day))
         settlement.advances.append(Advance(lease.slice, cursor))
         await scene.store.settle(settlement)
         await scene.store.release(scene.worker, [Released(lease.slice, lease.epoch, cursor, exact=True)])

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from holdfast.stores.values import Advance, Cursor, Finished, Parked, Receipt, Revised, Settlement, Slice, State
-from tests.contract.harness import event, failed, keys_of, receipt
+from tests.contract.harness import event, failed, keys_of, receipt, settlement_of
 
 shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
 
@@ -25,8 +25,8 @@ async def everything(scene, lease, rows) -> Settlement:
     await scene.store.take_in(lease.slice, lease.epoch, [c, d])
     suspects = {due.row.key: (due.delivery, due.claim) for due in await scene.store.suspects([lease.slice])}
     where = lease.slice
-    return Settlement(
-        epochs={where: lease.epoch},
+    return settlement_of(
+        {where: lease.epoch},
         receipts=[receipt(lease, a), receipt(lease, d, attempts=2, replaces=True)],
         parked=[Parked(where, b, State.RETRYING, 1, 0, 60.0, "no")],
         revised=[Revised(where, *suspects["c"], State.DEAD, 5, 1, reason="never")],
@@ -68,7 +68,7 @@ class TestReceipts:
     async def test_state_a_fact_and_need_no_lease(self, scene):
         lease, rows = await begun(scene, "a", "b", "c")
         await scene.usurp(lease)
-        assert await scene.store.settle(Settlement(receipts=[receipt(lease, rows[0])])) == set()
+        assert await scene.store.settle(settlement_of(receipts=[receipt(lease, rows[0])])) == set()
         assert await scene.settle(lease, receipts=[receipt(lease, row) for row in rows]) == {lease.slice}
         assert len(await scene.consumed()) == 3
 
@@ -84,7 +84,7 @@ class TestReceipts:
         await scene.usurp(lease)
         replaced = [receipt(lease, rows[0], attempts=4, replaces=True)]
         await scene.settle(lease, receipts=replaced)
-        await scene.store.settle(Settlement(receipts=replaced))
+        await scene.store.settle(settlement_of(receipts=replaced))
         assert [attempts for _, _, attempts in await scene.consumed()] == [1]
 
     @shared
@@ -94,8 +94,8 @@ class TestReceipts:
         receipts = [receipt(lease, row) for row in rows]
         for _ in range(5):
             both = (
-                scene.store.settle(Settlement(receipts=receipts)),
-                rival.settle(Settlement(receipts=receipts[::-1])),
+                scene.store.settle(settlement_of(receipts=receipts)),
+                rival.settle(settlement_of(receipts=receipts[::-1])),
             )
             assert await asyncio.gather(*both) == [set(), set()]
             assert len(await scene.consumed()) == 300

@@ -237,9 +237,9 @@ where d.subscription = %(subscription)s and d.event_id = any(%(ids)b::uuid[]);
         "A worker that stood still goes on handing out, though its lease is over.",
         (
             Change(
-                "src/holdfast/worker/keeper.py",
-                "        return self._ports.elapsed() < self._valid_until\n",
-                "        return True\n",
+                "src/holdfast/worker/runner.py",
+                "            and slot.started < self._shared.leases.valid_until\n",
+                "",
             ),
         ),
         rules=("stale_starts",),

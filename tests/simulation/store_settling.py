@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.stores.values import State
+from holdfast.stores.values import Receipt, Slice, State
 from tests.simulation.store_deliveries import Deliveries
 from tests.simulation.store_leases import Leasing
 from tests.simulation.store_log import insert_events
@@ -14,7 +14,7 @@ from tests.simulation.wire import Pause
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from holdfast.stores.values import Attempt, Finished, Parked, Receipt, Revised, Settlement, Slice
+    from holdfast.stores.values import Attempt, Finished, Parked, Revised, Settlement
 
 _HOUR = 3600.0
 
@@ -42,10 +42,11 @@ class Settling(Deliveries, Leasing):
         return set(settlement.epochs) - held
 
     def _write(self, settlement: Settlement, held: set[Slice]) -> None:
-        for receipt in settlement.receipts:
-            if not receipt.replaces:
-                self._add_receipt(receipt)
-            elif receipt.slice in held:
+        for (subscription, day, attempts), event_ids in settlement.receipts.items():
+            for event_id in event_ids:
+                self._add_receipt(Receipt(Slice(subscription, -1), event_id, day, attempts))
+        for receipt in settlement.replaced:
+            if receipt.slice in held:
                 self.replace_receipt(receipt)
         for finished in settlement.finished:
             if finished.slice in held:

@@ -17,11 +17,10 @@ from holdfast.stores.values import (
     Receipt,
     Released,
     Revised,
-    Settlement,
     Slice,
     State,
 )
-from tests.contract.harness import EVERYTHING_IS_OLD, TTL, event, failed, keys_of, receipt, worker_info
+from tests.contract.harness import EVERYTHING_IS_OLD, TTL, event, failed, keys_of, receipt, settlement_of, worker_info
 from tests.statements.operation import Operation
 
 if TYPE_CHECKING:
@@ -215,7 +214,7 @@ async def begin_attempt(ground: Ground, given: tuple[Hand, list[Due]]) -> Any:
 
 
 async def settle_one(ground: Ground, found: Hand) -> set[Slice]:
-    return await ground.store.settle(Settlement(receipts=[found.receipt(0)]))
+    return await ground.store.settle(settlement_of(receipts=[found.receipt(0)]))
 
 
 async def settle_everything(ground: Ground, given: tuple[Hand, list[Due]]) -> int:
@@ -223,8 +222,8 @@ async def settle_everything(ground: Ground, given: tuple[Hand, list[Due]]) -> in
     found, (done, dead) = given
     place = found.lease.slice
     lost = await ground.store.settle(
-        Settlement(
-            epochs=found.held,
+        settlement_of(
+            found.held,
             receipts=[found.receipt(0, attempts=2)],
             finished=[Finished(place, done.delivery, done.claim)],
             revised=[Revised(place, dead.delivery, dead.claim, State.DEAD, attempts=5, reason="no")],
@@ -244,7 +243,9 @@ async def settle_under_an_old_epoch(ground: Ground, found: Hand) -> int:
     place = found.lease.slice
     epochs = {place: found.lease.epoch - 1}
     parked = [Parked(place, found.rows[1], State.DEAD, attempts=5)]
-    settlement = Settlement(epochs, [found.receipt(0)], parked, advances=[Advance(place, found.cursor)])
+    settlement = settlement_of(
+        epochs, receipts=[found.receipt(0)], parked=parked, advances=[Advance(place, found.cursor)]
+    )
     return len(await ground.store.settle(settlement))
 
 

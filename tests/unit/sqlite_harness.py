@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from holdfast.event import NewEvent
-from holdfast.stores.values import Cursor, Declaration, Lease, Settlement, Slice
+from holdfast.stores.values import Cursor, Declaration, Lease, Slice
+from tests.contract.harness import settlement_of
 
 if TYPE_CHECKING:
     from holdfast.event import Row
@@ -61,4 +62,4 @@ async def rows_of(store: SQLiteStore) -> list[Row]:
 
 
 async def settle(store: SQLiteStore, lease: Lease, **outcomes: list[object]) -> set[Slice]:
-    return await store.settle(Settlement(epochs={lease.slice: lease.epoch}, **outcomes))  # type: ignore[arg-type]
+    return await store.settle(settlement_of({lease.slice: lease.epoch}, **outcomes))  # type: ignore[arg-type]

@@ -188,6 +188,14 @@ class Receipt(NamedTuple):
     replaces: bool = False
 
 
+class Receipts(NamedTuple):
+    """What the receipts of many events have in common, so that one statement writes them."""
+
+    subscription: int
+    day: int
+    attempts: int = 1
+
+
 class Parked(NamedTuple):
     """An event that leaves the fast path and becomes a delivery row. ``due_in`` seconds from the commit."""
 
@@ -248,13 +256,22 @@ class Settlement:
     """Outcomes of many events for one transaction. ``epochs`` fences all but plain receipts."""
 
     epochs: dict[Slice, int] = field(default_factory=dict)
-    receipts: list[Receipt] = field(default_factory=list)
+    receipts: dict[Receipts, list[bytes]] = field(default_factory=dict)  # ids of events
+    replaced: list[Receipt] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
     revised: list[Revised] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     advances: list[Advance] = field(default_factory=list)
     events: list[tuple[Slice, NewEvent]] = field(default_factory=list)  # published if the slice's fence holds
+
+    def add(self, receipt: Receipt) -> None:
+        """One more receipt, among those alike."""
+        if receipt.replaces:
+            self.replaced.append(receipt)
+        else:
+            alike = Receipts(receipt.slice.subscription, receipt.day, receipt.attempts)
+            self.receipts.setdefault(alike, []).append(receipt.event_id)
 
     def forget(self, of: Slice) -> None:
         """Leave out what may be written under the epoch of *of* only: another epoch has begun."""
@@ -268,7 +285,7 @@ class Settlement:
     def before(self, later: Settlement) -> Settlement:
         """This settlement and a later one, as one; without receipts, which are made when it is written."""
         return Settlement(
-            self.epochs | later.epochs, [], self.parked + later.parked, self.revised + later.revised,
+            self.epochs | later.epochs, {}, [], self.parked + later.parked, self.revised + later.revised,
             self.finished + later.finished, self.attempts + later.attempts, self.advances + later.advances,
             self.events + later.events,
         )  # fmt: skip

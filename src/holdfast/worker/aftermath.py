@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from holdfast.errors import LeaseLost, MalformedEvent, Reject, Retry, StoreUnavailable
@@ -12,18 +12,20 @@ from holdfast.printable import clean
 from holdfast.stores.values import Attempt, State
 from holdfast.worker.breaker import Breaker
 from holdfast.worker.decisions import WorkerLost, one_line, probed, trace, verdict_on
+from holdfast.worker.hand import BOUND, BYTES_BOUND, InHand
 from holdfast.worker.lanes import Lane, Lanes
 from holdfast.worker.letters import dead_letter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
+    from holdfast.event import Row
     from holdfast.ports import Ports
     from holdfast.stores.base import Store
     from holdfast.stores.values import Subscription
     from holdfast.subscription import Consumer
     from holdfast.worker.decisions import Verdict
-    from holdfast.worker.hand import InHand, Key
+    from holdfast.worker.hand import Key, Mark, Partition
     from holdfast.worker.settler import Settler
 
 logger = logging.getLogger("holdfast.worker")
@@ -31,6 +33,13 @@ logger = logging.getLogger("holdfast.worker")
 
 # What says nothing about how the subscription does as a whole: decisions of its handler, and an event that is no good.
 _ABOUT_THE_EVENT = (Retry, Reject, MalformedEvent, WorkerLost)
+
+
+class Leases(Protocol):
+    """The guard that is asked before every hand-out."""
+
+    @property
+    def valid_until(self) -> float: ...
 
 
 @dataclass(slots=True)
@@ -41,7 +50,7 @@ class Shared:
     settler: Settler
     ports: Ports
     bus: Any
-    lease_valid: Callable[[], bool]
+    leases: Leases
     room: Callable[[], None]  # a delivery left a runner's hands
     due: Callable[[float], None]  # a retry falls due in so many seconds
     stop: Callable[[BaseException], None]  # a handler asked the process to end
@@ -66,6 +75,13 @@ class Aftermath:
         self.breaker = Breaker(consumer.breaker, shared.breaker_waits)
         self.in_hand: dict[bytes, InHand] = {}
         self.held_now = self.held_due = self.held_bytes = 0
+        self.bound = BOUND
+        self._all_settled = self._settle_all  # made once: it is the name under which the settler gathers
+
+    @property
+    def is_below_bounds(self) -> bool:
+        """Whether more may be read, as far as memory goes."""
+        return self.held_now < self.bound and self.held_bytes < BYTES_BOUND
 
     # In
 
@@ -76,6 +92,33 @@ class Aftermath:
             self._hold(item)
         else:  # also behind events that came before its key was blocked: a row of its own would overtake them
             self.lanes.add(item)
+
+    def take_page(self, rows: Sequence[Row], places: Mapping[int, tuple[Partition, Mark]]) -> None:
+        """
+        Take those of *rows* into hand whose partition is among *places*: what `take` does, for many.
+
+        One loop with nothing called that need not be: it runs for every event.
+        """
+        partitions, is_ordered = self.record.partitions, self.record.ordering == "key"
+        in_hand, add, taken, size = self.in_hand, self.lanes.add, 0, 0
+        for row in rows:
+            if (place := places.get(row.slot % partitions)) is None:
+                continue
+            partition, mark = place
+            key = (row.tenant_id, row.key) if is_ordered and row.key is not None else None
+            item = in_hand[row.id] = InHand(row, partition, key, mark)
+            taken += 1
+            size += row.size
+            mark.open += 1
+            partition.in_hand += 1
+            if partition.blocked and key in partition.blocked and not self.lanes.has_fresh(key):
+                self._hold(item)
+            else:
+                add(item)
+        self.held_now += taken
+        self.held_bytes += size
+        for partition, _ in places.values():
+            partition.dirty = True
 
     def bury(self, item: InHand, error: BaseException) -> None:
         """A delivery comes into hand that shall not run any more: it failed with *error*."""
@@ -101,11 +144,14 @@ class Aftermath:
 
     # After an attempt
 
-    def handled(self, item: InHand, *, has_receipt: bool) -> None:
+    def handled(self, item: InHand, *, has_receipt: bool = False) -> None:
         """The handler returned. ``has_receipt``: its transaction wrote it already."""
         if self.breaker.succeeded():
             logger.info("subscription %s: the breaker closes, a probe succeeded", self.record.name)
-        self._shared.settler.handled(item, self._settled, has_receipt=has_receipt)
+        if has_receipt or item.due is not None:
+            self._shared.settler.handled(item, self._settled, has_receipt=has_receipt)
+        else:
+            self._shared.settler.completed(item, self._all_settled)
 
     def passed(self, item: InHand) -> None:
         """It was handled before: only its delivery row is still there."""
@@ -241,6 +287,20 @@ class Aftermath:
         if item.due is not None:
             self._row_is_gone(item)
         self._let_go(item)
+
+    def _settle_all(self, items: Sequence[InHand]) -> None:
+        """What `_settled` does, for many from the fast path."""
+        was_full, in_hand, size = not self.is_below_bounds, self.in_hand, 0
+        for item in items:
+            row = item.row
+            size += row.size
+            if in_hand.get(row.id) is item:
+                del in_hand[row.id]
+            item.close()
+        self.held_now -= len(items)
+        self.held_bytes -= size
+        if was_full:
+            self._shared.room()
 
     def _parked(self, item: InHand, due_in: float) -> None:
         self._shared.due(due_in)

@@ -31,29 +31,26 @@ class Breaker:
         self._failed: set[bytes] = set()
         self._wait = self._first_wait
         self.state = Breaker.State.CLOSED
+        self.is_closed = True
         self.until = 0.0
-
-    @property
-    def is_closed(self) -> bool:
-        return self.state is Breaker.State.CLOSED
 
     def succeeded(self) -> bool:
         """Note a success; True if that closed the breaker."""
         if self._failed:
             self._failed.clear()
-        if self.state is Breaker.State.CLOSED:
+        if self.is_closed:
             return False
-        self.state, self._wait = Breaker.State.CLOSED, self._first_wait
+        self.state, self.is_closed, self._wait = Breaker.State.CLOSED, True, self._first_wait
         return True
 
     def failed(self, event_id: bytes, now: float) -> bool:
         """Note a failed attempt; True if that tripped the breaker."""
-        if self._threshold is None or self.state is not Breaker.State.CLOSED:
+        if self._threshold is None or not self.is_closed:
             return False
         self._failed.add(event_id)
         if len(self._failed) < self._threshold:
             return False
-        self.state, self.until = Breaker.State.OPEN, now + self._wait
+        self.state, self.is_closed, self.until = Breaker.State.OPEN, False, now + self._wait
         self._failed.clear()
         return True
 

@@ -16,7 +16,7 @@ from holdfast.stores.values import Receipt
 from holdfast.subscription import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
     from contextvars import Context
 
     from holdfast.ports import Threads
@@ -38,39 +38,59 @@ class Caller:
     def __init__(self, consumer: Consumer, store: Store, threads: Threads, bus: Any) -> None:
         self._consumer, self._store, self._threads, self._bus = consumer, store, threads, bus
 
-    async def call(self, item: InHand) -> bool:
+    def begin(self, item: InHand) -> Awaitable[None] | None:
         """
-        Run the handler for one event; returns whether its receipt is committed already.
+        Run the handler for one event, as far as it goes without waiting.
+
+        Returns what is to be awaited for the rest; None if there is none. A transactional handler's receipt is
+        committed when that ends.
 
         Raises:
             Whatever the handler raises.
         """
-        if not self._consumer.transactional:
-            await self._run(self._arguments([self._delivery(item)]))
-            return False
-        receipt = receipt_of(item)
+        if self._consumer.transactional:
+            return self._call_in_transaction(item)
+        delivery = self._delivery(item)
+        return self._start(delivery, self._arguments(delivery))
+
+    def begin_batch(self, items: Sequence[InHand]) -> Awaitable[None] | None:
+        """Run a batch handler once for *items*, in the same way."""
+        deliveries = [self._delivery(item) for item in items]
+        events = [delivery.event for delivery in deliveries]
+        # Several events have no common cause, so what a batch handler publishes inherits from a batch of one only.
+        current = deliveries[0] if len(deliveries) == 1 else None
+        return self._start(current, (events, deliveries) if self._consumer.wants_delivery else (events,))
+
+    def _start(self, current: Delivery | None, arguments: tuple[Any, ...]) -> Awaitable[None] | None:
+        context, handler = copy_context(), self._consumer.handler
+        if not self._consumer.is_async:
+            return self._call_in_thread(context, current, arguments)
+        return first_step(context, context.run(_called, handler, current, arguments))
+
+    async def _call_in_thread(self, context: Context, current: Delivery | None, arguments: tuple[Any, ...]) -> None:
+        result = await self._in_thread(lambda: _called(self._consumer.handler, current, arguments), context)
+        if inspect.isawaitable(result) and (rest := first_step(context, _awaited(result))) is not None:
+            await rest
+
+    async def _call_in_transaction(self, item: InHand) -> None:
+        receipt, timeout = receipt_of(item), self._consumer.timeout
         if not self._consumer.is_async:
             await self._in_thread(lambda: self._transaction_in_thread(item, receipt), copy_context())
-            return True
-        timeout = self._consumer.timeout
+            return
         async with self._store.transaction(receipt, item.partition.epoch, timeout=timeout) as transaction:
             if not transaction.passed:
+                delivery = self._delivery(item, transaction.connection)
                 with _own_errors():
-                    await self._run(self._arguments([self._delivery(item, transaction.connection)]))
-        return True
-
-    async def call_batch(self, items: Sequence[InHand]) -> None:
-        """Run a batch handler once for *items*."""
-        await self._run(self._arguments([self._delivery(item) for item in items]))
+                    if (rest := self._start(delivery, self._arguments(delivery))) is not None:
+                        await rest
 
     def _transaction_in_thread(self, item: InHand, receipt: Receipt) -> None:
         timeout = self._consumer.timeout
         with self._store.transaction_sync(receipt, item.partition.epoch, timeout=timeout) as transaction:
             if not transaction.passed:
                 delivery = self._delivery(item, transaction.connection)
-                CURRENT.set(delivery)
                 with _own_errors():
-                    result = self._consumer.handler(*self._arguments([delivery]))
+                    result = _called(self._consumer.handler, delivery, self._arguments(delivery))
                 if inspect.isawaitable(result):
                     if inspect.iscoroutine(result):
                         result.close()
@@ -80,29 +100,14 @@ class Caller:
                     )
 
     def _delivery(self, item: InHand, connection: Any = None) -> Delivery:
-        replay = item.due is not None and item.due.is_replay
+        due = item.due
+        is_replay = due is not None and due.is_replay
         return Delivery(
-            Event(item.row), self._consumer.name, item.attempt, epoch=item.partition.epoch, is_replay=replay,
-            connection=connection, bus=self._bus,
-        )  # fmt: skip
+            Event(item.row), self._consumer.name, item.attempt, item.partition.epoch, is_replay, connection, self._bus
+        )
 
-    def _arguments(self, deliveries: list[Delivery]) -> tuple[Any, ...]:
-        # Several events have no common cause, so what a batch handler publishes inherits from a batch of one only.
-        CURRENT.set(deliveries[0] if len(deliveries) == 1 else None)
-        if self._consumer.batch is None:
-            (delivery,) = deliveries
-            return (delivery.event, delivery) if self._consumer.wants_delivery else (delivery.event,)
-        events = [delivery.event for delivery in deliveries]
-        return (events, deliveries) if self._consumer.wants_delivery else (events,)
-
-    async def _run(self, arguments: tuple[Any, ...]) -> None:
-        context = copy_context()
-        if self._consumer.is_async:
-            await in_context(context, context.run(self._consumer.handler, *arguments))
-            return
-        result = await self._in_thread(lambda: self._consumer.handler(*arguments), context)
-        if inspect.isawaitable(result):
-            await in_context(context, _awaited(result))
+    def _arguments(self, delivery: Delivery) -> tuple[Any, ...]:
+        return (delivery.event, delivery) if self._consumer.wants_delivery else (delivery.event,)
 
     async def _in_thread(self, function: Callable[[], Any], context: Context) -> Any:
         future = self._threads.run(lambda: context.run(function))
@@ -115,8 +120,13 @@ class Caller:
         return outcome.unwrap()
 
 
-async def _awaited(awaitable: Any) -> Any:
-    return await awaitable
+def _called(handler: Callable[..., Any], current: Delivery | None, arguments: tuple[Any, ...]) -> Any:
+    CURRENT.set(current)
+    return handler(*arguments)
+
+
+async def _awaited(awaitable: Any) -> None:
+    await awaitable
 
 
 class RaisedByHandler(Exception):
@@ -143,29 +153,35 @@ class ThreadStillRuns(asyncio.CancelledError):
         self.future = future
 
 
-@coroutine
-def in_context(context: Context, handler: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+def first_step(context: Context, handler: Coroutine[Any, Any, Any]) -> Awaitable[None] | None:
     """
-    Drive *handler* in *context*, inside the task that awaits this.
+    Run *handler* in *context* until it waits; returns what is to be awaited for the rest, None if it has ended.
 
     A task for each event would give it a context too, at ten times the cost: most handlers need a task of their own
     for nothing else. Whatever the handler awaits is awaited by the running task.
     """
-    step, value = context.run, None
-    method: Callable[[Any], Any] = handler.send
+    try:
+        awaited = context.run(handler.send, None)
+    except StopIteration:
+        return None
+    return _rest(context, handler, awaited)
+
+
+@coroutine
+def _rest(context: Context, handler: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, None]:
+    step, method, value = context.run, handler.send, None
     while True:
         try:
-            awaited = step(method, value)
-        except StopIteration as done:
-            return done.value
-        try:
-            value = yield awaited
-            method = handler.send
+            value, method = (yield awaited), handler.send
         except GeneratorExit:
             handler.close()
             raise
         except BaseException as error:  # noqa: BLE001 - it belongs to the handler
             value, method = error, handler.throw
+        try:
+            awaited = step(method, value)
+        except StopIteration:
+            return
 
 
 def receipt_of(item: InHand) -> Receipt:

@@ -8,13 +8,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, StoreUnavailable
-from holdfast.worker.hand import PAGE_EVENTS, InHand, Phase
+from holdfast.event import Row
+from holdfast.worker.hand import PAGE_EVENTS, Phase
 from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from holdfast.event import Row
     from holdfast.stores.base import Reader, Store
     from holdfast.stores.values import Cursor, Page
     from holdfast.worker.hand import Mark, Partition
@@ -222,11 +222,13 @@ class Feeder:
         for partition, mark in marks.items():
             runner = self._runners[partition.slice.subscription]
             places.setdefault(runner, {})[partition.slice.partition] = (partition, mark)
-        route = self.router
+        route, concern = self.router, {runner: list[Row]() for runner in places}
         for row in rows:
             for runner in route(row.name):
-                if (mine := places.get(runner)) and (place := mine.get(row.slot % runner.record.partitions)):
-                    runner.offer(InHand(row, place[0], runner.key_of(row.tenant_id, row.key), mark=place[1]))
+                if (its := concern.get(runner)) is not None:
+                    its.append(row)
+        for runner, its in concern.items():
+            runner.offer_page(its, places[runner])
         for runner in places:
             runner.start()
         for partition in marks:

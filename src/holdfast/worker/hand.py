@@ -148,7 +148,7 @@ class InHand:
     __slots__ = ("attempt", "due", "key", "mark", "on_done", "partition", "put_offs", "row", "waits_for")
 
     def __init__(
-        self, row: Row, partition: Partition, key: Key | None, *, mark: Mark | None = None, due: Due | None = None,
+        self, row: Row, partition: Partition, key: Key | None, mark: Mark | None = None, *, due: Due | None = None,
         on_done: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self.row, self.partition, self.key = row, partition, key

@@ -46,13 +46,10 @@ class Keeper:
 
     def __init__(self, store: Store, holder: Holder, ports: Ports, *, ttl: float) -> None:
         self._store, self._holder, self._ports, self._ttl = store, holder, ports, ttl
-        self._valid_until = 0.0
+        self.valid_until = 0.0
+        """Until when the leases last, by a clock counted from before the last renewal was sent."""
         self._soon = asyncio.Event()
         self._outage = Outage("leases cannot be kept now", "leases are kept")
-
-    def lease_valid(self) -> bool:
-        """Whether the leases last by a clock counted from before the last renewal was sent."""
-        return self._ports.elapsed() < self._valid_until
 
     def hurry(self) -> None:
         """Look again at once."""
@@ -83,7 +80,7 @@ class Keeper:
             kept = await self._store.renew(holder.info.id, epochs, ttl=self._ttl)
             if gone := {one: epoch for one, epoch in epochs.items() if one not in kept}:
                 holder.lose(gone)
-        self._valid_until = sent + self._ttl
+        self.valid_until = sent + self._ttl
         holder.renewed()
         roster = await self._store.heartbeat(holder.info, ttl=max(self._ttl, 3 * _TICK_MAX))
         dead = dead_neighbours(holder.info, roster.workers, self._ports.process_started)

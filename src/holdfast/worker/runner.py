@@ -12,22 +12,21 @@ from holdfast.patterns import Matcher
 from holdfast.worker.aftermath import Aftermath
 from holdfast.worker.calling import Caller, RaisedByHandler, ThreadStillRuns
 from holdfast.worker.decisions import AttemptTimeout
-from holdfast.worker.hand import BOUND, BYTES_BOUND
 from holdfast.worker.lanes import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Collection, Mapping, Sequence
 
+    from holdfast.event import Row
     from holdfast.ports import Threads
     from holdfast.stores.values import Slice, Subscription
     from holdfast.subscription import Consumer
     from holdfast.worker.aftermath import Shared
-    from holdfast.worker.hand import InHand, Key
+    from holdfast.worker.hand import InHand, Key, Mark, Partition
 
 logger = logging.getLogger("holdfast.worker")
 
 _YIELD_SECONDS = 0.005
-_YIELD_EVERY = 16
 _STORE_PAUSE = 0.2
 
 
@@ -64,10 +63,10 @@ class Runner:
         self._lanes, self._breaker = self._after.lanes, self._after.breaker
         self._matcher = Matcher(record.patterns)
         self._slots: dict[Slot, None] = {}  # in the order of their making
+        self._newest: Slot | None = None  # that has not begun yet
         self._stopping = False
         self.suspects = 0  # that wait for their turn; an open breaker's next probes
         self.in_hand = self._after.in_hand
-        self.bound = BOUND
 
     # What comes in
 
@@ -97,7 +96,7 @@ class Runner:
 
     @property
     def _is_below_bounds(self) -> bool:
-        return not self.record.paused and self.held_now < self.bound and self._after.held_bytes < BYTES_BOUND
+        return not self.record.paused and self._after.is_below_bounds
 
     @property
     def is_held_up(self) -> bool:
@@ -134,6 +133,10 @@ class Runner:
         """Take a delivery into hand. Call `start` after the last one."""
         self._after.take(item)
 
+    def offer_page(self, rows: Sequence[Row], places: Mapping[int, tuple[Partition, Mark]]) -> None:
+        """Take those of *rows* into hand whose partition, by its number, is among *places*. Call `start` then."""
+        self._after.take_page(rows, places)
+
     def bury(self, item: InHand, error: BaseException) -> None:
         """Take a delivery into hand that shall not run any more: it failed with *error*."""
         self._after.bury(item, error)
@@ -147,14 +150,17 @@ class Runner:
         self._after.hand_back(item)
 
     def start(self) -> None:
-        """Give what is ready to as many places as the subscription may use at once."""
-        if self._stopping or self.record.paused:
+        """
+        Give what is ready to one more place, if the subscription has one left.
+
+        One at a time: handlers that never wait need no second, and one that has to wait calls for it.
+        """
+        if self._stopping or self.record.paused or self._newest is not None:
             return
-        wanted = min(len(self._lanes), self.consumer.concurrency - len(self._slots))
-        if not self._breaker.is_closed:
-            wanted = min(wanted, self._has_probe)
-        for _ in range(wanted):
-            slot = Slot()
+        if not self._lanes or len(self._slots) >= self.consumer.concurrency:
+            return
+        if self._breaker.is_closed or self._has_probe:
+            slot = self._newest = Slot()
             self._slots[slot] = None
             slot.task = asyncio.get_running_loop().create_task(self._serve(slot))
             slot.task.add_done_callback(self._served)
@@ -162,22 +168,21 @@ class Runner:
     # Running
 
     async def _serve(self, slot: Slot) -> None:
-        loop = asyncio.get_running_loop()
-        turn, resumed = 0, loop.time()
+        self._newest, resumed = None, self._shared.ports.elapsed()
         try:
-            while items := self._take():
-                slot.items, slot.started, slot.timed_out = items, self._shared.ports.elapsed(), False
-                slot.probes = not self._breaker.is_closed
+            while items := self._take(slot):
+                slot.items, slot.timed_out, slot.probes = items, False, not self._breaker.is_closed
                 if slot.probes:
                     self._breaker.probe()
-                await self._handle(slot, items)
+                if (rest := self._begin(slot, items)) is not None:
+                    self.start()
+                    await rest
                 slot.items = ()
                 if slot.probes:
                     self._breaker.probe_ended()
-                turn += 1
-                if turn % _YIELD_EVERY == 0 and loop.time() - resumed > _YIELD_SECONDS:
+                if slot.started - resumed > _YIELD_SECONDS:
                     await asyncio.sleep(0)
-                    resumed = loop.time()
+                    resumed = self._shared.ports.elapsed()
         finally:
             self._slots.pop(slot, None)
             if slot.probes:
@@ -185,17 +190,19 @@ class Runner:
             self._shared.room()
 
     def _served(self, task: asyncio.Task[None]) -> None:
+        if self._newest is not None and self._newest.task is task:
+            self._newest = None  # cancelled before it began
         if not task.cancelled() and (error := task.exception()) is not None:
             self._shared.stop(error)
             logger.critical("subscription %s: the runner itself failed", self.record.name, exc_info=error)
 
-    def _take(self) -> tuple[InHand, ...]:
+    def _take(self, slot: Slot) -> tuple[InHand, ...]:
         """The next deliveries to run; none while paused, stopping or unsure of the leases."""
         size = self.consumer.batch
         if size is None:
-            return self._take_one()
+            return self._take_one(slot)
         items: list[InHand] = []
-        while len(items) < size and self._lanes and self._may_hand_out():
+        while len(items) < size and self._may_hand_out(slot):
             item: InHand | None = self._next()
             while item is not None:
                 if not item.partition.may_run:
@@ -207,8 +214,8 @@ class Runner:
                 item = self._lanes.take_behind(item.key) if len(items) < size else None
         return tuple(items)
 
-    def _take_one(self) -> tuple[InHand, ...]:
-        while self._lanes and self._may_hand_out():
+    def _take_one(self, slot: Slot) -> tuple[InHand, ...]:
+        while self._may_hand_out(slot):
             item = self._next()
             if item.partition.may_run:
                 return (item,)
@@ -223,44 +230,64 @@ class Runner:
         """Whether one that is ready may be tried now; suspects come first, or they would wait for others for ever."""
         return self._wants_probe and (self.suspects == 0 or self._lanes.has_awaited)
 
-    def _may_hand_out(self) -> bool:
+    def _may_hand_out(self, slot: Slot) -> bool:
+        slot.started = self._shared.ports.elapsed()
         return (
-            not self._stopping
+            len(self._lanes) > 0
+            and not self._stopping
             and not self.record.paused
             and (self._breaker.is_closed or self._has_probe)
-            and self._shared.lease_valid()
+            and slot.started < self._shared.leases.valid_until
         )
 
-    async def _handle(self, slot: Slot, items: tuple[InHand, ...]) -> None:
+    def _begin(self, slot: Slot, items: tuple[InHand, ...]) -> Awaitable[None] | None:
+        """Run *items*; returns the rest of it, None where the handler has ended without waiting for anything."""
         if self.consumer.batch is not None:
-            ends: dict[Key | None, Lane] = {}
-            await self._handle_batch(slot, list(items), ends)
-            for key in dict.fromkeys(item.key for item in items):
-                lane = ends.get(key, Lane.FREE)
-                if lane is Lane.BLOCKED:
-                    self._after.hold_followers(key)  # only now: the batch's own later members go first
-                if lane is not Lane.AGAIN:
-                    self._after.free(key)
-            return
+            return self._handle_whole_batch(slot, items)
         (item,) = items
-        lane = Lane.FREE
         if item.due is not None and item.due.handled:
             self._after.passed(item)
         else:
             try:
-                has_receipt = await self._caller.call(item)
-                if slot.timed_out and not has_receipt:
-                    raise asyncio.CancelledError
+                rest = self._caller.begin(item)
             except BaseException as error:  # noqa: BLE001 - every error of a handler has its outcome
-                lane = await self._ended(slot, [item], error)
-            else:
-                self._after.handled(item, has_receipt=has_receipt)
-                if slot.timed_out:  # too late: it has committed
-                    await self._reuse_task(slot, None)
+                return self._fail(slot, item, error)
+            if rest is not None:
+                return self._finish(slot, item, rest)
+            self._after.handled(item)
+        self._after.free(item.key)
+        return None
+
+    async def _finish(self, slot: Slot, item: InHand, rest: Awaitable[None]) -> None:
+        has_receipt = self.consumer.transactional
+        try:
+            await rest
+            if slot.timed_out and not has_receipt:
+                raise asyncio.CancelledError
+        except BaseException as error:  # noqa: BLE001 - every error of a handler has its outcome
+            await self._fail(slot, item, error)
+        else:
+            self._after.handled(item, has_receipt=has_receipt)
+            if slot.timed_out:  # too late: it has committed
+                await self._reuse_task(slot, None)
+            self._after.free(item.key)
+
+    async def _fail(self, slot: Slot, item: InHand, error: BaseException) -> None:
+        lane = await self._ended(slot, [item], error)
         if lane is Lane.BLOCKED:
             self._after.hold_followers(item.key)  # also those that came while it failed
         if lane in (Lane.FREE, Lane.BLOCKED):
             self._after.free(item.key)
+
+    async def _handle_whole_batch(self, slot: Slot, items: tuple[InHand, ...]) -> None:
+        ends: dict[Key | None, Lane] = {}
+        await self._handle_batch(slot, list(items), ends)
+        for key in dict.fromkeys(item.key for item in items):
+            lane = ends.get(key, Lane.FREE)
+            if lane is Lane.BLOCKED:
+                self._after.hold_followers(key)  # only now: the batch's own later members go first
+            if lane is not Lane.AGAIN:
+                self._after.free(key)
 
     async def _handle_batch(self, slot: Slot, items: list[InHand], ends: dict[Key | None, Lane]) -> None:
         """
@@ -277,7 +304,8 @@ class Runner:
         if not runnable:
             return
         try:
-            await self._caller.call_batch(runnable)
+            if (rest := self._caller.begin_batch(runnable)) is not None:
+                await rest
             if slot.timed_out:
                 raise asyncio.CancelledError
         except BaseException as error:  # noqa: BLE001 - every error of a handler has its outcome

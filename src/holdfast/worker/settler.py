@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, InvalidEvent, StoreUnavailable
-from holdfast.stores.values import Advance, Finished, Parked, Revised, Settlement, State
+from holdfast.stores.values import Advance, Finished, Parked, Receipts, Revised, Settlement, State
 from holdfast.worker.calling import receipt_of
 from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Iterable, Mapping
 
     from holdfast.event import NewEvent
     from holdfast.stores.base import Store
@@ -26,7 +27,8 @@ _GATHER_SECONDS = 0.003
 _FLUSH_SIZE = 1000
 _LONGEST_PAUSE = 2.0
 
-Committed = tuple["InHand", "Callable[[InHand], None]"]
+Completed = Callable[[list["InHand"]], None]
+Committed = tuple["InHand", Callable[["InHand"], None]]
 
 
 class Settler:
@@ -43,8 +45,10 @@ class Settler:
     def __init__(self, store: Store, lost: Callable[[Mapping[Slice, int]], None]) -> None:
         self._store, self._lost = store, lost
         self._next = Settlement()
+        self._completed: dict[Completed, list[InHand]] = {}
         self._handled: list[InHand] = []
         self._committed: list[Committed] = []
+        self._gathered = 0
         self._blocking: list[InHand] = []
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
@@ -57,6 +61,13 @@ class Settler:
         return not self._outage.is_on
 
     # Adding: plain calls, nothing waits
+
+    def completed(self, item: InHand, then: Completed) -> None:
+        """The handler returned at the first attempt, on the fast path; *then* takes all that are committed together."""
+        if (alike := self._completed.get(then)) is None:
+            alike = self._completed[then] = []
+        alike.append(item)
+        self._count()
 
     def handled(self, item: InHand, then: Callable[[InHand], None], *, has_receipt: bool) -> None:
         """The handler returned. ``has_receipt``: its transaction wrote it already."""
@@ -137,8 +148,13 @@ class Settler:
 
     def _add(self, item: InHand, then: Callable[[InHand], None]) -> None:
         self._committed.append((item, then))
-        self._wake.set()
-        if len(self._committed) >= _FLUSH_SIZE:
+        self._count()
+
+    def _count(self) -> None:
+        self._gathered += 1
+        if self._gathered == 1:
+            self._wake.set()
+        elif self._gathered == _FLUSH_SIZE:
             self._full.set()
 
     # Writing
@@ -176,20 +192,31 @@ class Settler:
 
     async def _write(self) -> None:
         settlement, handled, committed, blocking = self._next, self._handled, self._committed, self._blocking
-        if not committed and not settlement.epochs:
+        completed = self._completed
+        if not completed and not committed and not settlement.epochs:
             return
         self._next, self._handled, self._committed, self._blocking = Settlement(), [], [], []
-        settlement.receipts = [receipt_of(item) for item in handled]
+        self._completed, self._gathered = {}, 0
+        for item in handled:
+            settlement.add(receipt_of(item))
+        for items in completed.values():
+            add_completed(settlement, items)
         try:
             lost = await self._persist(settlement)
         except asyncio.CancelledError:
             # The loop ends in the midst of it. Whoever says goodbye writes it again, which changes nothing.
             self._next = settlement.before(self._next)
             self._handled, self._committed = handled + self._handled, committed + self._committed
+            for alike, items in self._completed.items():
+                completed[alike] = completed.get(alike, []) + items
+            self._completed = completed
+            self._wake.set()
             self._blocking = blocking + self._blocking
             raise
         if lost:
             self._lost({one: settlement.epochs[one] for one in lost if one in settlement.epochs})
+        for settled, items in completed.items():
+            settled(items)
         for item, then in committed:
             then(item)
 
@@ -215,3 +242,15 @@ class Settler:
             else:
                 self._outage.over()
                 return lost
+
+
+def add_completed(settlement: Settlement, items: list[InHand]) -> None:
+    """The receipts of events of one subscription that were handled at the first attempt."""
+    subscription, days = items[0].partition.slice.subscription, dict[int, list[bytes]]()
+    for item in items:
+        row = item.row
+        if (ids := days.get(row.day)) is None:
+            ids = days[row.day] = []
+        ids.append(row.id)
+    for day, ids in days.items():
+        settlement.receipts.setdefault(Receipts(subscription, day), []).extend(ids)

@@ -83,7 +83,7 @@ class Worker:
             ready=self._feeder.wake,
         )  # fmt: skip
         self._shared = Shared(
-            store, self._settler, ports, bus, self._keeper.lease_valid, self._feeder.wake, self._retries.due_in,
+            store, self._settler, ports, bus, self._keeper, self._feeder.wake, self._retries.due_in,
             self._stop_with, options.breaker_waits,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import StoreUnavailable
-from holdfast.event import EPOCH, Row
+from holdfast.event import EPOCH, Row, rows_of
 from holdfast.stores.values import Cursor, Page
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class PostgresReader:
             horizon = await self._nearest_snapshot(cursor.done, seen)
             page = await self._open_window(cursor, horizon, bounds)
             return page._replace(is_latest=horizon == seen)
-        return Page([Row._make(row) for row in events], Cursor(seen), seen, int(header.key or 0), self._incarnation)
+        return Page(rows_of(events), Cursor(seen), seen, int(header.key or 0), self._incarnation)
 
     async def horizon(self) -> str:
         ((snapshot, incarnation),) = await self._run("horizon")
@@ -109,7 +109,7 @@ class PostgresReader:
             "floor": await self._day_floor(cursor.done),
         }
         rows = await self._run("read_window", bounds)
-        header, events = self._check(rows), [Row._make(row) for row in rows[1:]]
+        header, events = self._check(rows), rows_of(rows[1:])
         exhausted = header.slot < bounds["limit"] and header.slot == len(events)
         after = Cursor(cursor.open) if exhausted else Cursor(cursor.done, cursor.open, events[-1].position + 1)
         return Page(events, after, cursor.open, int(header.key or 0), self._incarnation)

@@ -9,14 +9,14 @@ from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.leasing import advance_parameters
 from holdfast.stores.postgres.publishing import columns
 from holdfast.stores.postgres.session import fence_parameters
-from holdfast.stores.values import Slice
+from holdfast.stores.values import Receipts, Slice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from holdfast.stores.postgres.session import Session, Statement
     from holdfast.stores.sql import Statements
-    from holdfast.stores.values import Attempt, Parked, Receipt, Revised, Settlement
+    from holdfast.stores.values import Attempt, Parked, Revised, Settlement
 
 
 class Settling:
@@ -26,7 +26,7 @@ class Settling:
     _settle: Session
 
     async def settle(self, settlement: Settlement) -> set[Slice]:
-        receipts = list(self._receipts(settlement.receipts, replaces=False))
+        receipts = list(self._receipts("settle_receipts", settlement.receipts))
         if not settlement.epochs and len(receipts) == 1:
             await self._settle.run(*receipts[0])
             return set()
@@ -41,23 +41,18 @@ class Settling:
                     await connection.execute(sql, parameters)
         return settlement.epochs.keys() - held
 
-    def _receipts(self, receipts: Sequence[Receipt], *, replaces: bool) -> Iterator[Statement]:
-        groups: dict[tuple[int, int, int], list[bytes]] = defaultdict(list)
-        for (subscription, _), event_id, day, attempts, replacing in receipts:
-            if replacing is replaces:
-                groups[day, subscription, attempts].append(event_id)
-        sql = self._statements["settle_replaced" if replaces else "settle_receipts"]
+    def _receipts(self, statement: str, receipts: Mapping[Receipts, Sequence[bytes]]) -> Iterator[Statement]:
         # In one order, whoever writes: two owners who settle the same events could otherwise wait for each other.
-        for (day, subscription, attempts), ids in sorted(groups.items()):
-            yield (
-                sql,
-                {"day": day, "subscription": subscription, "attempts": attempts, "ids": arrays.uuids(sorted(ids))},
-            )
+        for alike in sorted(receipts):
+            yield self._statements[statement], {**alike._asdict(), "ids": arrays.uuids(sorted(receipts[alike]))}
 
     def _fenced(self, settlement: Settlement, held: set[Slice]) -> Iterator[Statement]:
         statements = self._statements
-        replaced = [one for one in settlement.receipts if one.replaces and one.slice in held]
-        yield from self._receipts(replaced, replaces=True)
+        replaced: dict[Receipts, list[bytes]] = defaultdict(list)
+        for one in settlement.replaced:
+            if one.slice in held:
+                replaced[Receipts(one.slice.subscription, one.day, one.attempts)].append(one.event_id)
+        yield from self._receipts("settle_replaced", replaced)
         if finished := [one for one in settlement.finished if one.slice in held]:
             numbers = {"deliveries": [one.delivery for one in finished], "claims": [one.claim for one in finished]}
             yield statements["settle_finished"], numbers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from holdfast.stores.sqlite.leasing import advance_parameters, held
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.threads import SessionThread
-    from holdfast.stores.values import Attempt, Parked, Receipt, Revised, Settlement, Slice
+    from holdfast.stores.values import Attempt, Parked, Revised, Settlement, Slice
 
 
 class Settling:
@@ -29,10 +28,11 @@ class Settling:
 def settle(session: Session, settlement: Settlement) -> set[Slice]:
     with session.write():
         ours = held(session, settlement.epochs)
-        plain = [one for one in settlement.receipts if not one.replaces]
-        replacing = [one for one in settlement.receipts if one.replaces and one.slice in ours]
-        write_receipts(session, "settle_receipts", plain)
-        write_receipts(session, "settle_replaced", replacing)
+        for (subscription, _, attempts), ids in settlement.receipts.items():
+            write_receipts(session, "settle_receipts", subscription, attempts, ids)
+        for (subscription, partition), event_id, _, attempts, _ in settlement.replaced:
+            if (subscription, partition) in ours:
+                write_receipts(session, "settle_replaced", subscription, attempts, [event_id])
         _settle_deliveries(session, settlement, ours)
         now = session.now()
         session.each("append_one", [append_parameters(event, now) for one, event in settlement.events if one in ours])
@@ -61,16 +61,12 @@ def _settle_deliveries(session: Session, settlement: Settlement, ours: set[Slice
     )
 
 
-def write_receipts(session: Session, statement: str, receipts: Sequence[Receipt]) -> None:
-    """Write receipts in bulk, one statement for those alike."""
-    groups: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for one in receipts:
-        groups[one.slice.subscription, one.attempts].append(id_text(one.event_id))
-    now = session.now()
-    for (subscription, attempts), ids in groups.items():
-        session.count(
-            statement, {"subscription": subscription, "attempts": attempts, "ids": json_text(ids), "now": now}
-        )
+def write_receipts(
+    session: Session, statement: str, subscription: int, attempts: int, event_ids: Sequence[bytes]
+) -> None:
+    """Write receipts of one kind in bulk."""
+    ids = json_text([id_text(one) for one in event_ids])
+    session.count(statement, {"subscription": subscription, "attempts": attempts, "ids": ids, "now": session.now()})
 
 
 def parked_parameters(session: Session, parked: Parked) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def _write_receipt(session: Session, receipt: Receipt, epoch: int) -> bool:
         return session.count("first_receipt", place | {"attempts": receipt.attempts, "now": session.now()}) == 1
     if session.count("finish_replay", place) == 0:
         return False
-    write_receipts(session, "settle_replaced", [receipt])
+    write_receipts(session, "settle_replaced", receipt.slice.subscription, receipt.attempts, [receipt.event_id])
     return True
 
 
