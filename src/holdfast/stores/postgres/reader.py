@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _BEGINNING = "-infinity"
 _FLOOR_SECONDS = 60.0
 _SPANS_REMEMBERED = 1_000
+_STRIDE_MAX = 64_000
 _SNAPSHOT = re.compile(r"(\d+):(\d+):([\d,]*)")
 
 
@@ -28,6 +29,16 @@ def snapshot_xmin(snapshot: str) -> int:
     match = _SNAPSHOT.fullmatch(snapshot)
     assert match is not None, snapshot
     return int(match.group(1))
+
+
+def next_stride(stride: int, found: int, limit: int) -> int:
+    """
+    In how many positions to look for the next page of a large window.
+
+    Looked for in all that is left of it, the page costs what the whole window costs wherever the planner prefers to
+    sort: with fresh statistics or without any. Twice as many after a page that is not half full, up to `_STRIDE_MAX`.
+    """
+    return min(2 * stride, max(limit, _STRIDE_MAX)) if 2 * found < limit else stride
 
 
 class PostgresReader:
@@ -40,6 +51,7 @@ class PostgresReader:
         # The day floor holds for every "done" whose xmin is at least the one that it was computed for.
         self._floor, self._floor_xmin, self._floor_until = _BEGINNING, 0, 0.0
         self._unpruned_read = False
+        self._stride = 0  # positions that a page of a large window is looked for in; 0: as many as it may have events
         self._spans: dict[tuple[str, str], tuple[int, int]] = {}
         self._today, self._stepped_back = 0, False  # the server's day, as it last said
 
@@ -102,16 +114,19 @@ class PostgresReader:
 
     async def _read_window(self, cursor: Cursor, bounds: dict[str, Any]) -> Page:
         assert cursor.open is not None
-        bounds |= {
-            "open": cursor.open,
-            "position": cursor.position,
-            "last": (await self._span(cursor.done, cursor.open))[1],
-            "floor": await self._day_floor(cursor.done),
-        }
-        rows = await self._run("read_window", bounds)
+        limit, (_, last) = bounds["limit"], await self._span(cursor.done, cursor.open)
+        stride = self._stride or limit
+        until = min(last, cursor.position + stride - 1)
+        floor = await self._day_floor(cursor.done)
+        rows = await self._run(
+            "read_window", {**bounds, "open": cursor.open, "position": cursor.position, "last": until, "floor": floor}
+        )
         header, events = self._check(rows), rows_of(rows[1:])
-        exhausted = header.slot < bounds["limit"] and header.slot == len(events)
-        after = Cursor(cursor.open) if exhausted else Cursor(cursor.done, cursor.open, events[-1].position + 1)
+        if header.slot == limit or header.slot > len(events):  # there may be more between these positions
+            after, self._stride = Cursor(cursor.done, cursor.open, events[-1].position + 1), limit
+        else:
+            after = Cursor(cursor.open) if until >= last else Cursor(cursor.done, cursor.open, until + 1)
+            self._stride = next_stride(stride, len(events), limit)
         return Page(events, after, cursor.open, int(header.key or 0), self._incarnation)
 
     def _check(self, rows: list[tuple[Any, ...]]) -> Row:
