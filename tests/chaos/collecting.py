@@ -42,17 +42,18 @@ async def collect(stage: Stage, registered: dict[str, float], lags: list[tuple[f
 
 async def _add_tables(stage: Stage, evidence: Evidence) -> None:
     h = "" if stage.server is None else "holdfast."
-    follows: list[tuple[str, str, int, bool]] = []
+    follows: list[tuple[str, str, int, Outcome]] = []
     for place, name, event_id, key, n, follow, replay in await stage.run_sql(
         "select place, subscription, event_id, event_key, n, follow_id, replay from effects order by place"
     ):
         evidence.effects.append(Effect(place, name, event_id, key, n, bool(replay)))
         if follow is not None:
-            follows.append((follow, key, n, bool(replay)))
-    # What a handler published in its transaction is published exactly if its effect is there. Of a replay it comes
-    # again, out of its order.
-    for follow, key, n, replay in follows:
-        outcome: Outcome = "unknown" if replay else "ok"
+            # What a handler published in its transaction is published exactly if its effect is there. Of a replay, and
+            # of an event of which nobody knew for a time whether it was published, it comes out of its order.
+            cause = evidence.publishes.get(event_id)
+            in_order = cause is not None and cause.outcome == "ok" and not replay
+            follows.append((follow, key, n, "ok" if in_order else "unknown"))
+    for follow, key, n, outcome in follows:
         evidence.publishes[follow] = Publish(follow, "follow.up", key, n, float("-inf"), outcome)
     if "follow" in evidence.subscriptions:
         _require_follows(evidence, {follow for follow, *_ in follows})

@@ -145,10 +145,17 @@ class Onlooker:
                 await asyncio.sleep(0.1)
 
     async def heal(self) -> None:
-        """Nothing is paused any more."""
-        for name in SPECS:
-            with suppress(*_ANY):
-                await self._operator.resume(name, actor=_NAME)
+        """Nothing is paused any more. The server may need a while until it can be told so."""
+        async with asyncio.timeout(60):
+            for name in self.registered:
+                while not await self._is_resumed(name):  # noqa: ASYNC110 - the server has no event for it
+                    await asyncio.sleep(0.2)
+
+    async def _is_resumed(self, name: str) -> bool:
+        with suppress(*_ANY):
+            await self._operator.resume(name, actor=_NAME)
+            return True
+        return False
 
     async def close(self) -> None:
         await self._inspector.close()

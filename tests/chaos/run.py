@@ -172,6 +172,11 @@ async def _heal(stage: Stage, onlooker: Onlooker, watching: asyncio.Task[None]) 
     stage.set_mood(Mood(visitors=visitors, publishing=False))
     stage.note("healing", "heals")
     await onlooker.heal()
+    if stage.proxy is not None:
+        stage.proxy.cut(lambda link: link.is_forgotten)  # the kernel's timeouts, which would come in minutes
+    # Files of the dead are adopted by whoever opens the folder next.
+    await stage.stop_role("publisher")
+    await stage.start_more("publisher", PUBLISHERS)
     if visitors:  # workers that know all of them
         await stage.stop_role("worker")
         await stage.start_more("worker", WORKERS)
