@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -174,3 +175,24 @@ class TestBackgroundDuties:
         await scene.sql("update snapshots set at = '2999-01-01T00:00:00.000000Z'")
         await maintain(scene, None)
         assert await scene.sql("select count(*) from snapshots where at > '2998-01-01T00:00:00.000000Z'") == [(0,)]
+
+
+@pytest.mark.parametrize("scene", ["file", "postgres"], indirect=True)
+async def test_a_retry_of_the_time_before_the_clock_stepped_back_waits_no_longer_than_it_was_to(scene):
+    lease = await scene.leased()
+    await scene.publish("a", "b")
+    await scene.park(lease, await scene.rows(lease), State.RETRYING, due_in=30.0)
+    later = {
+        "postgres": "{} + interval '1 hour'", "file": "strftime('%Y-%m-%dT%H:%M:%f', {}, '+1 hour') || '000Z'",
+    }[scene.kind]  # fmt: skip
+    due_at, updated_at = later.format("due_at"), later.format("updated_at")
+    await scene.sql(f"update deliveries set due_at = {due_at}, updated_at = {updated_at} where event_key = 'a'")
+    await maintain(scene, None)
+    claim = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
+    assert claim.due == []
+    (latest,) = await scene.sql("select max(due_at) from deliveries")
+    (other,) = await scene.sql("select due_at from deliveries where event_key = 'b'")
+    ahead = [datetime.fromisoformat(str(one)) for (one,) in (latest, other)]
+    assert ahead[0] - ahead[1] < timedelta(seconds=5)
+    assert claim.next_in is not None
+    assert 20 < claim.next_in <= 30

@@ -323,6 +323,7 @@ class Store(Protocol):
     async def maintain(self, *, retention: float | None) -> Maintenance:
         """
         Background duties, safe on several workers at once: make partitions ahead, store a snapshot, drop what is
-        older than *retention* seconds and settled everywhere, forget dead workers. Called about once a minute.
+        older than *retention* seconds and settled everywhere, forget dead workers, date retries anew that were written
+        while the database's clock was ahead. Called about once a minute.
         """
         ...

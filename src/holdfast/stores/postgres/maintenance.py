@@ -33,6 +33,7 @@ class Keeping:
             snap, day = row
             await self._background.run(self._statements["store_snapshot"], {"snap": snap, "day": _days(day)})
         await self._background.run(self._statements["forget"])
+        await self._background.run(self._statements["redate"])
         if retention is None:
             return Maintenance(0, ())
         return await self._drop_old(retention)

@@ -44,6 +44,7 @@ def tidy(session: Session, snapshots_kept: float) -> None:
         session.count("store_snapshot", {"now": now, "horizon": log_state(session)[0]})
         session.count("forget_snapshots", {"now": now, "since": session.now(-snapshots_kept)})
         session.count("forget", {"since": session.now(-WORKERS_KEPT)})
+        session.count("redate", {"now": now, "soon": session.now(5.0)})
 
 
 def droppable(session: Session, retention: float) -> tuple[int, int, tuple[str, ...]]:
