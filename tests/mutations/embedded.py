@@ -21,7 +21,7 @@ MUTANTS = (
     Mutant(
         "SQLite: settle without epoch",
         "A worker that slept through its lease writes over what its successor has done.",
-        (Change(f"{SQLITE}/queries/fence.sql", "where l.epoch = json_extract(held.value, '$[2]');", ";"),),
+        (Change(f"{SQLITE}/queries/fence.sql", "where l.epoch = json_extract(held.value, '$[2]') and ", "where "),),
         tests=(
             "tests/contract/test_settle.py::TestASettlement::test_under_an_old_epoch_writes_plain_receipts_only[file]",
         ),

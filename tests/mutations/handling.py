@@ -38,9 +38,9 @@ MUTANTS = (
         (
             Change(
                 "src/holdfast/worker/runner.py",
-                "                has_receipt = await self._caller.call(item)\n",
+                "                rest = self._caller.begin(item)\n",
                 "                self._shared.settler.handled(item, lambda _: None, has_receipt=self.consumer.transactional)\n"
-                "                has_receipt = await self._caller.call(item)\n",
+                "                rest = self._caller.begin(item)\n",
             ),
         ),
         rules=("receipts_without_handling",),
@@ -65,6 +65,11 @@ MUTANTS = (
                 _AFTERMATH,
                 "        if item.due is None and item.key in item.partition.blocked and not self.lanes.has_fresh(item.key):\n",
                 "        if item.key == ('nobody', 'nothing'):\n",
+            ),
+            Change(
+                _AFTERMATH,
+                "            if partition.blocked and key in partition.blocked and not self.lanes.has_fresh(key):\n",
+                "            if key == ('nobody', 'nothing'):\n",
             ),
             Change(_AFTERMATH, "        return Lane.BLOCKED\n", "        return Lane.FREE\n"),
         ),

@@ -26,11 +26,11 @@ MUTANTS = (
                 f"{POSTGRES}/leasing.py",
                 """\
             Lease(Slice(subscription, partition), epoch, cursors[Slice(subscription, partition)], clean, lost, crashes)
-            for subscription, partition, epoch, clean, lost, crashes in rows
+            for subscription, partition, epoch, clean, lost, crashes in sorted(rows)
 """,
                 """\
             Lease(Slice(subscription, partition), epoch, Cursor(*place), clean, lost, crashes)
-            for subscription, partition, epoch, clean, lost, crashes, *place in rows
+            for subscription, partition, epoch, clean, lost, crashes, *place in sorted(rows)
 """,
             ),
         ),
@@ -89,8 +89,8 @@ MUTANTS = (
         (
             Change(
                 f"{POSTGRES}/schema/0001_pre_tables.sql",
-                "epoch = of_epoch\n    for key share;",
-                "epoch = of_epoch;",
+                "and owner is not null\n    for key share;",
+                "and owner is not null;",
             ),
         ),
         tests=(
