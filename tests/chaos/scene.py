@@ -56,8 +56,13 @@ _WATCH = """
         return null;
     end $$;
     create trigger watch_owner after update on holdfast.cursors for each row execute function watch_owner();
-    create trigger watch_owner after insert or update on holdfast.deliveries for each row
+    create trigger watch_owner after insert on holdfast.deliveries for each row
         when (new.replay is null) execute function watch_owner();
+    -- Whoever keeps house may date a waiting row anew, whosever it is; nothing else of it.
+    create trigger watch_changes after update on holdfast.deliveries for each row
+        when (new.replay is null and (new.state, new.attempts, new.put_offs, new.claim, new.reason)
+            is distinct from (old.state, old.attempts, old.put_offs, old.claim, old.reason))
+        execute function watch_owner();
 """
 
 
@@ -161,7 +166,11 @@ class Stage:
 
     def _run_sqlite(self, sql: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.file, timeout=30, isolation_level=None)) as connection:
-            return connection.execute(sql).fetchall()
+            # A statement that reads first and then writes does not wait for a rival: it fails at once.
+            connection.execute("begin" if sql.startswith("select") else "begin immediate")
+            rows = connection.execute(sql).fetchall()
+            connection.execute("commit")
+            return rows
 
     # ---- what the campaign does with it
 
