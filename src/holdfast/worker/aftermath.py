@@ -111,14 +111,13 @@ class Aftermath:
             size += row.size
             mark.open += 1
             partition.in_hand += 1
+            partition.dirty = True
             if partition.blocked and key in partition.blocked and not self.lanes.has_fresh(key):
                 self._hold(item)
             else:
                 add(item)
         self.held_now += taken
         self.held_bytes += size
-        for partition, _ in places.values():
-            partition.dirty = True
 
     def bury(self, item: InHand, error: BaseException) -> None:
         """A delivery comes into hand that shall not run any more: it failed with *error*."""
