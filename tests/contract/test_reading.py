@@ -85,6 +85,22 @@ class TestAWindow:
         assert [key for page in pages for key in page] == list("abcde")
         assert max(map(len, pages)) == 2
 
+    @pytest.mark.parametrize("scene", ["postgres"], indirect=True)
+    @pytest.mark.parametrize("gap", [1, 100, 300_000])
+    async def test_is_read_whole_over_gaps_between_its_positions(self, scene, gap):
+        cursor, reader = await consumed(scene)
+        for key in "abcde":
+            await scene.publish(key)
+            await scene.sql(f"select setval('event_position', nextval('event_position') + {gap})")
+        rows = []
+        for _ in range(30):  # strides double up to a bound
+            page = await scene.read(cursor, reader, limit=2)
+            rows += page.rows
+            cursor = page.cursor
+            if cursor.open is None:
+                break
+        assert (keys_of(rows), cursor.open) == (list("abcde"), None)
+
     async def test_does_not_grow_while_it_is_paged(self, scene):
         cursor, reader = await consumed(scene)
         await scene.publish(*"abc")
