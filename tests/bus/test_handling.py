@@ -994,3 +994,27 @@ async def test_an_event_that_cannot_be_decoded_ends_dead_with_its_reason(
     await shared_bus.drain(15)
     assert handled == ["before", "after"]
     assert [letter["attempts"] for letter in dead] == ([] if refused else [1])
+
+
+async def test_a_cursor_is_not_written_for_events_that_its_subscription_does_not_want(
+    shared_dsn: str, shared_bus: EventBus
+) -> None:
+    async def handle(event: Event) -> None:
+        pass
+
+    shared_bus.subscribe("wanted", handle, name="busy", partitions=1)
+    shared_bus.subscribe("never", handle, name="idle", partitions=1)
+
+    def written(name: str) -> object:
+        of = "(select id from subscriptions where name = ?)"
+        return sql(shared_dsn, f"select updated_at from cursors where subscription = {of}", name)
+
+    async with shared_bus:
+        await shared_bus.publish("wanted", 1)
+        await shared_bus.drain(10)
+        busy, idle = written("busy"), written("idle")
+        for _ in range(2):  # cursors that are due are written together, so the second time tells of the first, too
+            await shared_bus.publish("wanted", 2)
+            await until(lambda before=busy: written("busy") != before)
+            busy = written("busy")
+        assert written("idle") == idle
