@@ -19,7 +19,6 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 """Stored times count microseconds from here, days count from its date (PostgreSQL's own epoch)."""
 
 _MICROSECOND = timedelta(microseconds=1)
-_UNREAD: Any = object()
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -77,7 +76,7 @@ def rows_of(values: Iterable[tuple[Any, ...]]) -> list[Row]:
 _new_row: Callable[[tuple[Any, ...]], Row] = partial(tuple.__new__, Row)
 
 
-class Event:
+class Event(msgspec.Struct, eq=False):
     """An immutable fact, as a handler receives it.
 
     The payload is decoded when it is first read, once. Build one by hand only in tests.
@@ -90,15 +89,9 @@ class Event:
         occurred_at: Aware UTC datetime: given by the publisher, else the store's clock at publish.
     """
 
-    __slots__ = ("_headers", "_payload", "row")
-
     row: Row
-    _payload: Any
-    _headers: Mapping[str, str] | None
-
-    def __init__(self, row: Row) -> None:
-        self.row = row
-        self._payload, self._headers = _UNREAD, None
+    _payload: Any = msgspec.UNSET
+    _headers: Mapping[str, str] | None = None
 
     @classmethod
     def build(
@@ -147,7 +140,7 @@ class Event:
         Raises:
             MalformedEvent: Another program stored something that is not JSON.
         """
-        if self._payload is _UNREAD:
+        if self._payload is msgspec.UNSET:
             self._payload = self._decode("payload", self.row.payload)
         return self._payload
 
@@ -192,6 +185,9 @@ class Event:
 
     def __hash__(self) -> int:
         return hash(self.row.id)
+
+    def __reduce__(self) -> tuple[type[Event], tuple[Row]]:
+        return Event, (self.row,)  # to other processes it goes as it was stored
 
     def __repr__(self) -> str:
         key = "" if self.key is None else f", key={self.key!r}"

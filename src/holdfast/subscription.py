@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
 from uuid import UUID
 
+import msgspec
+
 from holdfast.errors import InvalidEvent, InvalidSubscription
 from holdfast.names import check_event_id, check_occurred_at, check_subscription_name, shown_value
 from holdfast.patterns import check_patterns
@@ -312,7 +314,7 @@ def describe(handler: Handler) -> str:
     return f"{getattr(handler, '__module__', '?')}.{getattr(handler, '__qualname__', type(handler).__name__)}"
 
 
-class Delivery:
+class Delivery(msgspec.Struct, eq=False):
     """One event on its way to one subscription, as a handler with a second argument sees it.
 
     Attributes:
@@ -324,14 +326,13 @@ class Delivery:
         connection: Transactional handlers: the connection on which writes and receipt commit together; else None.
     """
 
-    __slots__ = ("attempt", "bus", "connection", "epoch", "event", "is_replay", "subscription")
-
-    def __init__(
-        self, event: Event, subscription: str, attempt: int, epoch: int, is_replay: bool, connection: Any = None,
-        bus: Any = None,
-    ) -> None:  # fmt: skip
-        self.event, self.subscription, self.attempt = event, subscription, attempt
-        self.epoch, self.is_replay, self.connection, self.bus = epoch, is_replay, connection, bus
+    event: Event
+    subscription: str
+    attempt: int
+    epoch: int
+    is_replay: bool
+    connection: Any = None
+    bus: Any = None
 
     @property
     def idempotency_key(self) -> str:

@@ -38,9 +38,11 @@ MUTANTS = (
         (
             Change(
                 "src/holdfast/worker/runner.py",
-                "                rest = self._caller.begin(item)\n",
-                "                self._shared.settler.handled(item, lambda _: None, has_receipt=self.consumer.transactional)\n"
-                "                rest = self._caller.begin(item)\n",
+                "                        rest = begin(item)\n",
+                "                        self._shared.settler.handled(\n"
+                "                            item, lambda _: None, has_receipt=self.consumer.transactional\n"
+                "                        )\n"
+                "                        rest = begin(item)\n",
             ),
         ),
         rules=("receipts_without_handling",),
@@ -65,11 +67,6 @@ MUTANTS = (
                 _AFTERMATH,
                 "        if item.due is None and item.key in item.partition.blocked and not self.lanes.has_fresh(item.key):\n",
                 "        if item.key == ('nobody', 'nothing'):\n",
-            ),
-            Change(
-                _AFTERMATH,
-                "            if partition.blocked and key in partition.blocked and not self.lanes.has_fresh(key):\n",
-                "            if key == ('nobody', 'nothing'):\n",
             ),
             Change(_AFTERMATH, "        return Lane.BLOCKED\n", "        return Lane.FREE\n"),
         ),

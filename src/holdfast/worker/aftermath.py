@@ -88,6 +88,9 @@ class Aftermath:
     def take(self, item: InHand) -> None:
         """A delivery comes into hand: into its key's lane, behind its blocked key, or ready to run."""
         self._account(item)
+        self._place(item)
+
+    def _place(self, item: InHand) -> None:
         if item.due is None and item.key in item.partition.blocked and not self.lanes.has_fresh(item.key):
             self._hold(item)
         else:  # also behind events that came before its key was blocked: a row of its own would overtake them
@@ -99,25 +102,30 @@ class Aftermath:
 
         One loop with nothing called that need not be: it runs for every event.
         """
-        partitions, is_ordered = self.record.partitions, self.record.ordering == "key"
-        in_hand, add, taken, size = self.in_hand, self.lanes.add, 0, 0
+        partitions, is_ordered, in_hand = self.record.partitions, self.record.ordering == "key", self.in_hand
+        items: list[InHand] = []
+        total = 0
         for row in rows:
-            if (place := places.get(row.slot % partitions)) is None:
+            _, event_id, _, slot, _, tenant_id, _, event_key, payload, headers = row
+            if (place := places.get(slot % partitions)) is None:
                 continue
             partition, mark = place
-            key = (row.tenant_id, row.key) if is_ordered and row.key is not None else None
-            item = in_hand[row.id] = InHand(row, partition, key, mark)
-            taken += 1
-            size += row.size
+            size = len(payload) if headers is None else len(payload) + len(headers)
+            key = (tenant_id, event_key) if is_ordered and event_key is not None else None
+            item = in_hand[event_id] = InHand(row, partition, key, size, mark)
+            total += size
             mark.open += 1
-            partition.in_hand += 1
-            partition.dirty = True
-            if partition.blocked and key in partition.blocked and not self.lanes.has_fresh(key):
-                self._hold(item)
-            else:
-                add(item)
-        self.held_now += taken
-        self.held_bytes += size
+            items.append(item)
+        for partition, mark in places.values():
+            partition.in_hand += mark.open
+            partition.dirty |= mark.open > 0
+        self.held_now += len(items)
+        self.held_bytes += total
+        if any(partition.blocked for partition, _ in places.values()):
+            for item in items:
+                self._place(item)
+        else:
+            self.lanes.add_all(items)
 
     def bury(self, item: InHand, error: BaseException) -> None:
         """A delivery comes into hand that shall not run any more: it failed with *error*."""
@@ -133,7 +141,7 @@ class Aftermath:
     def _account(self, item: InHand) -> None:
         self.held_now += 1
         self.held_due += item.due is not None
-        self.held_bytes += item.row.size
+        self.held_bytes += item.size
         self.in_hand[item.row.id] = item
         partition = item.partition
         partition.in_hand += 1
@@ -145,12 +153,20 @@ class Aftermath:
 
     def handled(self, item: InHand, *, has_receipt: bool = False) -> None:
         """The handler returned. ``has_receipt``: its transaction wrote it already."""
-        if self.breaker.succeeded():
-            logger.info("subscription %s: the breaker closes, a probe succeeded", self.record.name)
         if has_receipt or item.due is not None:
+            self._note_success()
             self._shared.settler.handled(item, self._settled, has_receipt=has_receipt)
         else:
-            self._shared.settler.completed(item, self._all_settled)
+            self.completed((item,))
+
+    def completed(self, items: Sequence[InHand]) -> None:
+        """The handler returned for each of these, from the fast path; no receipt is written yet."""
+        self._note_success()
+        self._shared.settler.completed(items, self._all_settled)
+
+    def _note_success(self) -> None:
+        if self.breaker.succeeded():
+            logger.info("subscription %s: the breaker closes, a probe succeeded", self.record.name)
 
     def passed(self, item: InHand) -> None:
         """It was handled before: only its delivery row is still there."""
@@ -291,10 +307,10 @@ class Aftermath:
         """What `_settled` does, for many from the fast path."""
         was_full, in_hand, size = not self.is_below_bounds, self.in_hand, 0
         for item in items:
-            row = item.row
-            size += row.size
-            if in_hand.get(row.id) is item:
-                del in_hand[row.id]
+            size += item.size
+            event_id = item.row[1]
+            if in_hand.get(event_id) is item:
+                del in_hand[event_id]
             item.close()
         self.held_now -= len(items)
         self.held_bytes -= size
@@ -327,7 +343,7 @@ class Aftermath:
     def _let_go(self, item: InHand) -> None:
         self.held_now -= 1
         self.held_due -= item.due is not None
-        self.held_bytes -= item.row.size
+        self.held_bytes -= item.size
         if self.in_hand.get(item.row.id) is item:
             del self.in_hand[item.row.id]
         item.close()

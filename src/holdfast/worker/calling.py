@@ -62,15 +62,16 @@ class Caller:
         return self._start(current, (events, deliveries) if self._consumer.wants_delivery else (events,))
 
     def _start(self, current: Delivery | None, arguments: tuple[Any, ...]) -> Awaitable[None] | None:
-        context, handler = copy_context(), self._consumer.handler
+        context = copy_context()
         if not self._consumer.is_async:
             return self._call_in_thread(context, current, arguments)
-        return first_step(context, context.run(_called, handler, current, arguments))
+        step = context.run(_first_step, self._consumer.handler, current, arguments)
+        return None if step is None else _rest(context, *step)
 
     async def _call_in_thread(self, context: Context, current: Delivery | None, arguments: tuple[Any, ...]) -> None:
         result = await self._in_thread(lambda: _called(self._consumer.handler, current, arguments), context)
-        if inspect.isawaitable(result) and (rest := first_step(context, _awaited(result))) is not None:
-            await rest
+        if inspect.isawaitable(result) and (step := context.run(_first_step, _awaited, current, (result,))) is not None:
+            await _rest(context, *step)
 
     async def _call_in_transaction(self, item: InHand) -> None:
         receipt, timeout = receipt_of(item), self._consumer.timeout
@@ -153,18 +154,23 @@ class ThreadStillRuns(asyncio.CancelledError):
         self.future = future
 
 
-def first_step(context: Context, handler: Coroutine[Any, Any, Any]) -> Awaitable[None] | None:
+Running = tuple["Coroutine[Any, Any, Any]", Any]
+"""A handler that waits, and what for."""
+
+
+def _first_step(handler: Callable[..., Any], current: Delivery | None, arguments: tuple[Any, ...]) -> Running | None:
     """
-    Run *handler* in *context* until it waits; returns what is to be awaited for the rest, None if it has ended.
+    Run an async *handler* until it waits; None if it has ended.
 
     A task for each event would give it a context too, at ten times the cost: most handlers need a task of their own
-    for nothing else. Whatever the handler awaits is awaited by the running task.
+    for nothing else. Whatever the handler awaits is awaited by the running task: `_rest`.
     """
+    CURRENT.set(current)
+    running = handler(*arguments)
     try:
-        awaited = context.run(handler.send, None)
+        return running, running.send(None)
     except StopIteration:
         return None
-    return _rest(context, handler, awaited)
 
 
 @coroutine

@@ -6,6 +6,8 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from holdfast.stores.values import Cursor
 
 if TYPE_CHECKING:
@@ -142,22 +144,35 @@ _RUNNING = frozenset({Phase.STARTING, Phase.CHECKING, Phase.FAST})
 _READABLE = frozenset({Phase.CHECKING, Phase.FAST})
 
 
-class InHand:
-    """One event for one subscription, read and not settled yet."""
+class InHand(msgspec.Struct, eq=False):
+    """
+    One event for one subscription, read and not settled yet.
 
-    __slots__ = ("attempt", "due", "key", "mark", "on_done", "partition", "put_offs", "row", "waits_for")
+    Attributes:
+        key: Whose events go one after the other; None: in any order.
+        size: Bytes of payload and headers.
+        mark: The page that it was read with.
+        due: The delivery row, when it is off the fast path.
+        on_done: Called when it is let go.
+        waits_for: What keeps its lane closed after its last attempt.
+    """
 
-    def __init__(
-        self, row: Row, partition: Partition, key: Key | None, mark: Mark | None = None, *, due: Due | None = None,
-        on_done: Callable[[], None] | None = None,
-    ) -> None:  # fmt: skip
-        self.row, self.partition, self.key = row, partition, key
-        self.mark = mark
-        self.due = due  # the delivery row, when it is off the fast path
-        self.attempt = 1 if due is None else due.attempts + 1
-        self.put_offs = 0 if due is None else due.put_offs
-        self.on_done = on_done
-        self.waits_for = 0  # what keeps its lane closed after its last attempt
+    row: Row
+    partition: Partition
+    key: Key | None
+    size: int
+    mark: Mark | None = None
+    due: Due | None = None
+    attempt: int = 1
+    put_offs: int = 0
+    on_done: Callable[[], None] | None = None
+    waits_for: int = 0
+
+    @classmethod
+    def of(cls, due: Due, partition: Partition, key: Key | None) -> InHand:
+        """A delivery row that was claimed."""
+        row = due.row
+        return cls(row, partition, key, row.size, None, due, due.attempts + 1, due.put_offs)
 
     def close(self) -> None:
         """It is settled, handed back or dropped: nothing waits for it any more."""

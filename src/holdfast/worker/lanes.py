@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from holdfast.worker.hand import InHand, Key
 
@@ -39,16 +39,19 @@ class Lanes:
         return len(self._ready)
 
     def add(self, item: InHand) -> None:
-        if (key := item.key) is not None:
-            lane = self._lanes.get(key)
-            if isinstance(lane, deque):
+        """Ready, or behind the others of its key."""
+        self.add_all((item,))
+
+    def add_all(self, items: Iterable[InHand]) -> None:
+        """What `add` does, for many."""
+        lanes, ready = self._lanes, self._ready.append
+        for item in items:
+            if (key := item.key) is None or (lane := lanes.setdefault(key, item)) is item:
+                ready(item)
+            elif isinstance(lane, deque):
                 lane.append(item)
-                return
-            if lane is not None:
-                self._lanes[key] = deque((lane, item))
-                return
-            self._lanes[key] = item
-        self._ready.append(item)
+            else:
+                lanes[key] = deque((lane, item))
 
     def has_fresh(self, key: Key | None) -> bool:
         """Whether events of *key* that have no delivery row are in its lane."""

@@ -124,7 +124,7 @@ class Retries:
 
     def _offer(self, partition: Partition, due: Due) -> None:
         runner = self._runners[due.slice.subscription]
-        runner.offer(InHand(due.row, partition, runner.key_of(due.row.tenant_id, due.row.key), due=due))
+        runner.offer(InHand.of(due, partition, runner.key_of(due.row.tenant_id, due.row.key)))
 
 
 def next_limit(limit: int, size: int) -> int:

@@ -168,21 +168,19 @@ class Runner:
     # Running
 
     async def _serve(self, slot: Slot) -> None:
-        self._newest, resumed = None, self._shared.ports.elapsed()
+        self._newest = None
         try:
-            while items := self._take(slot):
-                slot.items, slot.timed_out, slot.probes = items, False, not self._breaker.is_closed
-                if slot.probes:
-                    self._breaker.probe()
-                if (rest := self._begin(slot, items)) is not None:
+            until = self._shared.ports.elapsed() + _YIELD_SECONDS
+            while self._may_hand_out(slot):
+                if (rest := self._go_on(slot, until)) is not None:
                     self.start()
                     await rest
                 slot.items = ()
                 if slot.probes:
                     self._breaker.probe_ended()
-                if slot.started - resumed > _YIELD_SECONDS:
+                if slot.started > until:
                     await asyncio.sleep(0)
-                    resumed = self._shared.ports.elapsed()
+                    until = self._shared.ports.elapsed() + _YIELD_SECONDS
         finally:
             self._slots.pop(slot, None)
             if slot.probes:
@@ -196,34 +194,68 @@ class Runner:
             self._shared.stop(error)
             logger.critical("subscription %s: the runner itself failed", self.record.name, exc_info=error)
 
-    def _take(self, slot: Slot) -> tuple[InHand, ...]:
+    def _go_on(self, slot: Slot, until: float) -> Awaitable[None] | None:
+        """Run what is ready; returns the rest of it, None where no handler has to wait for anything."""
+        slot.timed_out, slot.probes = False, not self._breaker.is_closed
+        if self.consumer.batch is not None:
+            slot.items = self._take_batch(slot, self.consumer.batch)
+        if slot.probes:
+            self._breaker.probe()
+        if self.consumer.batch is None:
+            return self._run_singly(slot, min(until, self._shared.leases.valid_until))
+        return self._handle_whole_batch(slot, slot.items) if slot.items else None
+
+    def _run_singly(self, slot: Slot, until: float) -> Awaitable[None] | None:
+        """
+        Run what is ready, one event after the other, until one has to wait, or the time is up.
+
+        Nothing else runs meanwhile, so what may stop the hand-out was asked once for all of them, but for the clock.
+        """
+        lanes, elapsed, begin = self._lanes, self._shared.ports.elapsed, self._caller.begin
+        completed: list[InHand] = []
+        try:
+            while lanes and (now := elapsed()) <= until:
+                item = lanes.take_probe() if slot.probes else lanes.take()
+                if not item.partition.may_run:
+                    self._after.drop(item)
+                    continue
+                slot.started = now
+                if item.due is not None and item.due.handled:
+                    self._after.passed(item)
+                else:
+                    try:
+                        rest = begin(item)
+                    except BaseException as error:  # noqa: BLE001 - every error of a handler has its outcome
+                        return self._fail(slot, item, error)
+                    if rest is not None:
+                        slot.items = (item,)
+                        return self._finish(slot, item, rest)
+                    if item.due is None:
+                        completed.append(item)
+                    else:
+                        self._after.handled(item)
+                lanes.free(item.key)
+                if slot.probes:
+                    break
+        finally:
+            if completed:
+                self._after.completed(completed)
+        return None
+
+    def _take_batch(self, slot: Slot, size: int) -> tuple[InHand, ...]:
         """The next deliveries to run; none while paused, stopping or unsure of the leases."""
-        size = self.consumer.batch
-        if size is None:
-            return self._take_one(slot)
         items: list[InHand] = []
         while len(items) < size and self._may_hand_out(slot):
-            item: InHand | None = self._next()
+            item: InHand | None = self._lanes.take_probe() if slot.probes else self._lanes.take()
             while item is not None:
                 if not item.partition.may_run:
                     self._after.drop(item)
                     break
                 items.append(item)
-                if not self._breaker.is_closed:
+                if slot.probes:
                     return (item,)  # a probe is one event
                 item = self._lanes.take_behind(item.key) if len(items) < size else None
         return tuple(items)
-
-    def _take_one(self, slot: Slot) -> tuple[InHand, ...]:
-        while self._may_hand_out(slot):
-            item = self._next()
-            if item.partition.may_run:
-                return (item,)
-            self._after.drop(item)
-        return ()
-
-    def _next(self) -> InHand:
-        return self._lanes.take() if self._breaker.is_closed else self._lanes.take_probe()
 
     @property
     def _has_probe(self) -> bool:
@@ -239,24 +271,6 @@ class Runner:
             and (self._breaker.is_closed or self._has_probe)
             and slot.started < self._shared.leases.valid_until
         )
-
-    def _begin(self, slot: Slot, items: tuple[InHand, ...]) -> Awaitable[None] | None:
-        """Run *items*; returns the rest of it, None where the handler has ended without waiting for anything."""
-        if self.consumer.batch is not None:
-            return self._handle_whole_batch(slot, items)
-        (item,) = items
-        if item.due is not None and item.due.handled:
-            self._after.passed(item)
-        else:
-            try:
-                rest = self._caller.begin(item)
-            except BaseException as error:  # noqa: BLE001 - every error of a handler has its outcome
-                return self._fail(slot, item, error)
-            if rest is not None:
-                return self._finish(slot, item, rest)
-            self._after.handled(item)
-        self._after.free(item.key)
-        return None
 
     async def _finish(self, slot: Slot, item: InHand, rest: Awaitable[None]) -> None:
         has_receipt = self.consumer.transactional

@@ -13,7 +13,7 @@ from holdfast.worker.calling import receipt_of
 from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
     from holdfast.event import NewEvent
     from holdfast.stores.base import Store
@@ -62,12 +62,13 @@ class Settler:
 
     # Adding: plain calls, nothing waits
 
-    def completed(self, item: InHand, then: Completed) -> None:
-        """The handler returned at the first attempt, on the fast path; *then* takes all that are committed together."""
-        if (alike := self._completed.get(then)) is None:
-            alike = self._completed[then] = []
-        alike.append(item)
-        self._count()
+    def completed(self, items: Sequence[InHand], then: Completed) -> None:
+        """
+        The handler returned for each at the first attempt, on the fast path; *then* takes all that are committed
+        together.
+        """
+        self._completed.setdefault(then, []).extend(items)
+        self._count(len(items))
 
     def handled(self, item: InHand, then: Callable[[InHand], None], *, has_receipt: bool) -> None:
         """The handler returned. ``has_receipt``: its transaction wrote it already."""
@@ -150,11 +151,10 @@ class Settler:
         self._committed.append((item, then))
         self._count()
 
-    def _count(self) -> None:
-        self._gathered += 1
-        if self._gathered == 1:
-            self._wake.set()
-        elif self._gathered == _FLUSH_SIZE:
+    def _count(self, outcomes: int = 1) -> None:
+        self._gathered += outcomes
+        self._wake.set()
+        if self._gathered >= _FLUSH_SIZE:
             self._full.set()
 
     # Writing
@@ -248,9 +248,9 @@ def add_completed(settlement: Settlement, items: list[InHand]) -> None:
     """The receipts of events of one subscription that were handled at the first attempt."""
     subscription, days = items[0].partition.slice.subscription, dict[int, list[bytes]]()
     for item in items:
-        row = item.row
-        if (ids := days.get(row.day)) is None:
-            ids = days[row.day] = []
-        ids.append(row.id)
+        _, event_id, day, *_ = item.row
+        if (ids := days.get(day)) is None:
+            ids = days[day] = []
+        ids.append(event_id)
     for day, ids in days.items():
         settlement.receipts.setdefault(Receipts(subscription, day), []).extend(ids)

@@ -138,7 +138,7 @@ class TakeOver:
     def _hand_out(self, partition: Partition, mark: Mark, rows: Sequence[Row]) -> None:
         runner = self._runners[partition.slice.subscription]
         for row in rows:
-            runner.offer(InHand(row, partition, runner.key_of(row.tenant_id, row.key), mark=mark))
+            runner.offer(InHand(row, partition, runner.key_of(row.tenant_id, row.key), row.size, mark))
         runner.start()
 
     def _concerns(self, runner: Runner, partition: Partition, row: Row) -> bool:
@@ -204,7 +204,7 @@ class TakeOver:
             row = waiting.popleft()
             key = runner.key_of(row.tenant_id, row.key)
             if key is not None and key in partition.blocked:
-                runner.offer(InHand(row, partition, key, mark=mark))
+                runner.offer(InHand(row, partition, key, row.size, mark))
             else:
                 chunk.append(row)
         return chunk
@@ -321,7 +321,7 @@ class TakeOver:
         await ended.wait()
 
     def _item(self, runner: Runner, partition: Partition, due: Due) -> InHand:
-        return InHand(due.row, partition, runner.key_of(due.row.tenant_id, due.row.key), due=due)
+        return InHand.of(due, partition, runner.key_of(due.row.tenant_id, due.row.key))
 
     async def _repeat(self, partition: Partition, call: Callable[[], Coroutine[None, None, T]]) -> T | None:
         while partition.may_run:

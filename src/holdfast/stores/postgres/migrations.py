@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
@@ -49,9 +49,6 @@ async def migrate(session: Session, schema: str, statements: Statements, where: 
     connection = await session.connect()
     with translated(where):
         async with connection:
-            # Not even the schema is touched then: a role that does not own it may find that nothing is to be done.
-            if await _is_current(connection, schema):
-                return []
             for migration, text in scripts(schema, statements):
                 async with connection.transaction():
                     await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
@@ -63,12 +60,15 @@ async def migrate(session: Session, schema: str, statements: Statements, where: 
     return applied
 
 
-async def _is_current(connection: psycopg.AsyncConnection[Any], schema: str) -> bool:
-    cursor = await connection.execute("select to_regclass(%s) is not null", [f'"{schema}".schema_migrations'])
-    if not (await cursor.fetchone() or [False])[0]:
-        return False
-    cursor = await connection.execute(f'select max(version) from "{schema}".schema_migrations')
-    return await cursor.fetchone() == (SCHEMA_VERSION,)
+async def is_current(session: Session, schema: str) -> bool:
+    """
+    Whether nothing is to be applied.
+
+    Not even the schema is touched then: a role that does not own it may find that nothing is to be done.
+    """
+    table = f'"{schema}".schema_migrations'
+    ((exists,),) = await session.run("select to_regclass(%(table)s) is not null", {"table": table})
+    return exists and await session.run(f"select max(version) from {table}") == [(SCHEMA_VERSION,)]
 
 
 async def _is_applied(connection: psycopg.AsyncConnection, schema: str, version: int) -> bool:

@@ -27,15 +27,18 @@ class Registration:
     _channel: str
 
     async def register(self, declarations: Sequence[Declaration]) -> list[Subscription]:
-        names = [declaration.name for declaration in declarations]
         stored = {one.name: one for one in await self.subscriptions()}
         for declaration in declarations:
             if declaration.name in stored:
                 check_compatible(stored[declaration.name], declaration)
+        # Most starts find all as it was: they wait for no lock and no commit.
+        changed = [one for one in declarations if one.name not in stored or differs(stored[one.name], one)]
         # A new name is committed on its own: its "now" is its commit, and rivals registering it wait no longer.
-        for declaration in declarations:
+        for declaration in changed:
             await self._register_one(declaration)
-        return [one for one in await self.subscriptions() if one.name in names]
+        if changed:
+            stored = {one.name: one for one in await self.subscriptions()}
+        return [stored[one.name] for one in declarations if one.name in stored]
 
     async def _register_one(self, declaration: Declaration) -> None:
         async with self._work.transaction() as connection:

@@ -116,7 +116,10 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
             session.abandon()
 
     async def migrate(self) -> list[str]:
-        applied = await migrations.migrate(self._session("migrate", 30.0), self._schema, self._statements, self._where)
+        applied: list[str] = []
+        if not await migrations.is_current(self._work, self._schema):
+            migrator = self._session("migrate", 30.0)
+            applied = await migrations.migrate(migrator, self._schema, self._statements, self._where)
         await self.make_days()
         return applied
 
