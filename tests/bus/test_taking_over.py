@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -104,6 +105,61 @@ async def test_a_suspect_that_fails_keeps_the_next_suspect_of_its_key_waiting(
     await started(made())
     await until(lambda: [state for state, _ in states(shared_dsn)] == ["retrying", "pending"], seconds=20)
     assert seen == [(1, 1), (1, 2), (1, 2)], "and the second one has not run"
+
+
+async def test_a_recount_in_the_midst_of_a_recovery_misses_nothing_that_a_key_waits_behind(
+    shared_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
+    vanished, chunk, seen = False, 64, list[int]()
+    second_began = asyncio.Event()
+
+    def made() -> EventBus:
+        bus = make_bus(shared_dsn, **SHORT)
+
+        @bus.subscribe("a", name="s", partitions=1, retry=RetryPolicy(base=0.5))
+        async def handle(event: Event, delivery: Delivery) -> None:
+            if not vanished:
+                await asyncio.sleep(3600)
+            if event.payload == chunk + 1:
+                second_began.set()
+                if delivery.attempt == 1:
+                    raise ValueError("not yet")
+            seen.append(event.payload)
+
+        return bus
+
+    first = await started(made())
+    await first.publish_many([{"name": "a", "payload": n, "key": "k"} for n in range(1, 2 * chunk + 3)])
+    await until(lambda: runner_of(first, "s").held_now == 2 * chunk + 2)
+    await vanish(first)
+    vanished = True
+
+    second, third = made(), make_bus(shared_dsn)
+    third.subscribe("b", lambda _: None, name="t")
+    store = (await second.open()).store
+    take_in, blocked_keys, chunks, counted = store.take_in, store.blocked_keys, 0, asyncio.Event()
+
+    async def take_in_amid_a_recount(*given: Any) -> Any:
+        nonlocal chunks
+        chunks += 1
+        if chunks == 2:  # somebody registers, and what keys wait behind is counted
+            await (await third.open()).prepare()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(counted.wait(), 0.5)
+        return await take_in(*given)
+
+    async def blocked_keys_told_late(*given: Any) -> Any:
+        found = await blocked_keys(*given)
+        if chunks == 2:
+            counted.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(second_began.wait(), 0.5)
+        return found
+
+    store.take_in, store.blocked_keys = take_in_amid_a_recount, blocked_keys_told_late  # type: ignore[method-assign]
+    await started(second)
+    await until(lambda: len(seen) == 2 * chunk + 2, seconds=20)
+    assert seen == sorted(seen)
 
 
 # ---- subscriptions beside each other

@@ -7,6 +7,7 @@ import random
 import re
 import time
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ import pytest
 
 import holdfast.stores.postgres
 from holdfast.errors import LeaseLost, StoreBusy
+from holdfast.ids import uuid7
 from holdfast.stores import make_store
 from holdfast.stores.values import Advance, Appended, Parked, Receipt, Released, Settlement, State
 from tests.contract.harness import EVERYTHING_IS_OLD, TTL, event, keys_of, until
@@ -304,6 +306,14 @@ class TestPublishing:
         assert [outcome is Appended.DUPLICATE for outcome in again] == [one.key in committed for one in events]
         assert sorted(await scene.stored(), key=int) == [str(number) for number in range(60)]
         assert heard <= len(committed)
+
+    @pytest.mark.parametrize(("days", "is_its_own"), [(-2, False), (-1, True), (1, True), (2, True), (7, True), (8, False)])
+    async def test_an_id_keeps_its_day_though_the_servers_clock_is_set_back(self, scene, days, is_its_own):
+        """To a clock that was set back by so many days an id of just now is of so many days to come."""
+        when = datetime.now(UTC) + timedelta(days=days)
+        new = event("a")._replace(id=uuid7(int(when.timestamp() * 1000), uuid4().bytes[:10]))
+        rows = await scene.sql(f"select holdfast.event_day('{new.id}')")
+        assert rows[0][0] == (when if is_its_own else datetime.now(UTC)).date()
 
     @pytest.mark.parametrize("target", ["event_log", "event_store", "today", "event_log_default"])
     @pytest.mark.parametrize("way", ["insert", "copy"])

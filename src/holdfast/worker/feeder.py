@@ -73,6 +73,7 @@ class Feeder:
         self._check, self._reload, self._changed = check, reload, changed
         self._poll_interval = poll_interval
         self._reader: Reader | None = None
+        self._opening = asyncio.Lock()  # take-overs ask for a horizon while the loop starts to read
         self._is_lost = False
         self._generation: int | None = None
         self._wake = asyncio.Event()
@@ -115,7 +116,7 @@ class Feeder:
                     self._outage.over()
                     await self._wait(found=found)
         finally:
-            await self._drop_session()
+            await self.close()
 
     def _note(self, error: HoldfastError) -> None:
         if isinstance(error, StoreUnavailable):
@@ -144,7 +145,7 @@ class Feeder:
     async def _start_again(self) -> None:
         """With a new session, from the persisted cursors, as often as it takes."""
         while self._is_lost:
-            await self._drop_session()
+            await self.close()
             await asyncio.sleep(min(self._poll_interval * 5, 1.0))
             self._is_lost = False
             try:
@@ -153,16 +154,18 @@ class Feeder:
                 self._note(error)
                 self._is_lost = True
 
-    async def _drop_session(self) -> None:
+    async def close(self) -> None:
+        """Give the session back; whoever reads again, or asks for a horizon, has a new one."""
         reader, self._reader = self._reader, None
         if reader is not None:
             with suppress(HoldfastError):
                 await reader.close()
 
     async def _session(self) -> Reader:
-        if self._reader is None:
-            self._reader = await self._store.reader()
-        return self._reader
+        async with self._opening:
+            if self._reader is None:
+                self._reader = await self._store.reader()
+            return self._reader
 
     async def _round(self) -> bool:
         """Read one page for each group of partitions with the same place; returns whether anything was found."""

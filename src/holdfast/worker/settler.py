@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.errors import HoldfastError, InvalidEvent, StoreUnavailable
 from holdfast.stores.values import Advance, Finished, Parked, Receipts, Revised, Settlement, State
@@ -27,6 +27,7 @@ _GATHER_SECONDS = 0.003
 _FLUSH_SIZE = 1000
 _LONGEST_PAUSE = 2.0
 
+T = TypeVar("T")
 Completed = Callable[[list["InHand"]], None]
 Committed = tuple["InHand", Callable[["InHand"], None]]
 
@@ -180,11 +181,11 @@ class Settler:
         async with self._writing:
             await self._write()
 
-    async def exclusively(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def exclusively(self, work: Callable[[], Awaitable[T]]) -> T:
         """Write everything, then do *work* before anything else is written."""
         async with self._writing:
             await self._write()
-            await work()
+            return await work()
 
     def blocking(self) -> list[InHand]:
         """Deliveries that keys will wait behind, whose rows are not written yet."""

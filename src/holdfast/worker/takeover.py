@@ -57,17 +57,18 @@ class TakeOver:
         settler: Writes lost attempts.
         runners: By subscription id.
         mark_fast: Tells the store that nothing of the owner before is left.
+        recount: Counts the delivery rows that keys wait behind; called while nothing is written about them.
         spawn: Runs a coroutine in the background.
         ready: A partition can be read now.
     """
 
     def __init__(
         self, store: Store, settler: Settler, runners: Mapping[int, Runner], *,
-        mark_fast: Callable[[Partition], Coroutine[None, None, None]], spawn: Callable[[Coroutine[None, None, None]], None],
-        ready: Callable[[], None],
+        mark_fast: Callable[[Partition], Coroutine[None, None, None]], recount: Callable[[], Coroutine[None, None, None]],
+        spawn: Callable[[Coroutine[None, None, None]], None], ready: Callable[[], None],
     ) -> None:  # fmt: skip
         self._store, self._settler, self._runners = store, settler, runners
-        self._mark_fast, self._spawn, self._ready = mark_fast, spawn, ready
+        self._mark_fast, self._recount, self._spawn, self._ready = mark_fast, recount, spawn, ready
         self._lost: dict[int, set[Partition]] = {}  # by subscription: taken over from the vanished, not through yet
         self._one_suspect = asyncio.Lock()
         self._recovering = 0
@@ -115,14 +116,15 @@ class TakeOver:
         if not partition.is_readable:
             return
         mark = partition.add_page(page)
-        fresh = []
+        fresh, seen = [], set[bytes]()
         for row in rows:
             if (item := in_hand.get(row.id)) is not None and runner.in_hand.get(row.id) is item:
                 if item.due is None:
                     item.mark = mark  # it was read by the session that is lost: its page is this one now
                     mark.open += 1
-            elif row.id not in known and row.id not in in_hand:
+            elif row.id not in known and row.id not in in_hand and row.id not in seen:
                 fresh.append(row)
+                seen.add(row.id)  # another program may have stored an id on two days: it is one event
         if page.cursor.open is None and page.horizon == partition.horizon:
             partition.horizon = None  # not when only the window that the owner before had open is exhausted
         careful, fresh = (fresh[: partition.doubtful], fresh[partition.doubtful :]) if partition.lost else ([], fresh)
@@ -211,7 +213,7 @@ class TakeOver:
 
     async def _recover_chunk(self, partition: Partition, chunk: list[Row]) -> bool:
         runner = self._runners[partition.slice.subscription]
-        due = await self._repeat(partition, partial(self._store.take_in, partition.slice, partition.epoch, chunk))
+        due = await self._take_in(partition, chunk)
         if due is None:
             return False
         await self._run_and_wait(runner, partition, due)
@@ -220,6 +222,32 @@ class TakeOver:
             partition.crashes = 1
             self._spawn(self._mark_fast(partition))
         return True
+
+    async def _take_in(self, partition: Partition, chunk: Sequence[Row]) -> list[Due] | None:
+        """
+        Put *chunk* on record; None where the partition is not ours any more.
+
+        The rows and the count of those that keys wait behind come together: a recount in between would miss them, and
+        let later events overtake, or count them twice, and let them wait for nobody.
+        """
+        is_repeated = False
+
+        async def take_in() -> list[Due]:
+            nonlocal is_repeated
+            may_be_counted, is_repeated = is_repeated, True
+            taken = await self._store.take_in(partition.slice, partition.epoch, chunk)
+            if may_be_counted:  # committed at first, though its answer was lost, and seen by a recount since
+                await self._recount()
+            else:
+                for due in taken:
+                    self._block(partition, due)
+            return taken
+
+        return await self._repeat(partition, partial(self._settler.exclusively, take_in))
+
+    def _block(self, partition: Partition, due: Due) -> None:
+        if (key := self._item(self._runners[partition.slice.subscription], partition, due).key) is not None:
+            partition.block(key)
 
     async def _run_suspects(self, partition: Partition, suspects: Iterable[Due]) -> None:
         """One after the other, over all subscriptions: a crash counts an attempt for whatever runs at the time."""
@@ -296,8 +324,6 @@ class TakeOver:
 
         for item in items:
             item.on_done = one_done
-            if item.key is not None and not counted:
-                partition.block(item.key)  # a new row; suspects are in the loaded counts
             runner.offer(item)
         runner.start()
         # A suspect runs alone to its end, also when its lease is lost meanwhile: the next one would be counted for it.

@@ -79,8 +79,8 @@ class Worker:
         )  # fmt: skip
         self._retries = Retries(store, self._settler, self._runners, self._held)
         self._takeover = TakeOver(
-            store, self._settler, self._runners, mark_fast=self._mark_fast, spawn=self._spawn,
-            ready=self._feeder.wake,
+            store, self._settler, self._runners, mark_fast=self._mark_fast, recount=self._recount_blocked,
+            spawn=self._spawn, ready=self._feeder.wake,
         )  # fmt: skip
         self._shared = Shared(
             store, self._settler, ports, bus, self._keeper, self._feeder.wake, self._retries.due_in,
@@ -227,6 +227,7 @@ class Worker:
             runner.abort()
         tasks = [*self._services, *self._tasks]
         await cancelled(tasks)
+        await self._feeder.close()  # a take-over may have opened its session again
         for threads in self._threads:
             threads.close()
         self._services = []

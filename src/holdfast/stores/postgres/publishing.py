@@ -65,7 +65,7 @@ class Publishing:
                 return [Appended.STORED] * len(stored)
             results = compare(events, stored, await self._existing(connection, events))
             if Appended.CONFLICT in results:
-                await connection.execute("rollback; begin")
+                await connection.execute("rollback; begin", prepare=False)
             return results
 
     async def _append_old(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:

@@ -62,11 +62,22 @@ def cut(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> N
             twin.close()
 
 
-async def meet(connection: psycopg.AsyncConnection[Any], seconds: float) -> None:
-    """`mind_pooler`, with a bound; nothing is left of a connection that fails at it."""
+async def meet(connection: psycopg.AsyncConnection[Any], seconds: float, *, plans_once: bool = False) -> None:
+    """
+    `mind_pooler`, with a bound; nothing is left of a connection that fails at it.
+
+    Args:
+        connection: A new one.
+        seconds: The bound.
+        plans_once: Each statement is planned when it is first run, for any parameters. The server would plan it ten
+            times before it trusts such a plan, which for a page of the log takes longer than the page.
+    """
     deadline = asyncio.get_running_loop().call_later(seconds, cut, connection)
     try:
         await mind_pooler(connection)
+        if plans_once and connection.prepare_threshold is not None:
+            connection.prepare_threshold = 0
+            await connection.execute("set plan_cache_mode to force_generic_plan")
     except BaseException:
         connection.pgconn.finish()
         raise
@@ -90,11 +101,21 @@ class Session:
         timeout: Seconds for connecting and for each call; a call that takes longer loses its connection.
         name: Shown as ``application_name``.
         acquaintance: Common to all sessions of a store.
+        plans_once: For few statements, run often: see `meet`.
     """
 
-    def __init__(self, conninfo: str, *, where: str, timeout: float, name: str, acquaintance: Acquaintance) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        where: str,
+        timeout: float,
+        name: str,
+        acquaintance: Acquaintance,
+        plans_once: bool = False,
+    ) -> None:
         self._conninfo, self._where, self._timeout, self._name = conninfo, where, timeout, name
-        self._acquaintance = acquaintance
+        self._acquaintance, self._plans_once = acquaintance, plans_once
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
 
@@ -120,15 +141,15 @@ class Session:
     async def transaction(self) -> AsyncIterator[Connection]:
         """A READ COMMITTED transaction with row security off, whatever the defaults of role and database say."""
         async with self._use() as connection:
-            await connection.execute(_BEGIN)
+            await connection.execute(_BEGIN, prepare=False)  # several statements in one
             try:
                 yield connection
             except BaseException:
                 if not connection.closed:
                     with suppress(psycopg.Error):
-                        await connection.execute("rollback")
+                        await connection.execute("rollback", prepare=False)
                 raise
-            await connection.execute("commit")
+            await connection.execute("commit", prepare=False)
 
     @asynccontextmanager
     async def _use(self) -> AsyncIterator[Connection]:
@@ -183,7 +204,7 @@ class Session:
         self._acquaintance.is_made = True
         adapt_raw(connection)
         with translated(self._where):
-            await meet(connection, self._timeout)
+            await meet(connection, self._timeout, plans_once=self._plans_once)
         return connection
 
     def _is_missing(self, database: str) -> bool:

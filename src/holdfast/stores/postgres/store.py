@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from holdfast.stores.base import Reader
 
 _HEARTBEAT_SECONDS = 20.0
+_PLANNED_ONCE = ("publish", "reader", "settle", "lease")
 
 
 class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, HandlerTransactions, Keeping):
@@ -73,7 +74,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
     def _session(self, role: str, timeout: float) -> Session:
         return Session(
             self._conninfo, where=self._where, timeout=timeout, name=f"holdfast {role}",
-            acquaintance=self._acquaintance,
+            acquaintance=self._acquaintance, plans_once=role in _PLANNED_ONCE,
         )  # fmt: skip
 
     async def open(self) -> None:

@@ -6,14 +6,16 @@ with page as materialized (
             or e.txid = any(array(select pg_snapshot_xip(%(done)s::pg_snapshot))))
         and pg_visible_in_snapshot(e.txid, %(open)s::pg_snapshot)
     order by e.position limit %(limit)s
+), total as materialized (
+    -- What the reader will hold. On disk a payload may be compressed.
+    select coalesce(sum(
+        case when pg_column_compression(e.payload) is null then pg_column_size(e.payload)
+            else octet_length(e.payload::text) end), 0) <= %(max_bytes)s as fits
+    from page as e
 ), sized as (
-    select e.*, sum(e.bytes) over (order by e.position) - e.bytes as bytes_before
-    from (
-        -- What the reader will hold. On disk a payload may be compressed.
-        select m.*, case when pg_column_compression(m.payload) is null then pg_column_size(m.payload)
-            else octet_length(m.payload::text) end as bytes
-        from page as m
-    ) as e
+    -- Asked only where it does not fit: sums for each row cost as much as all else.
+    select e.*, sum(octet_length(e.payload::text)) over (order by e.position) - octet_length(e.payload::text) as bytes_before
+    from page as e
 )
 select null::bigint as position, null::uuid as id, (clock_timestamp() at time zone 'UTC')::date as day, (select count(*) from page)::integer as slot,
     null::timestamptz as occurred_at, %(open)s::pg_snapshot::text as tenant_id,
@@ -24,5 +26,8 @@ select null::bigint as position, null::uuid as id, (clock_timestamp() at time zo
     null::json as payload, null::json as headers
 union all
 select e.position, e.id, e.day, e.slot, e.occurred_at, e.tenant_id, e.event_name, e.event_key, e.payload, e.headers
-from sized as e where e.bytes_before <= %(max_bytes)s
+from page as e where (select fits from total)
+union all
+select e.position, e.id, e.day, e.slot, e.occurred_at, e.tenant_id, e.event_name, e.event_key, e.payload, e.headers
+from sized as e where not (select fits from total) and e.bytes_before <= %(max_bytes)s
 order by position nulls first;

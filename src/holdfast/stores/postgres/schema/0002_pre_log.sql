@@ -12,16 +12,17 @@ language sql volatile parallel safe set search_path = pg_catalog, pg_temp as $$
     from (select replace(gen_random_uuid()::text, '-', '') as random_hex) as source
 $$;
 
--- The UTC day of a version 7 id where it is at most one day off the clock, else today: the same id sent again
--- must land on the same day to meet its unique index. One expression and volatile, or PostgreSQL would not inline it,
--- and a call for each row is half of what a bulk insert costs.
+-- The UTC day of a version 7 id where that is at most one day gone by the clock, or at most seven to come, else today:
+-- the same id sent again must land on the same day to meet its unique index, also where the clock was set back between
+-- the two. Seven, as partitions are made so many days ahead. One expression and volatile, or PostgreSQL would not inline
+-- it, and a call for each row is half of what a bulk insert costs.
 create function :"schema".event_day(event_id uuid) returns date
 language sql volatile parallel safe
 return
     case
         when get_byte(uuid_send(event_id), 6) >> 4 = 7 and abs(
             (('x' || encode(substr(uuid_send(event_id), 1, 6), 'hex'))::bit(48)::bigint / 86400000)::integer
-            - (extract(epoch from clock_timestamp())::bigint / 86400)::integer) <= 1
+            - (extract(epoch from clock_timestamp())::bigint / 86400)::integer - 3) <= 4  -- from -1 to 7
         then date '1970-01-01'
             + (('x' || encode(substr(uuid_send(event_id), 1, 6), 'hex'))::bit(48)::bigint / 86400000)::integer
         else (clock_timestamp() at time zone 'UTC')::date
