@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from tests.chaos.report import About
 
 _SPOOL_MIB = 64
+_TABLES = ("event_log", "receipts", "deliveries", "attempts", "cursors", "leases", "snapshots", "subscriptions")
+# A session whose client was reset while packets were dropped is found dead by nothing else.
+_SETTINGS = {
+    "max_connections": "100", "tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "2",
+}  # fmt: skip
 _LONGEST_FAULT_S = 6.0
 
 
@@ -52,7 +57,7 @@ async def run_campaign(
     async with AsyncExitStack() as stack:
         server, proxy = None, None
         if about.store == "postgres":
-            server = stack.enter_context(LocalPostgres(fsync=False, settings={"max_connections": "100"}))
+            server = stack.enter_context(LocalPostgres(fsync=False, settings=_SETTINGS))
             proxy = await stack.enter_async_context(Proxy(server.port))
             about = replace(about, store=f"PostgreSQL {await _version(server)}")
         for number, phase in enumerate(phases):
@@ -69,6 +74,7 @@ async def run_campaign(
             done.append(result)
             _say(result)
             if keep or not result.is_good:
+                await _keep_tables(stage)
                 shutil.copytree(folder / "run", results / f"histories-{number:02}", dirs_exist_ok=True)
             shutil.rmtree(folder)
             if server is not None:
@@ -88,6 +94,15 @@ async def _run(phase: Phase, stage: Stage, faults: Sequence[Fault], stop: asynci
         traceback.print_exc()
         result = broken_off(phase, f"the phase broke off: {error!r}")
     return replace(result, took_s=time.monotonic() - began)
+
+
+async def _keep_tables(stage: Stage) -> None:
+    """Beside the histories, as text: what was lost is looked for in both."""
+    if stage.server is None:
+        return  # the file lies there already
+    for table in _TABLES:
+        rows = await stage.run_sql(f"select t::text from holdfast.{table} as t")
+        (stage.folder / f"{table}.txt").write_text("".join(f"{row[0]}\n" for row in rows))
 
 
 async def _version(server: LocalPostgres) -> str:

@@ -231,8 +231,8 @@ async def _left_over(stage: Stage) -> dict[str, int]:
 
 
 async def _until_gone(stage: Stage, sql: str) -> None:
-    """A session ends a moment after its process."""
-    for _ in range(50):
+    """A session ends a moment after its process, or when the server finds that there is nobody at its other end."""
+    for _ in range(150):
         if not (await stage.run_sql(sql))[0][0]:
             return
         await asyncio.sleep(0.1)
