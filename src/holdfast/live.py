@@ -89,7 +89,7 @@ class Live:
             return None
 
     async def _in_spool_thread(self, function: Any, *arguments: Any) -> Any:
-        return (await self._spool_thread.run(lambda: function(*arguments))).unwrap()
+        return (await self._spool_thread.run(lambda: function(*arguments)).answer).unwrap()
 
     def _stored(self) -> None:
         if self.worker is not None:

@@ -10,6 +10,7 @@ import os
 import platform
 import random
 import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -168,11 +169,36 @@ class Outcome(NamedTuple):
         return self.value
 
 
+class Call:
+    """A function that runs in a thread. ``answer``, a future of the running loop, is cancelled with whoever awaits it."""
+
+    __slots__ = ("_ended", "answer", "function")
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[None] | None = None
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Tells when the thread returns, though the wait for its answer was cancelled."""
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+        return self._ended
+
+    def return_(self, outcome: Outcome) -> None:
+        """The thread has returned; called in the loop."""
+        if not self.answer.done():
+            self.answer.set_result(outcome)
+        elif not self.ended.done():
+            self.ended.set_result(None)
+
+
 class Threads(Protocol):
     """Where plain functions run, beside the loop."""
 
-    def run(self, function: Callable[[], Any]) -> asyncio.Future[Outcome]:
-        """Run *function*; returns a future of the running loop."""
+    def run(self, function: Callable[[], Any]) -> Call:
+        """Run *function*."""
         ...
 
     def close(self) -> None:
@@ -192,25 +218,24 @@ class DaemonThreads:
 
     def __init__(self, name: str, limit: int) -> None:
         self._name, self._limit = name, limit
-        self._waiting: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Outcome], asyncio.AbstractEventLoop] | None]
-        self._waiting = SimpleQueue()
+        self._waiting: SimpleQueue[Call | None] = SimpleQueue()
+        self._returned: deque[tuple[Call, Outcome]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_is_told = False
         self._threads = 0
         self._busy = 0
 
-    def run(self, function: Callable[[], Any]) -> asyncio.Future[Outcome]:
-        """Run *function* in a thread; returns a future of the running loop. Call it from that loop only."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Outcome] = loop.create_future()
+    def run(self, function: Callable[[], Any]) -> Call:
+        """Run *function* in a thread. Call it from one loop only."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        call = Call(function)
         self._busy += 1
         if self._busy > self._threads and self._threads < self._limit:
             self._threads += 1
             Thread(target=self._serve, name=f"{self._name}-{self._threads}", daemon=True).start()
-        self._waiting.put((function, future, loop))
-        future.add_done_callback(self._returned)
-        return future
-
-    def _returned(self, _: asyncio.Future[Outcome]) -> None:
-        self._busy -= 1
+        self._waiting.put(call)
+        return call
 
     def close(self) -> None:
         """End the idle threads; busy ones end when their function returns."""
@@ -219,20 +244,25 @@ class DaemonThreads:
         self._threads = 0
 
     def _serve(self) -> None:
-        while (job := self._waiting.get()) is not None:
-            function, future, loop = job
+        while (call := self._waiting.get()) is not None:
             try:
-                outcome = Outcome(function())
+                outcome = Outcome(call.function())
             except BaseException as raised:  # noqa: BLE001 - it is the caller's to judge
                 outcome = Outcome(None, raised)
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_resolve, future, outcome)
-            del job, function, future, outcome
+            self._returned.append((call, outcome))
+            del call, outcome
+            if not self._loop_is_told:  # waking the loop costs more than many a function
+                self._loop_is_told = True
+                assert self._loop is not None
+                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    self._loop.call_soon_threadsafe(self._answer)
 
-
-def _resolve(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    if not future.cancelled():
-        future.set_result(outcome)
+    def _answer(self) -> None:
+        self._loop_is_told = False  # before anything is taken: what returns from here on tells the loop again
+        while self._returned:
+            call, outcome = self._returned.popleft()
+            self._busy -= 1
+            call.return_(outcome)
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,7 +307,9 @@ class TestPublishing:
         assert sorted(await scene.stored(), key=int) == [str(number) for number in range(60)]
         assert heard <= len(committed)
 
-    @pytest.mark.parametrize(("days", "is_its_own"), [(-2, False), (-1, True), (1, True), (2, True), (7, True), (8, False)])
+    @pytest.mark.parametrize(
+        ("days", "is_its_own"), [(-2, False), (-1, True), (1, True), (2, True), (7, True), (8, False)]
+    )
     async def test_an_id_keeps_its_day_though_the_servers_clock_is_set_back(self, scene, days, is_its_own):
         """To a clock that was set back by so many days an id of just now is of so many days to come."""
         when = datetime.now(UTC) + timedelta(days=days)

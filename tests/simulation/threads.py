@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from holdfast.ports import Outcome
+from holdfast.ports import Call, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,32 +30,30 @@ class SimulatedThreads:
         self._random = random.random
         self._takes, self._then = 0.0, _nothing
 
-    def run(self, function: Callable[[], Any]) -> asyncio.Future[Outcome]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Outcome] = loop.create_future()
-        loop.call_later(0.001 * self._random(), self._execute, function, future)
-        return future
+    def run(self, function: Callable[[], Any]) -> Call:
+        call = Call(function)
+        asyncio.get_running_loop().call_later(0.001 * self._random(), self._execute, call)
+        return call
 
     def take(self, seconds: float, then: Callable[[], None]) -> None:
         """Called by a function that runs here: it shall seem to run so much longer, and *then* has returned."""
         self._takes, self._then = seconds, then
 
-    def _execute(self, function: Callable[[], Any], future: asyncio.Future[Outcome]) -> None:
+    def _execute(self, call: Call) -> None:
         self._takes, self._then = 0.0, _nothing
         try:
-            outcome = Outcome(function())
+            outcome = Outcome(call.function())
         except Blocked:
-            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._execute, function, future)
+            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._execute, call)
             return
         except BaseException as raised:  # it is the caller's to judge
             outcome = Outcome(None, raised)
-        asyncio.get_running_loop().call_later(self._takes, _return, future, outcome, self._then)
+        asyncio.get_running_loop().call_later(self._takes, _return, call, outcome, self._then)
 
     def close(self) -> None:
         """Nothing is left to end."""
 
 
-def _return(future: asyncio.Future[Outcome], outcome: Outcome, then: Callable[[], None]) -> None:
+def _return(call: Call, outcome: Outcome, then: Callable[[], None]) -> None:
     then()
-    if not future.cancelled():
-        future.set_result(outcome)
+    call.return_(outcome)

@@ -111,12 +111,12 @@ class Caller:
         return (delivery.event, delivery) if self._consumer.wants_delivery else (delivery.event,)
 
     async def _in_thread(self, function: Callable[[], Any], context: Context) -> Any:
-        future = self._threads.run(lambda: context.run(function))
+        call = self._threads.run(lambda: context.run(function))
         try:
-            outcome = await asyncio.shield(future)
+            outcome = await call.answer
         except asyncio.CancelledError:
-            if not future.done():
-                raise ThreadStillRuns(future) from None
+            if call.answer.cancelled():
+                raise ThreadStillRuns(call.ended) from None
             raise
         return outcome.unwrap()
 

@@ -18,6 +18,7 @@ from psycopg.types.string import ByteaBinaryLoader
 from holdfast.errors import ConfigurationError, StoreUnavailable
 from holdfast.stores.postgres.arrays import BinaryArray, BinaryArrayDumper
 from holdfast.stores.postgres.errors import first_line, translated
+from holdfast.stores.postgres.pipelines import pipelined
 from holdfast.stores.postgres.pooler import mind_pooler
 from holdfast.stores.postgres.refusal import is_for_good
 
@@ -133,7 +134,7 @@ class Session:
     async def run_many(self, statements: list[Statement]) -> list[list[tuple[Any, ...]]]:
         """Run the statements one after the other, without a transaction, in one round trip."""
         async with self._use() as connection:
-            async with connection.pipeline():
+            async with pipelined(connection):
                 cursors = [await connection.execute(sql, parameters, binary=True) for sql, parameters in statements]
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 

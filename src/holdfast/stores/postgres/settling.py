@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.leasing import advance_parameters
+from holdfast.stores.postgres.pipelines import pipelined
 from holdfast.stores.postgres.publishing import columns
 from holdfast.stores.postgres.session import fence_parameters
 from holdfast.stores.values import Receipts, Slice
@@ -36,7 +37,7 @@ class Settling:
                 # A statement of its own: those after it see what the owner before had committed.
                 cursor = await connection.execute(self._statements["fence"], fence_parameters(settlement.epochs))
                 held = {Slice(*row) for row in await cursor.fetchall()}
-            async with connection.pipeline():
+            async with pipelined(connection):
                 for sql, parameters in (*receipts, *self._fenced(settlement, held)):
                     await connection.execute(sql, parameters)
         return settlement.epochs.keys() - held

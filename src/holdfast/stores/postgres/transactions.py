@@ -15,6 +15,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from holdfast.errors import LeaseLost, TransactionError
 from holdfast.stores.ending import to_its_end
 from holdfast.stores.postgres.errors import translated
+from holdfast.stores.postgres.pipelines import pipelined, pipelined_sync
 from holdfast.stores.postgres.pooler import mind_pooler_sync
 from holdfast.stores.postgres.session import KEEPALIVE, cut, meet
 
@@ -76,7 +77,7 @@ class HandlerTransactions:
                 stack.callback(deadline.cancel)
                 # The driver begins the transaction by itself, in the same round trip as the receipt.
                 connection.row_factory = tuple_row  # the handler before may have set its own
-                async with connection.pipeline():
+                async with pipelined(connection):
                     await connection.execute(_AS_CONNECTED)
                     await connection.execute(self._statements["begin_handling"], first)
                     cursor = await connection.execute(self._statements["first_receipt"], first)
@@ -98,7 +99,7 @@ class HandlerTransactions:
         self, connection: psycopg.AsyncConnection[Any], receipt: Receipt, epoch: int, last: dict[str, Any]
     ) -> None:
         with self._ending(receipt, epoch):
-            async with connection.pipeline():
+            async with pipelined(connection):
                 await connection.execute(self._statements["require_epoch"], last)
                 await connection.execute(_RELEASE)
                 await connection.execute("commit")
@@ -111,7 +112,7 @@ class HandlerTransactions:
                 connection = stack.enter_context(self._sync_pool().connection())
                 stack.enter_context(self._deadline(connection, timeout + _IDLE_GRACE))
                 connection.row_factory = tuple_row  # the handler before may have set its own
-                with connection.pipeline():
+                with pipelined_sync(connection):
                     connection.execute(_AS_CONNECTED)
                     connection.execute(self._statements["begin_handling"], first)
                     cursor = connection.execute(self._statements["first_receipt"], first)
@@ -127,7 +128,7 @@ class HandlerTransactions:
                 raise
             if not passed:
                 require_untouched(connection)
-                with self._ending(receipt, epoch), connection.pipeline():
+                with self._ending(receipt, epoch), pipelined_sync(connection):
                     connection.execute(self._statements["require_epoch"], last)
                     connection.execute(_RELEASE)
                     connection.execute("commit")
