@@ -57,14 +57,13 @@ class Statements:
         self._folder = files(package)
         self._qualifier = "" if schema is None else f'"{check_schema_name(schema)}".'
         self._schema = schema or ""
-        self._texts = {
-            entry.name.removesuffix(".sql"): self._fill(entry.read_text("utf-8"))
-            for entry in self._folder.joinpath("queries").iterdir()
-            if entry.name.endswith(".sql")
-        }
+        self._texts: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> str:
-        return self._texts[name]
+        """Read when it is first asked for: most programs use a few of them, and a start should not wait for all."""
+        if (text := self._texts.get(name)) is None:
+            text = self._texts[name] = self._fill(self._folder.joinpath("queries", f"{name}.sql").read_text("utf-8"))
+        return text
 
     def migrations(self) -> Iterator[Migration]:
         """All migrations in the order of their numbers."""

@@ -311,7 +311,11 @@ class Aftermath:
             event_id = item.row[1]
             if in_hand.get(event_id) is item:
                 del in_hand[event_id]
-            item.close()
+            if (mark := item.mark) is not None and item.on_done is None:  # as `close` does it, for nearly all
+                mark.open -= 1
+                item.partition.in_hand -= 1
+            else:
+                item.close()
         self.held_now -= len(items)
         self.held_bytes -= size
         if was_full:

@@ -8,13 +8,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, StoreUnavailable
-from holdfast.event import Row
 from holdfast.worker.hand import PAGE_EVENTS, Phase
 from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from holdfast.event import Row
     from holdfast.stores.base import Reader, Store
     from holdfast.stores.values import Cursor, Page
     from holdfast.worker.hand import Mark, Partition
@@ -225,13 +225,11 @@ class Feeder:
         for partition, mark in marks.items():
             runner = self._runners[partition.slice.subscription]
             places.setdefault(runner, {})[partition.slice.partition] = (partition, mark)
-        route, concern = self.router, {runner: list[Row]() for runner in places}
-        for row in rows:
-            for runner in route(row.name):
-                if (its := concern.get(runner)) is not None:
-                    its.append(row)
-        for runner, its in concern.items():
-            runner.offer_page(its, places[runner])
+        wanted = {name: self.router(name) for name in {row.name for row in rows}}
+        for runner, its_places in places.items():
+            names = {name for name, runners in wanted.items() if runner in runners}
+            its = rows if len(names) == len(wanted) else [row for row in rows if row.name in names]
+            runner.offer_page(its, its_places)
         for runner in places:
             runner.start()
         for partition in marks:
