@@ -1,36 +1,57 @@
-"""A large backlog, drained by one worker process: how long it takes, and how much memory."""
+"""A worker is killed in the midst of a backlog, and another one goes on."""
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from holdfast.bench import draining
-from holdfast.bench.apart import apart
+from holdfast.bench.looking import make_looker
+from holdfast.bench.working import Worker, wait_until
+from holdfast.bench.workload import patience, rate
 
 if TYPE_CHECKING:
-    from holdfast.bench.places import Place
+    from holdfast.bench.looking import Looker
     from holdfast.bench.workload import Numbers
 
-PEAK_MIB_MAX = 300.0
+_READ = """select coalesce(sum(idx_tup_read), 0) from pg_stat_all_indexes
+    where schemaname = 'holdfast' and relname like 'event_log%'"""
+_SCANNED = """select coalesce(sum(seq_tup_read), 0) from pg_stat_all_tables
+    where schemaname = 'holdfast' and relname like 'event_log%'"""
 
 
-def measure(place: Place, events: int) -> Numbers:
-    """Drain *events* stored events in a fresh process."""
-    with place.loaded(events, keep=False) as dsn:
-        return apart(draining.drain, dsn, events)
+def taken_over(dsn: str, events: int) -> Numbers:
+    """
+    Kill a worker when half of the backlog is handled; the clock runs from the start of the next one.
+
+    ``rerun`` counts the events that both handled. ``reread`` is what the second worker read of the log beyond the events
+    that were left, as a share of those that the first one had done: 1 means that it began at the beginning.
+    """
+    with closing(make_looker(dsn)) as looker:
+        with Worker(dsn) as first:
+            wait_until(lambda: first.calls >= events / 2, patience(events))
+            first.kill()
+        looker.wait_until_alone()
+        done, read = _count_receipts(looker), _count_read(looker)
+        started = time.perf_counter()
+        with Worker(dsn) as second:
+            wait_until(lambda: second.calls > 0, patience(events))
+            first_call = time.perf_counter() - started
+            wait_until(lambda: second.calls >= events - done, patience(events))
+            receipts, finished = looker.wait_for_receipts(events)
+            peak = second.look().peak
+        looker.wait_until_alone()
+        read = _count_read(looker) - read
+    return rate(events - done, finished - started) | {
+        "start_ms": 1000 * first_call, "peak_mib": peak / 2**20, "lost": events - receipts,
+        "rerun": first.calls + second.calls - receipts, "reread": max(0, read - (events - done)) / done if done else 0,
+    }  # fmt: skip
 
 
-def is_fine(numbers: Numbers) -> bool:
-    """Nothing was lost, nothing repeated, and the memory kept within its bound."""
-    return not numbers["lost"] and not numbers["repeated"] and numbers["peak_mib"] <= PEAK_MIB_MAX
+def _count_receipts(looker: Looker) -> int:
+    return looker.ask("select count(*) from holdfast.event_consumers")
 
 
-def line(store: str, events: int, numbers: Numbers) -> str:
-    """The outcome as a sentence."""
-    verdict = "met" if numbers["peak_mib"] <= PEAK_MIB_MAX else "NOT MET"
-    return (
-        f"{store}: backlog of {events:,} drained in {numbers['seconds']:.1f} s "
-        f"({numbers['events_per_s']:,.0f} events/s), first handler after {numbers['start_ms']:.0f} ms, lost "
-        f"{numbers['lost']:g}, repeated {numbers['repeated']:g}, peak memory {numbers['peak_mib']:.0f} MiB, "
-        f"at most {PEAK_MIB_MAX:.0f} MiB: {verdict}"
-    )
+def _count_read(looker: Looker) -> int:
+    """Entries of the log's indexes, and rows of the log, that anybody has read."""
+    return looker.ask(_READ) + looker.ask(_SCANNED)

@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from holdfast.bench import draining, latency, publishing
+from holdfast.bench import draining, idle, latency, publishing
+from holdfast.bench.loads import Load
 from holdfast.bench.workload import CALLERS, Numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.bench.places import Kind
 
 Measure = Callable[[str, int], Numbers]
+Form = Literal["quick", "full", "large"]
+
+DRAIN = "drain, no-op async handler"
 
 _SLOWER: tuple[draining.Kind, ...] = ("sync", "transactional")
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured."""
+    """
+    How much is measured.
 
+    Attributes:
+        form: "quick": what is over in minutes; "full": all; "large": only what has to stand 10 million events.
+        events: Of a drain.
+        grown: Of a large backlog, a long history, a full day.
+        rounds: Of each figure.
+        publishes: One after the other, a round.
+        samples: Latencies, a round.
+        seconds: For what is watched over time.
+    """
+
+    form: Form
     events: int
+    grown: int
     rounds: int
-    publishes: int  # single publishes a round
-    samples: int  # latencies a round
+    publishes: int = 2_000
+    samples: int = 100
+    seconds: int = 10
 
     @property
     def some(self) -> int:
         """Events for what takes longer."""
-        return max(1, self.events // 20)
+        return max(1, self.events // 10)
 
     @property
     def bulk(self) -> int:
@@ -38,50 +58,80 @@ class Scale:
         return min(self.events, 10_000)
 
 
-QUICK = Scale(events=20_000, rounds=3, publishes=200, samples=20)
-FULL = Scale(events=50_000, rounds=5, publishes=2_000, samples=100)
+_FORMS: dict[Form, Scale] = {
+    "quick": Scale("quick", events=20_000, grown=400_000, rounds=3, publishes=200, samples=20),
+    "full": Scale("full", events=50_000, grown=1_000_000, rounds=5),
+    "large": Scale("large", events=50_000, grown=10_000_000, rounds=1),
+}
 _TINY = 2_000  # below so many events, everything is small: a test that the benchmark works, not a measurement
 
 
-def scale_of(form: Scale, events: int | None, rounds: int | None) -> Scale:
-    """*form*, with so many events and rounds where they are given."""
-    events, rounds = events or form.events, rounds or form.rounds
-    if events < _TINY:
-        return Scale(events, rounds, publishes=max(1, events // 10), samples=5)
-    return Scale(events, rounds, form.publishes, form.samples)
+def scale_of(form: Form, events: int | None = None, rounds: int | None = None) -> Scale:
+    """A form, with so many rounds and so many events, of a drain or (large) of what has grown, where they are given."""
+    usual = _FORMS[form]
+    scale = replace(usual, rounds=rounds or usual.rounds)
+    if events is None:
+        return scale
+    grown = events if form == "large" else events * usual.grown // usual.events
+    scale = replace(scale, events=min(events, usual.events) if form == "large" else events, grown=grown)
+    return scale if events >= _TINY else replace(scale, publishes=max(1, events // 10), samples=5, seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One thing to measure: on a database that holds ``stored`` events, do so many.
+    """
+    One thing to measure: on a database that holds what is ``stored``, do so many.
 
-    ``raw`` names the figure that it is compared with.
+    Attributes:
+        events: Or seconds, of what is watched over time.
+        stored: So many events that nobody has handled, or a `Load`.
+        raw: The figure that it is compared with: plain SQL, or Holdfast under other conditions.
     """
 
     name: str
     measure: Measure
     events: int
-    stored: int = 0
+    stored: int | Load = 0
     raw: str | None = None
+
+    @property
+    def load(self) -> Load:
+        return Load(self.stored) if isinstance(self.stored, int) else self.stored
 
 
 class Yardsticks(NamedTuple):
-    """The same work by plain SQL. ``many_as``: how all events go in at once."""
+    """The same work by plain SQL. ``many_as``: how all events go in at once. Drains by name, the best one last."""
 
     alone: Measure
     batches: Measure
     many: Measure
     many_as: str
-    drain: Measure
-    drain_overlapped: Measure | None
+    drains: dict[str, Measure]
+    transactional: dict[str, Measure]
 
 
-def figures(store: Kind, scale: Scale) -> list[Figure]:
-    """All figures of a store, in the order in which they are shown."""
-    raw = _yardsticks(store)
-    chosen = [*_publishes(raw, scale), *_drains(raw, scale), Figure("idle latency", latency.by_publish, scale.samples)]
+def figures(store: Kind, scale: Scale, only: str = "") -> list[Figure]:
+    """The figures of a store whose name contains *only*, in the order in which they are shown, and what these need."""
+    plain = Figure(DRAIN, draining.drain, scale.events, stored=scale.events)
+    chosen = [plain] if scale.form == "large" else _common(store, scale, plain)
+    if scale.form != "quick":
+        chosen += _backlogs(scale)
     if store == "postgresql":
-        chosen.append(Figure("idle latency without NOTIFY", latency.by_insert, scale.samples))
+        from holdfast.bench.figures_postgres import more
+
+        chosen += more(scale)
+    return _narrowed(chosen, only)
+
+
+def _common(store: Kind, scale: Scale, plain: Figure) -> list[Figure]:
+    raw = _yardsticks(store)
+    chosen = [
+        *_publishes(raw, scale),
+        *_drains(raw, scale, plain),
+        Figure("idle latency", latency.by_publish, scale.samples),
+    ]
+    if store == "sqlite":  # no store is needed for it, and this one is always there
+        chosen.append(Figure("import holdfast", idle.imported, scale.seconds))
     return chosen
 
 
@@ -90,13 +140,16 @@ def _yardsticks(store: Kind) -> Yardsticks:
         from holdfast.bench import raw_sqlite as lite
 
         return Yardsticks(
-            lite.publish_alone, lite.publish_batches, lite.publish_many, "one transaction", lite.drain, None
-        )
+            lite.publish_alone, lite.publish_batches, lite.publish_many, "one transaction",
+            drains={"raw: drain": lite.drain}, transactional={},
+        )  # fmt: skip
     from holdfast.bench import raw_postgres as postgres
+    from holdfast.bench import raw_transactions
 
     return Yardsticks(
-        postgres.publish_alone, postgres.publish_batches, postgres.publish_many, "one COPY", postgres.drain,
-        postgres.drain_overlapped,
+        postgres.publish_alone, postgres.publish_batches, postgres.publish_many, "one COPY",
+        drains={"raw: drain": postgres.drain, "raw: drain, overlapped": postgres.drain_overlapped},
+        transactional={"raw: drain, a transaction an event": raw_transactions.drain},
     )  # fmt: skip
 
 
@@ -112,17 +165,31 @@ def _publishes(raw: Yardsticks, scale: Scale) -> list[Figure]:
     ]
 
 
-def _drains(raw: Yardsticks, scale: Scale) -> list[Figure]:
-    def figure(name: str, measure: Measure, events: int, compared: str | None = None) -> Figure:
-        return Figure(name, measure, events, stored=events, raw=compared)
-
-    chosen = [figure("raw: drain", raw.drain, scale.events)]
-    if raw.drain_overlapped is not None:
-        chosen.append(figure("raw: drain, overlapped", raw.drain_overlapped, scale.events))
+def _drains(raw: Yardsticks, scale: Scale, plain: Figure) -> list[Figure]:
+    some = scale.some
     sync, transactional = (partial(draining.drain, kind=kind) for kind in _SLOWER)
     return [
-        *chosen,
-        figure("drain, no-op async handler", draining.drain, scale.events, "raw: drain"),
-        figure("drain, no-op sync handler", sync, scale.some),
-        figure("drain, transactional handler", transactional, scale.some),
+        *(Figure(name, measure, scale.events, stored=scale.events) for name, measure in raw.drains.items()),
+        replace(plain, raw=[*raw.drains][-1]),
+        Figure("drain, no-op sync handler", sync, scale.events, stored=scale.events, raw=DRAIN),
+        *(Figure(name, measure, some, stored=some) for name, measure in raw.transactional.items()),
+        Figure(
+            "drain, transactional handler", transactional, some, stored=some, raw=next(iter(raw.transactional), None)
+        ),
     ]
+
+
+def _backlogs(scale: Scale) -> list[Figure]:
+    small, large = scale.grown // 10, scale.grown
+    return [
+        Figure("drain of a small backlog", draining.drain, small, stored=small),
+        Figure("drain of a large backlog", draining.drain, large, stored=large),
+    ]
+
+
+def _narrowed(chosen: Sequence[Figure], only: str) -> list[Figure]:
+    """Those whose name contains *only*, and what they are compared with, directly or in turn."""
+    wanted = {figure.name for figure in chosen if only in figure.name}
+    while more := {figure.raw for figure in chosen if figure.name in wanted and figure.raw is not None} - wanted:
+        wanted |= more
+    return [figure for figure in chosen if figure.name in wanted]

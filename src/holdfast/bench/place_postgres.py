@@ -11,7 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from holdfast.bench.apart import apart
-from holdfast.bench.publishing import load
+from holdfast.bench.loads import Load, fill
 from holdfast.errors import ConfigurationError, PermissionDenied
 from holdfast.stores.postgres.errors import translate
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
 _CONNECT_SECONDS = 10
+_RECEIPTS_OF_HISTORY = """insert into holdfast.receipts (day, subscription, event_id)
+    select e.day, s.id, e.id from holdfast.event_log as e
+    join holdfast.subscriptions as s on pg_visible_in_snapshot(e.txid, s.start_snapshot)"""
 
 
 class PostgresPlace:
@@ -46,39 +49,47 @@ class PostgresPlace:
             raise ConfigurationError(f"the PostgreSQL DSN cannot be read: {error}") from error
         self._dsn = dsn
         self._where = f"the server at {self._parts.get('host', 'the local socket')}:{self._parts.get('port', '5432')}"
-        self._templates: dict[int, str] = {}
+        self._templates: dict[Load, str] = {}
         self.facts = self._server_facts() | {"server": where}
 
     @contextmanager
-    def loaded(self, events: int, *, keep: bool = True) -> Iterator[str]:
-        if events not in self._templates:
-            self._templates[events] = self._make_template(events)
-        with self._database(self._templates[events]) as name:
+    def loaded(self, load: Load, *, keep: bool = True) -> Iterator[str]:
+        with self._copied(load) if keep else self._made(load) as name:
             self._checkpoint()
             yield self._dsn_of(name)
-        if not keep:
-            self._drop(self._templates.pop(events))
 
     def close(self) -> None:
         for name in self._templates.values():
             self._drop(name)
 
     @contextmanager
-    def _database(self, template: str) -> Iterator[str]:
+    def _copied(self, load: Load) -> Iterator[str]:
+        if load not in self._templates:
+            self._templates[load] = self._make(load)
         name = _new_name()
         try:
-            self._create(name, template)
+            self._create(name, self._templates[load])
             yield name
         finally:
             self._drop(name)
 
-    def _make_template(self, events: int) -> str:
+    @contextmanager
+    def _made(self, load: Load) -> Iterator[str]:
+        name = self._make(load)
+        try:
+            yield name
+        finally:
+            self._drop(name)
+
+    def _make(self, load: Load) -> str:
         name = _new_name()
         try:
             self._create(name, "template0")
-            apart(load, self._dsn_of(name), events)
+            apart(fill, self._dsn_of(name), load)
             with self._connection(self._dsn_of(name)) as connection:
                 connection.execute("create table bench_effects (event_id uuid not null)")
+                if load.history:
+                    connection.execute(_RECEIPTS_OF_HISTORY)
                 connection.execute("vacuum analyze")
         except BaseException:  # interrupted, too: nobody else knows its name yet
             self._drop(name)

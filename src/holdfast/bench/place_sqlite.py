@@ -10,13 +10,16 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from holdfast.bench.apart import apart
-from holdfast.bench.publishing import load
+from holdfast.bench.loads import Load, fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from holdfast.bench.places import Kind
+
+_RECEIPTS_OF_HISTORY = """insert into receipts (event_id, subscription, processed_at)
+    select e.id, s.id, e.occurred_at from event_log as e join subscriptions as s on e.position <= s.start_horizon"""
 
 
 class SQLitePlace:
@@ -31,32 +34,39 @@ class SQLitePlace:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._templates: dict[int, Path] = {}
+        self._templates: dict[Load, Path] = {}
         self.facts = {"version": f"SQLite {sqlite3.sqlite_version}", "journal": "WAL, synchronous=FULL"}
 
     @contextmanager
-    def loaded(self, events: int, *, keep: bool = True) -> Iterator[str]:
-        if events not in self._templates:
-            self._templates[events] = self._make_template(events)
-        path = self._folder / f"{uuid4().hex}.db"
-        shutil.copyfile(self._templates[events], path)
+    def loaded(self, load: Load, *, keep: bool = True) -> Iterator[str]:
+        path = self._copy(load) if keep else self._make(load)
         try:
             yield _dsn_of(path)
         finally:
             for file in self._folder.glob(f"{path.name}*"):
                 file.unlink()
-            if not keep:
-                self._templates.pop(events).unlink()
 
     def close(self) -> None:
         for path in self._templates.values():
             path.unlink()
 
-    def _make_template(self, events: int) -> Path:
-        path = self._folder / f"template-{events}.db"
-        apart(load, _dsn_of(path), events)
+    def _copy(self, load: Load) -> Path:
+        if load not in self._templates:
+            self._templates[load] = self._make(load)
+        path = self._new_path()
+        shutil.copyfile(self._templates[load], path)
+        return path
+
+    def _new_path(self) -> Path:
+        return self._folder / f"{uuid4().hex}.db"
+
+    def _make(self, load: Load) -> Path:
+        path = self._new_path()
+        apart(fill, _dsn_of(path), load)
         connection = sqlite3.connect(path, isolation_level=None)
         connection.execute("create table bench_effects (event_id text not null)")
+        if load.history:
+            connection.execute(_RECEIPTS_OF_HISTORY)
         connection.execute("analyze")
         connection.execute("pragma wal_checkpoint(truncate)")
         connection.close()

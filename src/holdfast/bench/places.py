@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    from holdfast.bench.loads import Load
+
 Kind = Literal["sqlite", "postgresql"]
 
 _NO_DRIVER = "its driver is not installed:  pip install 'holdfast[postgres]'  adds it"
@@ -27,10 +29,10 @@ class Place(Protocol):
     name: Kind
     facts: dict[str, str]
 
-    def loaded(self, events: int, *, keep: bool = True) -> AbstractContextManager[str]:
-        """The DSN of a fresh database that holds the subscription and so many unhandled events.
+    def loaded(self, load: Load, *, keep: bool = True) -> AbstractContextManager[str]:
+        """The DSN of a fresh database that holds *load*: a copy of one that is kept for the next time.
 
-        Without *keep*, what was prepared for it is thrown away with it.
+        Without *keep* it is that one itself, which saves the copy of a large one.
         """
 
     def close(self) -> None: ...

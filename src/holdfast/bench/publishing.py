@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from holdfast.bench.buses import declared
+from holdfast.bench.loads import item
 from holdfast.bench.workload import CALLERS, NAME, Numbers, key, payload, rate, spread
 
 if TYPE_CHECKING:
     from holdfast import EventBus
-
-_LOAD_CHUNK = 10_000
-
-
-def load(dsn: str, events: int) -> None:
-    """Make the tables, register the subscription and publish what it shall find."""
-
-    async def run() -> None:
-        bus = declared(dsn)
-        if not events:
-            await bus.publish(f"{NAME}.first", {})  # nobody's; it registers the subscription
-        for first in range(0, events, _LOAD_CHUNK):
-            await bus.publish_many(_items(range(first, min(first + _LOAD_CHUNK, events))))
-        await bus.close()
-
-    asyncio.run(run())
-
-
-def _items(numbers: range) -> list[dict[str, Any]]:
-    return [{"name": NAME, "payload": payload(number), "key": key(number)} for number in numbers]
 
 
 def alone(dsn: str, events: int) -> Numbers:
@@ -82,7 +63,7 @@ def many(dsn: str, events: int) -> Numbers:
     async def run() -> float:
         bus = declared(dsn)
         await bus.publish(NAME, payload(0), key=key(0))
-        items = _items(range(events))
+        items = [item(number) for number in range(events)]
         started = time.perf_counter()
         await bus.publish_many(items)
         elapsed = time.perf_counter() - started
@@ -90,3 +71,14 @@ def many(dsn: str, events: int) -> Numbers:
         return elapsed
 
     return rate(events, asyncio.run(run()))
+
+
+def at_once(dsn: str, events: int) -> None:
+    """Store them in one transaction: they come into sight together."""
+
+    async def run() -> None:
+        bus = declared(dsn)
+        await bus.publish_many([item(number) for number in range(events)])
+        await bus.close()
+
+    asyncio.run(run())

@@ -35,7 +35,8 @@ from holdfast.stores.postgres.session import adapt_raw
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Rows = list[tuple[Any, ...]]
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+Row = tuple[Any, ...]
 
 _INSERT = """insert into holdfast.event_log (id, tenant_id, event_name, event_key, payload)
     values (%b::uuid, %b::text, %b::text, %b::text, %b::text::json)"""
@@ -51,7 +52,8 @@ _RECEIPTS = """insert into holdfast.receipts (day, subscription, event_id)
 _COUNT = "select count(*) from holdfast.receipts where subscription = %s"
 
 
-async def _connect(dsn: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+async def connect(dsn: str) -> Connection:
+    """In autocommit, with what Holdfast has taught its own connections."""
     connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, row_factory=tuple_row)
     adapt_raw(connection)
     return connection
@@ -60,7 +62,7 @@ async def _connect(dsn: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
 def publish_alone(dsn: str, events: int) -> Numbers:
     async def run() -> list[float]:
         seconds = []
-        async with await _connect(dsn) as connection:
+        async with await connect(dsn) as connection:
             for number in range(events):
                 event = (new_id(), "default", NAME, key(number), json.dumps(payload(number)))
                 started = time.perf_counter()
@@ -76,7 +78,7 @@ def publish_batches(dsn: str, events: int) -> Numbers:
 
     async def run() -> float:
         batches = [_columns(range(first, min(first + CALLERS, events))) for first in range(0, events, CALLERS)]
-        async with await _connect(dsn) as connection:
+        async with await connect(dsn) as connection:
             started = time.perf_counter()
             for batch in batches:
                 await connection.execute(_INSERT_MANY, batch)
@@ -102,7 +104,7 @@ def publish_many(dsn: str, events: int) -> Numbers:
         lines = [
             f"{new_id()}\tdefault\t{NAME}\t{key(number)}\t{json.dumps(payload(number))}\n" for number in range(events)
         ]
-        async with await _connect(dsn) as connection:
+        async with await connect(dsn) as connection:
             started = time.perf_counter()
             async with connection.cursor().copy(_COPY) as copy:
                 await copy.write("".join(lines))
@@ -116,15 +118,15 @@ def drain(dsn: str, events: int) -> Numbers:
 
     async def run() -> Numbers:
         started, busy = time.perf_counter(), time.process_time()
-        async with await _connect(dsn) as connection:
+        async with await connect(dsn) as connection:
             position = 0
-            while page := await _fetch(connection, position):
+            while page := await fetch(connection, position):
                 for row in page:
                     msgspec.json.decode(row[5])
-                await _acknowledge(connection, page)
+                await acknowledge(connection, page)
                 position = page[-1][0]
             seconds, busy = time.perf_counter() - started, time.process_time() - busy
-            return drained(events, await _count_receipts(connection), seconds, busy)
+            return drained(events, await count_receipts(connection), seconds, busy)
 
     return asyncio.run(run())
 
@@ -134,31 +136,34 @@ def drain_overlapped(dsn: str, events: int) -> Numbers:
 
     async def run() -> Numbers:
         started, busy = time.perf_counter(), time.process_time()
-        async with await _connect(dsn) as reading, await _connect(dsn) as writing:
+        async with await connect(dsn) as reading, await connect(dsn) as writing:
             writer: asyncio.Task[None] | None = None
-            reader = asyncio.create_task(_fetch(reading, 0))
+            reader = asyncio.create_task(fetch(reading, 0))
             while page := await reader:
-                reader = asyncio.create_task(_fetch(reading, page[-1][0]))
+                reader = asyncio.create_task(fetch(reading, page[-1][0]))
                 if writer is not None:
                     await writer
-                writer = asyncio.create_task(_acknowledge(writing, page))
+                writer = asyncio.create_task(acknowledge(writing, page))
             if writer is not None:
                 await writer
             seconds, busy = time.perf_counter() - started, time.process_time() - busy
-            return drained(events, await _count_receipts(reading), seconds, busy)
+            return drained(events, await count_receipts(reading), seconds, busy)
 
     return asyncio.run(run())
 
 
-async def _fetch(connection: psycopg.AsyncConnection[tuple[Any, ...]], position: int) -> Rows:
+async def fetch(connection: Connection, position: int) -> list[Row]:
+    """The page of events behind *position*."""
     return await (await connection.execute(_PAGE, (position, PAGE), binary=True)).fetchall()
 
 
-async def _acknowledge(connection: psycopg.AsyncConnection[tuple[Any, ...]], page: Rows) -> None:
+async def acknowledge(connection: Connection, page: list[Row]) -> None:
+    """Write the receipts of the page."""
     await connection.execute(_RECEIPTS, (NOBODY, arrays.uuids([row[1] for row in page])))
 
 
-async def _count_receipts(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> int:
+async def count_receipts(connection: Connection) -> int:
+    """How many receipts there are by now."""
     row = await (await connection.execute(_COUNT, (NOBODY,))).fetchone()
     assert row is not None
     return int(row[0])

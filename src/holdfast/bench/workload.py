@@ -19,7 +19,9 @@ SUBSCRIPTION = "bench"
 KEYS = 1_000
 PAGE = 1_000
 CALLERS = 200
+CONCURRENCY = 64  # the default of a subscription with an async handler
 PAYLOAD_BYTES = 200
+PERCENTILES = (1, 10, 25, 50, 75, 90, 99)
 NOBODY = -1  # a subscription's number that no subscription has
 
 Numbers = dict[str, float]
@@ -32,12 +34,27 @@ def payload(number: int) -> dict[str, Any]:
     return content
 
 
-def key(number: int) -> str:
-    return f"key-{number % KEYS}"
+def key(number: int, keys: int = KEYS) -> str:
+    return f"key-{number % keys}"
+
+
+def name_of(number: int, subscriptions: int = 1) -> str:
+    """The name of an event: as many as there are subscriptions, taking turns."""
+    return NAME if subscriptions == 1 else f"{NAME}.{number % subscriptions}"
+
+
+def subscription_of(number: int, subscriptions: int = 1) -> str:
+    """The subscription that wants the events of `name_of` this number, and no other."""
+    return SUBSCRIPTION if subscriptions == 1 else f"{SUBSCRIPTION}-{number % subscriptions}"
 
 
 def new_id() -> UUID:
     return uuid7(time.time_ns() // 1_000_000, os.urandom(10))
+
+
+def patience(events: int) -> float:
+    """Seconds after which what has not been handled counts as lost."""
+    return 30 + events / 500
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -47,8 +64,9 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def spread(seconds: Sequence[float]) -> Numbers:
-    """Median and 99th percentile, in milliseconds."""
-    return {"p50_ms": 1000 * statistics.median(seconds), "p99_ms": 1000 * percentile(seconds, 99)}
+    """The distribution in milliseconds: the median, percentiles round it, and the most."""
+    around = {f"p{percent}_ms": 1000 * percentile(seconds, percent) for percent in PERCENTILES}
+    return around | {"p50_ms": 1000 * statistics.median(seconds), "max_ms": 1000 * max(seconds)}
 
 
 def rate(events: int, seconds: float) -> Numbers:

@@ -19,6 +19,7 @@ from holdfast.printable import clean
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from holdfast.bench.figures import Form
     from holdfast.bench.places import Kind
 
 
@@ -29,53 +30,50 @@ if TYPE_CHECKING:
     help="Measure this PostgreSQL server, or SQLite on the disk of this file. HOLDFAST_DSN does not count here.",
 )  # fmt: skip
 @click.option(
-    "--quick/--full", "is_quick", default=True,
-    help="20,000 events in 3 rounds, about three minutes; or 50,000 in 5. [default: quick]",
+    "--quick", "form", flag_value="quick", help="What is over in five minutes: 20,000 events, 3 rounds. The default."
+)
+@click.option("--full", "form", flag_value="full", help="All figures: 50,000 events, 5 rounds, a backlog of a million.")
+@click.option(
+    "--large", "form", flag_value="large", help="Only a backlog, a history and a day of 10 million events, once."
+)
+@click.option(
+    "--events", type=click.IntRange(min=1), metavar="N",
+    help="Drain so many; with --large, let so many lie there.",
 )  # fmt: skip
-@click.option("--events", type=click.IntRange(min=1), metavar="N", help="Drain so many events.")
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="Take the medians of so many rounds.")
 @click.option("--store", type=click.Choice(["sqlite", "postgresql"]), help="Measure this one only.")
 @click.option(
-    "--backlog", type=click.IntRange(min=1), metavar="N",
-    help="Instead: drain N stored events by one worker, and look at its memory.",
+    "--only", metavar="TEXT", default="",
+    help="Only figures with this in their name, and what they are compared with.",
 )  # fmt: skip
 @click.option(
     "--results", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path),
-    help="Write the results there, as JSON and Markdown. [default: nowhere]",
+    help="Write the results there, as JSON, Markdown and plots. [default: nowhere]",
 )  # fmt: skip
 @json_option
 def bench_command(
-    dsn: str | None, is_quick: bool, events: int | None, rounds: int | None, store: Kind | None, backlog: int | None,
+    dsn: str | None, form: Form | None, events: int | None, rounds: int | None, store: Kind | None, only: str,
     results: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure publishing, draining and latency beside plain SQL, on SQLite and PostgreSQL.
 
     Without --dsn: in a temporary folder, and on a PostgreSQL started for the run where this machine has one. A server
     named by --dsn gets databases of its own, holdfast_bench_..., which are dropped again, and no other is touched; it
-    is put under full load all the same. Exit code 1 if an event was lost or handled twice, or if a backlog took more
-    memory than it may.
+    is put under full load all the same. Exit code 1 if an event was lost or handled twice.
     """
-    if backlog is not None and (events is not None or rounds is not None):
-        raise WrongUsage("--backlog N is one drain of N events: leave --events and --rounds out")
     from holdfast.bench import places, run
-    from holdfast.bench.figures import FULL, QUICK, scale_of
+    from holdfast.bench.figures import scale_of
 
     if dsn is not None and store is not None and places.kind_of(dsn) != store:
         raise WrongUsage(f"--dsn names a store of another kind than --store {store}: leave one of them out")
-    command = command_line(
-        {"--quick" if is_quick else "--full": backlog is None, "--events": events, "--rounds": rounds, "--store": store,
-         "--backlog": backlog}
-    )  # fmt: skip
+    form = form or "quick"
+    options = {f"--{form}": True, "--events": events, "--rounds": rounds, "--store": store, "--only": only}
     make_folder(results)
     with interrupted_by_signals():
         chosen = places.choose(dsn, store)
         for kind, reason in chosen.left_out.items():
             click.echo(f"{kind} is left out: {reason}", err=True)
-        if backlog is not None:
-            found = run.measure_backlog(chosen, backlog, command, watch)
-        else:
-            scale = scale_of(QUICK if is_quick else FULL, events, rounds)
-            found = run.measure(chosen, scale, command, watch)
+        found = run.measure(chosen, scale_of(form, events, rounds), only, command_line(options), watch)
     conclude(found, results, as_json=as_json)
 
 

@@ -10,8 +10,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from holdfast.bench import latency
-from holdfast.bench.alternatives import sessions
+from holdfast.bench.alternatives import entries, sessions
 from holdfast.bench.workload import Numbers, payload, rate, spread
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from holdfast.bench.alternatives.alternative import Alternative, Content, Left, Publisher
+    from holdfast.bench.latency import Times
 
 _CHUNK = 10_000
 _LIMIT_S = 30.0  # then the rate of what is done says enough
@@ -146,8 +146,8 @@ def idle_latency(alternative: Alternative, dsn: str, events: int) -> Numbers:
     """From "publish has returned" to "the handler is entered", while nothing else happens."""
     with alternative.prepared(dsn) as address:
 
-        async def publish(pauses: Sequence[float]) -> latency.Times:
-            returned: latency.Times = {}
+        async def publish(pauses: Sequence[float]) -> Times:
+            returned: Times = {}
             async with alternative.publishing(address) as publisher:
                 for number, pause in enumerate(pauses):
                     await publisher.one(payload(number))
@@ -155,13 +155,13 @@ def idle_latency(alternative: Alternative, dsn: str, events: int) -> Numbers:
                     await asyncio.sleep(pause)
             return returned
 
-        return latency.measure(events, publish, _work, alternative, address)
+        return entries.measure(events, publish, _work, alternative, address)
 
 
 def _work(pipe: Connection, alternative: Alternative, address: str) -> None:
     async def run() -> None:
-        entries = latency.Entries()
-        async with alternative.working(address, lambda content: entries.note(content["order_id"])):
-            await entries.report(pipe)
+        entered = entries.Entries()
+        async with alternative.working(address, lambda content: entered.note(content["order_id"])):
+            await entered.report(pipe)
 
     asyncio.run(run())
