@@ -15,18 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 from uuid import uuid4
+from xml.etree import ElementTree as ET
 
 import click
 import psycopg
 import pytest
 from click.testing import CliRunner
 
-from holdfast.bench import report
+from holdfast.bench import report, targets
+from holdfast.bench.figures import figures, scale_of
 from holdfast.cli import main
 from holdfast.cli.bench import conclude
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from holdfast.bench.places import Kind
 
     Bench = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -60,17 +64,24 @@ def bench(tmp_path: Path) -> Bench:
     return run
 
 
-def assert_all_is_measured(found: dict[str, Any], store: str) -> None:
+def assert_all_is_measured(found: dict[str, Any], store: Kind) -> None:
     assert found["machine"].keys() >= {"processor", "cores", "python", "file system"}
     assert list(found["stores"]) == [store]
-    figures = found["stores"][store]["figures"]
+    measured = found["stores"][store]["figures"]
     for figure in ("publish alone", "publish, 200 callers", "publish_many", "drain, no-op async handler"):
-        assert figures[figure]["median"]["ratio"] > 0
-    for figure, numbers in figures.items():
-        is_counted = figure.startswith(("drain", "raw: drain", "idle"))
+        assert measured[figure]["median"]["ratio"] > 0
+    for figure, numbers in measured.items():
+        is_counted = figure.startswith(("drain", "raw: drain", "idle latency", "latency", "retention"))
         assert_nothing_lost(figure, numbers["median"], is_counted=is_counted)
-    assert {bar["store"] for bar in found["bars"]} <= {store}
+    asked, judged = targets_of(store), [(one["figure"], one["number"]) for one in found["targets"]]
+    of_quick_form = {figure.name for figure in figures(store, scale_of("quick"))}
+    is_full = found["settings"]["form"] == "full"
+    assert judged == [one for one in asked if is_full or one[0] in of_quick_form]
     assert found["fine"] is True
+
+
+def targets_of(store: Kind) -> list[tuple[str, str]]:
+    return [(target.figure, target.number) for target in targets.TARGETS if target.store == store]
 
 
 def assert_nothing_lost(figure: str, numbers: dict[str, Any], *, is_counted: bool) -> None:
@@ -79,17 +90,24 @@ def assert_nothing_lost(figure: str, numbers: dict[str, Any], *, is_counted: boo
     assert numbers.get("wrong_effects", 0) == 0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_a_server_that_is_named_gets_databases_of_its_own_which_are_dropped(bench, postgres_server, tmp_path):
     folder = tmp_path / "results"
-    done = bench("--dsn", postgres_server, *TINY, "--results", str(folder))
+    done = bench("--dsn", postgres_server, "--full", "--events", "100", "--rounds", "1", "--results", str(folder))
 
     (path,) = folder.glob("*.json")
     found = json.loads(path.read_text())
     assert_all_is_measured(found, "postgresql")
-    assert found["settings"]["command"] == f"holdfast bench --quick --events {EVENTS} --rounds 1"
+    assert found["settings"]["command"] == "holdfast bench --full --events 100 --rounds 1"
     assert "Nothing was lost, nothing was handled twice." in done.stdout
-    assert (folder / "latest.md").read_text() == path.with_suffix(".md").read_text()
+    page = (folder / "latest.md").read_text()
+    assert page == path.with_suffix(".md").read_text()
+    images = re.findall(r"!\[.*\]\((.*)\)", page)
+    assert [image.removeprefix(path.stem) for image in images] == [
+        f"-postgresql-{plot}.svg" for plot in ("rates", "latency", "backlog", "history")
+    ]
+    for image in images:
+        assert ET.parse(folder / image).getroot().tag.endswith("svg")
     assert databases(postgres_server) == set()
 
 
@@ -121,17 +139,19 @@ def test_sqlite_is_measured_beside_the_file_that_is_named(bench, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [folder.name], "without --results nothing is written"
 
 
+@pytest.mark.timeout(240)
 def test_without_a_dsn_both_stores_are_measured_on_this_machine(bench, tmp_path):
-    done = bench("--backlog", str(EVENTS), "--results", "results")
+    done = bench("--large", "--events", str(EVENTS), "--only", "backlog", "--results", "results")
 
-    for store in ("sqlite", "postgresql"):
-        assert f"{store}: backlog of {EVENTS} drained in" in done.stdout
-    assert "peak memory" in done.stdout
-    (path,) = (tmp_path / "results").glob("*-backlog.json")
+    assert done.stdout.count("drain of a large backlog") == 4, "in the tables, and of two targets of one store"
+    (path,) = (tmp_path / "results").glob("*-large.json")
     found = json.loads(path.read_text())
     assert (found["stores"]["postgresql"]["facts"]["fsync"], found["left_out"]) == ("on", {})
-    assert "drained in" in path.with_suffix(".md").read_text()
-    assert not (tmp_path / "results" / "latest.md").exists(), "that is for the figures"
+    assert found["stores"]["sqlite"]["figures"]["drain of a large backlog"]["median"]["lost"] == 0
+    assert list(found["stores"]["postgresql"]["figures"]) == [
+        "drain of a small backlog", "drain of a large backlog", "backlog taken over after a kill",
+    ]  # fmt: skip
+    assert not (tmp_path / "results" / "latest.md").exists(), "that is for all figures"
 
 
 def test_a_role_without_the_right_is_told_which(bench, postgres_server):
@@ -146,7 +166,7 @@ def test_a_role_without_the_right_is_told_which(bench, postgres_server):
 
         # With that right and no other it can be measured.
         admin.execute(f"alter role {role} createdb")
-        found = json.loads(bench("--dsn", dsn, "--backlog", "50", "--json").stdout)
+        found = json.loads(bench("--dsn", dsn, "--only", "publish_many", *TINY, "--json").stdout)
         assert "the role may not" in found["stores"]["postgresql"]["facts"]["checkpoints"]
         admin.execute(f"drop role {role}")
     assert databases(postgres_server) == set()
@@ -161,7 +181,7 @@ def test_a_role_without_the_right_is_told_which(bench, postgres_server):
         (("--dsn", "sqlite:///shop.db", "--store", "postgresql"), 2, "leave one of them out"),
         (("--dsn", "postgresql://ann:s3cret@127.0.0.1:1/shop"), 1, "the server at 127.0.0.1:1 cannot be used now"),
         (("--dsn", "postgresql://host/shop?nonsense=1"), 1, "cannot be read"),
-        (("--backlog", "5", "--rounds", "5"), 2, "leave --events and --rounds out"),
+        (("--only", "no such thing"), 1, "no figure has 'no such thing' in its name"),
         (("--results", "/dev/null/results"), 1, "the folder for the results cannot be made"),
     ],
 )
@@ -175,7 +195,7 @@ def test_what_cannot_be_measured_is_said_in_one_line(options, code, message, mon
 
 def test_the_help_says_what_happens_to_a_server_that_is_named():
     text = " ".join(CliRunner().invoke(main, ["bench", "--help"]).stdout.split())
-    for part in ("holdfast_bench_", "HOLDFAST_DSN does not count", "Exit code 1 if", "--backlog", "--json"):
+    for part in ("holdfast_bench_", "HOLDFAST_DSN does not count", "Exit code 1 if", "--large", "--json"):
         assert part in text
 
 
@@ -185,11 +205,11 @@ def test_what_was_lost_or_repeated_is_the_exit_code():
 
     for numbers in ({"lost": 1.0}, {"lost": 0.0, "repeated": 2.0}, {"wrong_effects": 1.0}):
         found = stores(**numbers)
-        assert report.flaws(found)
+        assert targets.flaws(found)
         with pytest.raises(click.exceptions.Exit) as ended:
-            conclude({"stores": found, "verdicts": report.verdicts(found), "fine": False}, None, as_json=False)
+            conclude({"stores": found, "verdicts": targets.verdicts(found), "fine": False}, None, as_json=False)
         assert ended.value.exit_code == 1
-    assert report.flaws(stores(lost=0.0, repeated=0.0, wrong_effects=0.0)) == []
+    assert targets.flaws(stores(lost=0.0, repeated=0.0, wrong_effects=0.0)) == []
 
 
 def test_a_round_that_lost_everything_has_no_times_and_is_told():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from holdfast.bench.workload import Numbers
 
 _READ = """select coalesce(sum(idx_tup_read), 0) from pg_stat_all_indexes
-    where schemaname = 'holdfast' and relname like 'event_log%'"""
+    where schemaname = 'holdfast' and relname like 'event_log%' and indexrelname not like '%_pkey'"""
 _SCANNED = """select coalesce(sum(seq_tup_read), 0) from pg_stat_all_tables
     where schemaname = 'holdfast' and relname like 'event_log%'"""
 
@@ -24,27 +24,27 @@ def taken_over(dsn: str, events: int) -> Numbers:
     """
     Kill a worker when half of the backlog is handled; the clock runs from the start of the next one.
 
-    ``rerun`` counts the events that both handled. ``reread`` is what the second worker read of the log beyond the events
-    that were left, as a share of those that the first one had done: 1 means that it began at the beginning.
+    ``rerun`` counts the events that both handled. ``read_share`` is how much of the log the second worker read to find
+    what was left, as a share of the backlog: half of it is left, and who begins at the beginning reads all.
     """
     with closing(make_looker(dsn)) as looker:
         with Worker(dsn) as first:
             wait_until(lambda: first.calls >= events / 2, patience(events))
             first.kill()
         looker.wait_until_alone()
-        done, read = _count_receipts(looker), _count_read(looker)
+        left, read = events - _count_receipts(looker), _count_read(looker)
         started = time.perf_counter()
         with Worker(dsn) as second:
-            wait_until(lambda: second.calls > 0, patience(events))
+            wait_until(lambda: second.calls >= min(1, left), patience(events))
             first_call = time.perf_counter() - started
-            wait_until(lambda: second.calls >= events - done, patience(events))
+            wait_until(lambda: second.calls >= left, patience(events))
             receipts, finished = looker.wait_for_receipts(events)
             peak = second.look().peak
         looker.wait_until_alone()
         read = _count_read(looker) - read
-    return rate(events - done, finished - started) | {
+    return rate(left, finished - started) | {
         "start_ms": 1000 * first_call, "peak_mib": peak / 2**20, "lost": events - receipts,
-        "rerun": first.calls + second.calls - receipts, "reread": max(0, read - (events - done)) / done if done else 0,
+        "rerun": first.calls + second.calls - receipts, "read_share": read / events,
     }  # fmt: skip
 
 
@@ -53,5 +53,5 @@ def _count_receipts(looker: Looker) -> int:
 
 
 def _count_read(looker: Looker) -> int:
-    """Entries of the log's indexes, and rows of the log, that anybody has read."""
+    """What anybody has read of the log along its positions or transactions, or by going through it."""
     return looker.ask(_READ) + looker.ask(_SCANNED)

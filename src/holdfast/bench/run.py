@@ -16,6 +16,7 @@ from holdfast.bench import places, report, targets
 from holdfast.bench.apart import apart
 from holdfast.bench.figures import figures
 from holdfast.bench.machine import machine
+from holdfast.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,11 +39,17 @@ def measure(chosen: Chosen, scale: Scale, only: str, command: str, watch: Watch)
         only: Part of the names of the figures that are wanted; with nothing, all of the scale's form.
         command: What the report says that was run.
         watch: Is told how far it is.
+
+    Raises:
+        ConfigurationError: There is no such figure.
     """
-    with places.opened(chosen) as (stores, folder):
+    wanted = {kind: some for kind in chosen.kinds if (some := figures(kind, scale, only))}
+    if not wanted:
+        raise ConfigurationError(f"no figure has {only!r} in its name, of those that --{scale.form} measures")
+    with places.opened(chosen._replace(kinds=tuple(wanted))) as (stores, folder):
         started, facts = time.monotonic(), machine(folder)
         found: dict[str, Any] = {
-            store.name: _measure_store(store, figures(store.name, scale, only), scale.rounds, watch) for store in stores
+            store.name: _measure_store(store, wanted[store.name], scale.rounds, watch) for store in stores
         }
     settings = {
         "command": command, "form": scale.form, "events": scale.events, "grown": scale.grown, "rounds": scale.rounds,
