@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.bench import plots, report, targets
 from holdfast.bench.figures import DRAIN, figures, scale_of
+from holdfast.bench.workload import spread
 
 # Store, figure, number, the worst value that is good enough, and a value that is not.
 EDGES = [
@@ -130,11 +131,17 @@ def test_cost_is_drawn_over_backlog_and_over_history_in_their_order():
 
 
 def test_latencies_are_drawn_as_what_share_was_no_slower():
-    spread = {"p1_ms": 0.1, "p50_ms": 1.0, "p99_ms": 100.0}
-    image = plots.plots(measured("idle latency", **spread))["postgresql-latency"]
-    (low, _), (middle, _), (high, _) = points(image)
-    assert (low, middle, high) == (0.0, pytest.approx(1 / 3, abs=0.01), 1.0)
-    assert [label for label in ("0.1", "1", "10", "100") if f">{label}<" in image] == ["0.1", "1", "10", "100"]
+    # A hundred events: each percentile is that of so many of them, from 0.1 ms to 100 ms.
+    image = plots.plots(measured("idle latency", **spread([10 ** (one / 33 - 4) for one in range(100)])))
+    drawn = points(image["postgresql-latency"])
+    assert [up for _, up in drawn] == [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0]
+    assert [along for along, _ in drawn] == [0.0, 0.09, 0.24, 0.5, 0.75, 0.9, 0.99, 1.0]
+    assert [label for label in ("0.1", "1", "10", "100") if f">{label}<" in image["postgresql-latency"]] == [
+        "0.1",
+        "1",
+        "10",
+        "100",
+    ]
 
 
 def points(image: str) -> list[tuple[float, float]]:

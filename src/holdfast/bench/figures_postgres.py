@@ -52,7 +52,9 @@ def _slower(scale: Scale) -> list[Figure]:
             Load(events, subscriptions=_SUBSCRIPTIONS),
             DRAIN,
         ),
-        Figure("drain, every event another key", draining.drain, keys, Load(keys, keys=keys), raw=DRAIN),
+        Figure(
+            "drain, every event another key", draining.drain, keys, Load(keys, keys=keys), "drain of a large backlog"
+        ),
         Figure("idle worker, 50 subscriptions", idle.worker, scale.seconds, Load(subscriptions=idle.SUBSCRIPTIONS)),
     ]
 

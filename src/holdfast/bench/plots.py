@@ -41,8 +41,10 @@ def plots(stores: Mapping[str, Any]) -> dict[str, str]:
 
 def _distribution(median: Mapping[str, float]) -> list[Point]:
     """Percentiles as points of the distribution function."""
-    points = [(median[f"p{one}_ms"], float(one)) for one in PERCENTILES if f"p{one}_ms" in median]
-    return [(max(at, 0.001), percent) for at, percent in points]  # an event may be handled before its publish returns
+    if "max_ms" not in median:
+        return []
+    points = [*((median[f"p{one}_ms"], float(one)) for one in PERCENTILES), (median["max_ms"], 100.0)]
+    return [(max(at, 0.01), percent) for at, percent in points]  # an event may be handled before its publish returns
 
 
 def _costs(figures: Mapping[str, Any], by: str) -> list[Point]:
