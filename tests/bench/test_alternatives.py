@@ -18,7 +18,8 @@ from holdfast.bench.alternatives.outbox import OUTBOX
 from holdfast.bench.alternatives.pgmq import PGMQ
 from holdfast.bench.alternatives.pgque import PGQUE
 from holdfast.bench.apart import apart
-from holdfast.bench.figures import QUICK
+from holdfast.bench.figures import scale_of
+from holdfast.bench.loads import Load
 from holdfast.bench.place_postgres import PostgresPlace
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def place(postgres_server: str) -> Iterator[PostgresPlace]:
 @pytest.fixture
 def dsn(place: PostgresPlace) -> Iterator[str]:
     """Of a database as the benchmark hands it out, in its own way of writing DSNs."""
-    with place.loaded(0) as dsn:
+    with place.loaded(Load(0)) as dsn:
         yield dsn
 
 
@@ -147,7 +148,7 @@ def test_the_old_snapshot_holds_vacuum_back(dsn):
 
 
 def test_every_available_one_has_its_figures_which_can_travel_to_another_process():
-    figures = alternatives.figures_of(QUICK)
+    figures = alternatives.figures_of(scale_of("full"))
     names = [figure.name for figure in figures]
     assert len(set(names)) == len(names)
     for found in alternatives.available():
@@ -156,7 +157,7 @@ def test_every_available_one_has_its_figures_which_can_travel_to_another_process
         }
         assert measured.keys() >= {"publish alone", "publish in bulk", "drain", "idle latency"}
         assert ("drain, vacuum held back" in measured) is found.in_postgres
-        assert measured["drain"].events == QUICK.events // (10 if found.is_slow else 1)
+        assert measured["drain"].events == scale_of("full").events // (10 if found.is_slow else 1)
     travelled = [pickle.loads(pickle.dumps(figure)) for figure in figures]
     assert [(figure.name, figure.events) for figure in travelled] == [
         (figure.name, figure.events) for figure in figures

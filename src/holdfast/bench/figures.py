@@ -117,9 +117,12 @@ def figures(store: Kind, scale: Scale, only: str = "") -> list[Figure]:
     if scale.form != "quick":
         chosen += _backlogs(scale)
     if store == "postgresql":
+        from holdfast.bench import alternatives
         from holdfast.bench.figures_postgres import more
 
         chosen += more(scale)
+        if scale.form == "full":
+            chosen += alternatives.figures_of(scale)
     return _narrowed(chosen, only)
 
 

@@ -55,14 +55,24 @@ def measure(chosen: Chosen, scale: Scale, only: str, command: str, watch: Watch)
         "command": command, "form": scale.form, "events": scale.events, "grown": scale.grown, "rounds": scale.rounds,
         "seconds": round(time.monotonic() - started),
     }  # fmt: skip
-    return _head(chosen, settings, facts) | {
+    return _head(_left_out(chosen, scale), settings, facts) | {
         "stores": found, "targets": targets.judge(found), "verdicts": targets.verdicts(found), "fine": not targets.flaws(found),
     }  # fmt: skip
 
 
-def _head(chosen: Chosen, settings: dict[str, Any], facts: dict[str, str]) -> report.Results:
+def _left_out(chosen: Chosen, scale: Scale) -> dict[str, str]:
+    """What is not measured that would have been, and why."""
+    found = {str(kind): reason for kind, reason in chosen.left_out.items()}
+    if scale.form == "full" and "postgresql" in chosen.kinds:
+        from holdfast.bench import alternatives
+
+        found |= alternatives.left_out()
+    return found
+
+
+def _head(left_out: dict[str, str], settings: dict[str, Any], facts: dict[str, str]) -> report.Results:
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"made_at": made_at, "settings": settings, "machine": facts, "left_out": chosen.left_out}
+    return {"made_at": made_at, "settings": settings, "machine": facts, "left_out": left_out}
 
 
 def _measure_store(place: Place, chosen: Sequence[Figure], rounds: int, watch: Watch) -> dict[str, Any]:
