@@ -1,0 +1,205 @@
+"""How many statements PostgreSQL is sent, by its own log. Who makes the engine send more meets one of these first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from holdfast import EventBus
+from holdfast.stores import make_store
+from holdfast.stores.values import Advance, Parked, State
+from tests.bus.waiting import until
+from tests.contract.harness import Scene, failed, receipt, settlement_of
+from tests.performance.named import counted
+from tests.performance.still_loop import run
+from tests.performance.working import PAGE, at_work, fill
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from tests.performance.server_log import Sent, ServerLog
+
+EVENTS = 10_000
+LAST_CHORE = "old_days"
+POLLS = {"read_new", "generation"}
+EACH_SECOND = {"renew", "heartbeat", "live_workers", "lease_states"}
+NOW_AND_THEN = {"claimable", "next_due", "claim"}
+POLL_INTERVAL = 0.04
+CURSORS = ("begin", "fence", "settle_advances", "commit")
+"""Cursors are written once a second, in the transaction of the receipts of that moment."""
+
+
+def for_events(names: Sequence[str]) -> Counter[str]:
+    """Those that would not have been sent without events, whatever the time: the rest is driven by the clock."""
+    found = Counter(name for name in names if name not in POLLS | EACH_SECOND | NOW_AND_THEN)
+    seconds = 1 + names.count("heartbeat")
+    assert found["settle_advances"] <= seconds, counted(names)
+    for name in CURSORS:
+        found[name] -= min(found[name], names.count("settle_advances"))
+    return +found
+
+
+def up_to_the_last_receipt(names: Sequence[str]) -> list[str]:
+    return list(names[: len(names) - list(reversed(names)).index("settle_receipts")])
+
+
+# ---- draining
+
+
+@pytest.mark.parametrize("partitions", [1, 16])
+def test_a_drain_reads_once_and_writes_once_for_a_thousand_events(
+    logged: tuple[str, ServerLog], partitions: int
+) -> None:
+    dsn, log = logged
+    sent = for_events(run(statements_of_a_drain(dsn, log, partitions=partitions)))
+    print(f"statements for {EVENTS} events: {sent.total()}: {dict(sent)}")
+    pages = EVENTS // PAGE
+    assert sent["read_window"] <= pages + 1, sent
+    assert sent["settle_receipts"] <= pages, sent
+    # Beside those it is asked once each up to where the window goes, where it begins and ends, and from which day on.
+    assert sent.total() <= pages + 1 + pages + 3, sent
+
+
+def test_subscriptions_share_what_is_read(logged: tuple[str, ServerLog]) -> None:
+    """Ten that want a tenth each: the log is read no more often for it, and each writes once for what it had of a page."""
+    dsn, log = logged
+    sent = for_events(run(statements_of_a_drain(dsn, log, 10)))
+    print(f"statements for {EVENTS} events of ten subscriptions: {sent.total()}: {dict(sent)}")
+    pages = EVENTS // PAGE
+    assert sent["read_window"] <= pages + 1, sent
+    assert sent["settle_receipts"] <= pages * 10, sent
+    assert sent.total() - sent["settle_receipts"] <= pages + 1 + 2 * pages + 3, sent
+
+
+async def statements_of_a_drain(dsn: str, log: ServerLog, subscriptions: int = 1, **options: Any) -> list[str]:
+    async with at_work(dsn, subscriptions, names=log.names, last=LAST_CHORE, **options) as work:
+        log.clear()
+        fill(dsn, EVENTS, names=subscriptions)
+        await work.until_handled(subscriptions + EVENTS)
+        return up_to_the_last_receipt([sent.name for sent in log.read() if sent.session.startswith("holdfast")])
+
+
+# ---- an idle second
+
+
+@pytest.mark.parametrize("subscriptions", [1, 50])
+def test_an_idle_worker_asks_the_same_few_things_however_many_subscriptions_it_has(
+    logged: tuple[str, ServerLog], subscriptions: int
+) -> None:
+    second = run(an_idle_second(*logged, subscriptions))
+    names = [sent.name for sent in second]
+    print(f"statements in an idle second, {subscriptions} subscriptions: {len(names)}: {counted(names)}")
+    seconds = second[-1].time - second[0].time
+    assert sum(name in POLLS for name in names) <= 1 + seconds / POLL_INTERVAL, counted(names)
+    beside = [name for name in names if name not in POLLS]
+    assert len(beside) == len(set(beside)), counted(names)
+    assert set(beside) <= EACH_SECOND | NOW_AND_THEN, counted(names)
+
+
+async def an_idle_second(dsn: str, log: ServerLog, subscriptions: int) -> list[Sent]:
+    """What was sent from one heartbeat to the next, which comes a second later by the worker's own clock."""
+    async with at_work(dsn, subscriptions, names=log.names, last=LAST_CHORE) as work:
+        await until(lambda: "commit" in after("settle_advances", log.names()), seconds=60)
+        log.clear()  # until the next heartbeat it polls ever less often, as it has just been at work
+        await until(lambda: log.names().count("heartbeat") == 2 and work.rests, seconds=60)
+        sent = log.read()
+    first, second = (place for place, one in enumerate(sent) if one.name == "heartbeat")
+    return sent[first:second]
+
+
+def after(name: str, names: Sequence[str]) -> list[str]:
+    return list(names[names.index(name) :]) if name in names else []
+
+
+# ---- publishing
+
+
+@pytest.fixture
+async def bus(logged: tuple[str, ServerLog]) -> AsyncIterator[EventBus]:
+    """A bus that has its connections."""
+    dsn, log = logged
+    bus = EventBus(dsn, spool="off")
+    await bus.publish("load.first")
+    await until(lambda: "notify" in log.names())
+    log.clear()
+    yield bus
+    await bus.close()
+
+
+async def sent_once_told(log: ServerLog) -> dict[str, int]:
+    """What publishing sent, up to the hint for other processes, which comes last."""
+    await until(lambda: "notify" in log.names())
+    return counted(log.names())
+
+
+async def test_a_publish_is_one_statement_and_a_hint(bus: EventBus, logged: tuple[str, ServerLog]) -> None:
+    await bus.publish("order.placed", {"order_id": 1}, key="order-1")
+    assert await sent_once_told(logged[1]) == {"append_one": 1, "notify": 1}
+
+
+async def test_two_hundred_callers_share_a_statement_and_a_hint(bus: EventBus, logged: tuple[str, ServerLog]) -> None:
+    await asyncio.gather(*(bus.publish("order.placed", {"order_id": n}, key=f"order-{n}") for n in range(200)))
+    assert await sent_once_told(logged[1]) == {"append": 1, "notify": 1}
+
+
+@pytest.mark.parametrize("number", [2, 10_000])
+async def test_publish_many_is_one_transaction_with_one_statement(
+    bus: EventBus, logged: tuple[str, ServerLog], number: int
+) -> None:
+    await bus.publish_many([{"name": "order.placed", "payload": {"order_id": n}} for n in range(number)])
+    assert await sent_once_told(logged[1]) == {"begin": 1, "append": 1, "commit": 1, "notify": 1}
+
+
+async def test_publishing_in_the_callers_transaction_adds_exactly_one_statement(
+    bus: EventBus, logged: tuple[str, ServerLog]
+) -> None:
+    dsn, log = logged
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        await connection.execute("select 'the order'")
+        await bus.publish("order.placed", {"order_id": 1}, key="order-1", tx=connection)
+        await connection.execute("select 'the stock'")
+    assert log.names() == ["begin", "select 'the order'", "append_within", "select 'the stock'", "commit"]
+
+
+# ---- settling
+
+
+@pytest.fixture
+async def scene(logged: tuple[str, ServerLog]) -> AsyncIterator[Scene]:
+    dsn, _ = logged
+    scene = Scene("postgres", dsn, make_store(dsn, timeout=10))
+    await scene.store.open()
+    yield scene
+    await scene.close()
+
+
+@pytest.mark.parametrize("partitions", [1, 16])
+async def test_a_flush_is_as_many_statements_for_sixteen_partitions_as_for_one(
+    scene: Scene, logged: tuple[str, ServerLog], partitions: int
+) -> None:
+    leases = await scene.leases(await scene.subscribe(partitions=partitions))
+    await scene.publish(*(f"key-{n}" for n in range(200)))
+    rows, cursor = await scene.read_all(leases[0].cursor)
+    of_slot = {lease.slice.partition: lease for lease in leases}
+    receipts = [receipt(of_slot[row.slot % partitions], row) for row in rows]
+    parked = [Parked(lease.slice, rows[lease.slice.partition], State.RETRYING, due_in=900.0) for lease in leases]
+    attempts = [failed(lease.slice, rows[lease.slice.partition]) for lease in leases]
+    epochs = {lease.slice: lease.epoch for lease in leases}
+    advances = [Advance(lease.slice, cursor) for lease in leases]
+
+    async def sent(settlement: Any) -> list[str]:
+        logged[1].clear()
+        await scene.store.settle(settlement)
+        return [name for name in logged[1].names() if not name.startswith("select pg_backend_pid")]
+
+    assert await sent(settlement_of(receipts=receipts)) == ["settle_receipts"]
+    assert await sent(settlement_of(epochs, receipts=receipts, advances=advances)) == [
+        "begin", "fence", "settle_receipts", "settle_advances", "commit",
+    ]  # fmt: skip
+    assert await sent(settlement_of(epochs, parked=parked, attempts=attempts)) == [
+        "begin", "fence", "settle_parked", "settle_attempts", "commit",
+    ]  # fmt: skip
