@@ -16,7 +16,9 @@ SETTINGS = {
     "log_parameter_max_length": "0",
     "log_duration": "off",
     "full_page_writes": "off",
-    "shared_buffers": "64MB",
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "autovacuum": "off",
 }
 _ENTRY = re.compile(r"(?P<time>[\d.]+)\|(?P<database>[^|]*)\|(?P<session>[^|]*)\|(?P<rest>.*)", re.DOTALL)
 _STATEMENT = re.compile(r"LOG:  (?:statement|execute [^:]+): (?P<text>.*)", re.DOTALL)

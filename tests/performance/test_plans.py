@@ -1,0 +1,169 @@
+"""Hot statements look at what they are about, however long the history is: by index, whatever plan the server takes.
+
+At a million events, with fresh statistics and without any, with a plan for the parameters given and with one for all.
+Building those takes longer than all else here: about 10 s on a quiet machine, once.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from holdfast.stores.sql import Statements
+from tests.performance.plans import looked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.testing import LocalPostgres
+
+pytestmark = pytest.mark.timeout(600)
+
+EVENTS, TRANSACTIONS = 1_000_000, 10
+WINDOW = EVENTS // TRANSACTIONS
+PAGE = 1_000
+RETRYING = EVENTS // 50
+"""Delivery rows that wait for a retry, one in eight in the partition that is looked at; four times as many are dead."""
+CLAIMED, CLAIMED_FROM = 256, 2_000
+MIDDLE = EVENTS // 2
+STATEMENTS = Statements("holdfast.stores.postgres", "holdfast")
+
+_FILL = """
+    insert into subscriptions (name, patterns, regexes, partitions, ordering, on_dead, replayable, start_snapshot,
+        start_position)
+    select 's' || n, '{**}', '{.*}', 8, 'key', 'hold', true, '1:1:', 0 from generate_series(1, 3) as n;
+    insert into leases (subscription, partition, owner, epoch, lease_until)
+    select s.id, p, gen_random_uuid(), 1, clock_timestamp() + interval '1 hour'
+    from subscriptions as s, generate_series(0, 7) as p;
+    insert into cursors (subscription, partition, done)
+    select s.id, p, pg_current_snapshot() from subscriptions as s, generate_series(0, 7) as p;
+    insert into receipts (day, subscription, event_id) select day, 1, id from event_log where position % 10 > 0;
+    insert into deliveries (subscription, partition, event_id, day, position, tenant_id, event_key, event_name, state)
+    select 1, slot % 8, id, day, position, tenant_id, event_key, event_name,
+        case when position % 50 = 0 then 'retrying' else 'dead' end
+    from event_log where position % 10 = 0;
+    update deliveries set state = 'running', claim = 1 where state = 'retrying' and position % 1000 = 0;
+"""
+_OF_ONE_PARTITION = "select id from deliveries where subscription = 1 and partition = 3"
+_FORGET = """
+    delete from pg_statistic where starelid in (
+        select oid from pg_class where relnamespace = 'holdfast'::regnamespace)
+"""
+# Ids that grow are taken in by their index sooner than random ones.
+_EVENTS = f"""
+    insert into event_log (id, event_name, event_key, payload)
+    select (lpad(to_hex(%s * {WINDOW} + n), 8, '0') || '-0000-4000-8000-000000000000')::uuid, 'a.b', 'k' || n %% 10000,
+        json_build_object('n', n)
+    from generate_series(1, {WINDOW}) as n
+"""
+
+
+@pytest.fixture(scope="module")
+def filled(logging_server: LocalPostgres) -> Iterator[psycopg.Connection]:
+    """A store with a million events, and as many receipts and delivery rows together."""
+    name = f"holdfast_test_{uuid4().hex[:12]}"
+    with closing(psycopg.connect(logging_server.dsn(), autocommit=True)) as admin:
+        admin.execute(f'create database "{name}"')
+        options = "-c search_path=holdfast"
+        with closing(psycopg.connect(logging_server.dsn(name), autocommit=True, options=options)) as connection:
+            for number in range(TRANSACTIONS):
+                connection.execute(_EVENTS, [number])
+            connection.execute(_FILL)
+            connection.execute("analyze")
+            yield connection
+        admin.execute(f'drop database "{name}" with (force)')
+
+
+@pytest.fixture(scope="module")
+def values(filled: psycopg.Connection) -> dict[str, str]:
+    """What parameters are called below. The last of the ten transactions is the window."""
+
+    def literal(expression: str) -> str:
+        ((text,),) = filled.execute(f"select ({expression})::text").fetchall()
+        return f"'{text}'"
+
+    return {
+        "now": literal("pg_current_snapshot()"),
+        "before": literal("select max(txid)::text || ':' || max(txid)::text || ':' from event_log"),
+        "page": literal(f"array(select id from event_log where position between {MIDDLE} and {MIDDLE} + {PAGE} - 1)"),
+        "one": literal(f"select id from event_log where position = {MIDDLE}"),
+        "today": literal("select max(day) - date '2000-01-01' from event_log"),
+        "days": literal(f"select array_fill(max(day) - date '2000-01-01', array[{PAGE}]) from event_log"),
+        "retrying": literal(f"array({_OF_ONE_PARTITION} and state = 'retrying' order by id limit {CLAIMED})"),
+        "running": literal(f"array(select id from deliveries where state = 'running' order by id limit {CLAIMED})"),
+        "claims": literal(f"array_fill(1, array[{CLAIMED}])"),
+    }
+
+
+class Hot(NamedTuple):
+    """
+    A statement, and what it is about.
+
+    Attributes:
+        at: Rows that it may look at in the tables that grow, the ones thrown away included.
+        sorts: Rows that it may put in order.
+        values: Parameters that differ from `_VALUES`.
+        needs_statistics: Without any the server may prefer to read a whole index.
+    """
+
+    name: str
+    at: int
+    sorts: int = 0
+    values: dict[str, str] = {}  # noqa: RUF012 - never changed
+    needs_statistics: bool = False
+
+    def __str__(self) -> str:
+        return "-".join((self.name, *self.values.values()))
+
+
+_VALUES = {
+    "done": "before", "open": "now", "horizon": "now", "floor": "'-infinity'", "limit": str(PAGE),
+    "position": str(EVENTS - WINDOW // 2), "last": str(EVENTS - WINDOW // 2 + PAGE - 1), "max_bytes": "10000000",
+    "subscription": "1", "subscriptions": "'{1}'", "partition": "3", "partitions": "'{3}'", "epoch": "1",
+    "epochs": "'{1}'", "ids": "page", "days": "days", "day": "today", "attempts": "1",
+}  # fmt: skip
+HOT = [
+    Hot("read_new", PAGE + 1, PAGE + 1),
+    Hot("read_new", 0, 0, {"done": "now"}),
+    Hot("read_window", PAGE, PAGE),
+    Hot("window_span", WINDOW),
+    Hot("known", 2 * PAGE, needs_statistics=True),
+    Hot("existing", PAGE, needs_statistics=True),
+    Hot("take_in", PAGE),
+    Hot("first_receipt", 1, values={"id": "one", "replaces": "false"}),
+    Hot("first_receipt", 2, values={"id": "one", "replaces": "true"}),
+    Hot("suspects", 2 * RETRYING, CLAIMED, needs_statistics=True),
+    Hot("next_due", RETRYING),
+    Hot("redate", RETRYING),
+    Hot("claimable", CLAIMED_FROM + 1, CLAIMED_FROM, {"prefix": str(CLAIMED_FROM), "limit": str(CLAIMED)}),
+    Hot("claim", CLAIMED_FROM + 3 * CLAIMED, CLAIMED, {"ids": "retrying"}),
+    Hot("begin_attempt", 1, values={"delivery": "7"}),
+    Hot("settle_finished", CLAIMED, values={"deliveries": "running", "claims": "claims"}),
+]
+# What `drain` waits by.
+WHOLE_LOG = "its two conditions on txid are one OR, for which the server reads the whole log"
+DRAIN = [Hot("caused_since", 0, values={"horizon": "now"}), Hot("unsettled", 2 * RETRYING)]
+
+
+@pytest.mark.parametrize(
+    "hot", [*HOT, *(pytest.param(hot, marks=pytest.mark.xfail(reason=WHOLE_LOG)) for hot in DRAIN)], ids=str
+)
+def test_a_hot_statement_looks_at_what_it_is_about_and_by_index(
+    filled: psycopg.Connection, values: dict[str, str], hot: Hot
+) -> None:
+    given = {name: values.get(value, value) for name, value in (_VALUES | hot.values).items()}
+    for has_statistics in (True,) if hot.needs_statistics else (True, False):
+        for mode in ("force_generic_plan", "force_custom_plan"):
+            with filled.transaction(force_rollback=True):
+                if not has_statistics:
+                    filled.execute(_FORGET)
+                found = looked(filled, STATEMENTS[hot.name], given, mode)
+            case = f"{mode}, {'with' if has_statistics else 'without'} statistics"
+            print(f"{case}: {found.at} rows looked at, {found.sorted} sorted")
+            assert found.whole == [], f"{case}\n{found.plan}"
+            assert found.at <= hot.at, f"{case}\n{found.plan}"
+            assert found.sorted <= hot.sorts, f"{case}\n{found.plan}"
