@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from holdfast import Delivery, Event, EventBus, Reject, RetryPolicy
 from holdfast.errors import StoreUnavailable
+from holdfast.stores import make_store
+from holdfast.stores.inspector import make_inspector
+from holdfast.stores.records import ReplayFilter
+from holdfast.stores.sqlite.rows import slot_of_texts
 
 from .waiting import sql, until, vanish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from holdfast.worker import Worker
     from holdfast.worker.runner import Runner
@@ -162,6 +167,99 @@ async def test_a_recount_in_the_midst_of_a_recovery_misses_nothing_that_a_key_wa
     assert seen == sorted(seen)
 
 
+async def test_a_replay_that_is_claimed_before_it_is_noticed_takes_nothing_off_what_a_key_waits_behind(
+    shared_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
+    seen, gate, begun = list[int](), asyncio.Event(), asyncio.Event()
+    bus = make_bus(shared_dsn)
+
+    @bus.subscribe("a", name="s", partitions=1, retry=RetryPolicy(base=3600))
+    async def handle(event: Event) -> None:
+        if event.payload == 1:
+            begun.set()
+            await gate.wait()
+            raise ValueError("not yet")
+        seen.append(event.payload)
+
+    async def notice_nothing() -> None:
+        """The reading loop is late: whoever claims must not rely on it."""
+
+    store = make_store(shared_dsn, timeout=10)
+    inspector, operator = make_inspector(store)
+    try:
+        await started(bus)
+        first = await bus.publish("a", 0, key="k")
+        await until(lambda: seen == [0])
+        worker_of(bus)._feeder._changed = notice_nothing
+        await bus.publish("a", 1, key="k")
+        await begun.wait()
+        await operator.replay("s", ReplayFilter(event_id=first.event_id), actor="me")
+        worker_of(bus)._retries.due_in(0.0)
+        await until(lambda: states(shared_dsn) == [("running", 0)])
+        gate.set()
+        await until(lambda: states(shared_dsn) == [("retrying", 1)], seconds=10)
+        assert seen == [0, 0]
+        await bus.publish("a", 2, key="k")
+        await until(lambda: states(shared_dsn) == [("retrying", 1), ("pending", 0)])
+        assert seen == [0, 0]
+    finally:
+        await inspector.close()
+        await store.close()
+
+
+async def test_a_lease_that_its_own_worker_takes_anew_loses_nothing_of_what_it_has_in_hand(
+    shared_dsn: str, make_bus: Callable[..., EventBus]
+) -> None:
+    seen, begun, gate = list[int](), asyncio.Event(), asyncio.Event()
+    bus = make_bus(shared_dsn)
+
+    @bus.subscribe("a", name="s", partitions=2, transactional=True)
+    async def handle(event: Event) -> None:
+        seen.append(event.payload)
+
+    await started(bus)
+    store = (await bus.open()).store
+    await bus.publish("a", 0, key="k")
+    await until(lambda: seen == [0])
+    if shared_dsn.startswith("sqlite"):
+        slot = slot_of_texts(b"default", b"k", b"")
+    else:
+        ((slot,),) = sql(shared_dsn, "select slot from event_log")
+    # The other partition is somebody else's, so that this worker has less than its share and looks for more.
+    sql(
+        shared_dsn, "update leases set owner = ?, lease_until = '2099-01-01T00:00:00.000000Z', ttl = 1e10 where partition <> ?",
+        str(uuid4()), slot % 2,
+    )  # fmt: skip
+    await until(lambda: [one.partition for one in worker_of(bus).epochs] == [slot % 2])
+    renew, transaction, has_slept = store.renew, store.transaction, False
+
+    async def sleep_past_the_lease(*given: Any, **more: Any) -> Any:
+        nonlocal has_slept
+        kept = await renew(*given, **more)
+        if begun.is_set() and not has_slept:
+            has_slept = True  # as whoever was stopped here finds it: prolonged, and over
+            over = "update leases set lease_until = '2001-01-01T00:00:00.000000Z' where partition = ?"
+            sql(shared_dsn, over, slot % 2)
+        return kept
+
+    @asynccontextmanager
+    async def begin_late(*given: Any, **more: Any) -> AsyncIterator[Any]:
+        begun.set()
+        await gate.wait()
+        async with transaction(*given, **more) as opened:
+            yield opened
+
+    store.renew, store.transaction = sleep_past_the_lease, begin_late  # type: ignore[method-assign]
+    (epoch,) = worker_of(bus).epochs.values()
+    await bus.publish_many([{"name": "a", "payload": n, "key": "k"} for n in (1, 2, 3)])
+    await begun.wait()
+    worker_of(bus)._keeper.hurry()
+    await until(lambda: list(worker_of(bus).epochs.values()) == [epoch + 1])
+    gate.set()
+    await until(lambda: sql(shared_dsn, "select count(*) from receipts") == [(4,)])
+    assert seen == [0, 1, 2, 3]
+
+
 # ---- subscriptions beside each other
 
 
@@ -198,9 +296,6 @@ async def test_partitions_that_are_given_back_do_not_wait_for_each_others_handle
 
 
 async def test_when_all_is_paused_a_resume_is_noticed(shared_dsn: str, make_bus: Callable[..., EventBus]) -> None:
-    from holdfast.stores import make_store
-    from holdfast.stores.inspector import make_inspector
-
     bus, seen = make_bus(shared_dsn), list[int]()
     bus.subscribe("a", lambda event: seen.append(event.payload), name="s")
     store = make_store(shared_dsn, timeout=10)

@@ -72,7 +72,7 @@ class TestClaiming:
         lease = await scene.leased()
         await scene.publish("a")
         await scene.park(lease, await scene.rows(lease), RETRYING, attempts=3, put_offs=2)
-        ((due,), _) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
+        ((due,), *_) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
         assert (due.attempts, due.put_offs) == (3, 2)
 
     @pytest.mark.parametrize("seed", range(8))
@@ -346,11 +346,11 @@ class TestRowsThatTheLogHasLost:
         lease, rows = await parked(scene, ("a", PENDING))
         await scene.sql(f"update deliveries set payload = '[1]', occurred_at = '{FAR_AHEAD}'")
         await scene.sql("delete from event_log")
-        ((due,), _) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
+        ((due,), *_) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
         assert (due.row.id, due.row.key, due.row.payload) == (rows[0].id, "a", b"[1]")
 
     async def test_come_with_nothing_to_decode_where_nothing_is_left(self, scene):
         lease, _ = await parked(scene, ("a", PENDING))
         await scene.sql("delete from event_log")
-        ((due,), _) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
+        ((due,), *_) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
         assert due.row.payload == b""

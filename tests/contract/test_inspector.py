@@ -752,8 +752,8 @@ class TestDoctorOnPostgres:
             await connection.execute(idle_after)
             store = make_store(postgres_dsn)
             inspector, _ = make_inspector(store)
-            texts = inspector._statements._texts
-            texts["facts_server"] = texts["facts_server"].replace("10 minutes", "0 minutes")
+            statements = inspector._statements
+            statements._texts["facts_server"] = statements["facts_server"].replace("10 minutes", "0 minutes")
             found = {fact.name: fact for fact in await inspector.facts()}["vacuum held back"]
             await inspector.close()
             assert "forgetful" in found.value

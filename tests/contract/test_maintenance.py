@@ -89,7 +89,7 @@ class TestRetention:
         assert await maintain(scene) == (1, ())
         assert await scene.sql("select count(*) from attempts") == [(1,)]
         await scene.sql("update deliveries set state = 'pending'")
-        ((due,), _) = await scene.store.claim({lease.slice: lease.epoch}, limit=1)
+        ((due,), *_) = await scene.store.claim({lease.slice: lease.epoch}, limit=1)
         assert (due.row.payload, json.loads(due.row.headers)) == (text, {"h": "1"})
         assert due.row[1:2] + due.row[4:8] == rows[0][1:2] + rows[0][4:8]
 

@@ -267,7 +267,7 @@ class TestRetention:
             await maintaining
             tries += 1
         assert met
-        ((due,), _) = await scene.store.claim({lease.slice: lease.epoch}, limit=1)
+        ((due,), *_) = await scene.store.claim({lease.slice: lease.epoch}, limit=1)
         assert due.row.payload == b'"kept"'
 
     async def test_does_not_keep_publishers_waiting(self, scene):

@@ -58,7 +58,8 @@ class Deliveries:
             row.state, row.claim = State.RUNNING, row.claim + 1
         yield Pause.ROUND_TRIP
         waiting = [row.due_at for row in self._in_order() if row.slice in leases and row.state is State.RETRYING]
-        return Claim([self._due(row) for row in ready], min(waiting) - self._server.clock() if waiting else None)
+        next_in = min(waiting) - self._server.clock() if waiting else None
+        return Claim([self._due(row) for row in ready], next_in, tables.generation)
 
     def _in_order(self) -> list[DeliveryRow]:
         return [row for _, row in sorted(self._server.tables.deliveries.items())]

@@ -172,10 +172,15 @@ class Due(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Deliveries that are due now, and seconds until the next retry falls due (None: there is none)."""
+    """
+    Deliveries that are due now, and seconds until the next retry falls due (None: there is none).
+
+    ``generation``: at least as late as whatever made these rows; see `Page`.
+    """
 
     due: Sequence[Due]
     next_in: float | None
+    generation: int
 
 
 class Receipt(NamedTuple):

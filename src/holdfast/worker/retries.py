@@ -11,7 +11,7 @@ from holdfast.worker.hand import InHand, Phase
 from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from holdfast.stores.base import Store
     from holdfast.stores.values import Due, Slice
@@ -35,9 +35,11 @@ class Retries:
 
     def __init__(
         self, store: Store, settler: Settler, runners: Mapping[int, Runner],
-        partitions: Callable[[], Sequence[Partition]],
+        partitions: Callable[[], Sequence[Partition]], changed: Callable[[], Awaitable[None]],
     ) -> None:  # fmt: skip
         self._store, self._settler, self._runners, self._partitions = store, settler, runners, partitions
+        self._changed = changed
+        self._generation: int | None = None
         self._wake = asyncio.Event()
         self._wanted_at: float | None = None
         self._limit = _CLAIM_MIN
@@ -92,8 +94,10 @@ class Retries:
             # A claim that was given up may reach the server after the look that followed it.
             self._look_at = now + _LOOK_SECONDS
             self._doubtful |= leases.keys()
-        if self._doubtful:
-            await self._settler.exclusively(self._find_forgotten)
+        if self._doubtful and (forgotten := await self._settler.exclusively(self._find_forgotten)):
+            await self._changed()  # it is not known of which generation they are
+            for partition, due in forgotten:
+                self._offer(partition, due)
         if not leases:
             return
         self._doubtful |= leases.keys()
@@ -101,6 +105,11 @@ class Retries:
         claim = await self._store.claim(leases, limit=limit)
         self._doubtful -= leases.keys()
         self._limit = next_limit(limit, sum(due.row.size for due in claim.due))
+        if claim.due and claim.generation != self._generation:
+            # Rows that somebody else has made, by a replay, count for their keys from here on. Settled uncounted, they
+            # would be taken off the count of others, and what waits behind those would overtake.
+            await self._changed()
+            self._generation = claim.generation
         for due in claim.due:
             self._offer(owners[due.slice], due)
         for runner in self._runners.values():
@@ -110,17 +119,20 @@ class Retries:
         elif claim.next_in is not None:
             self.due_in(pause_before(claim.next_in))
 
-    async def _find_forgotten(self) -> None:
-        """Take into hand what a claim took whose answer was lost; while nothing else is written about rows."""
+    async def _find_forgotten(self) -> list[tuple[Partition, Due]]:
+        """What a claim took whose answer was lost; asked while nothing else is written about rows."""
         held = {partition.slice: partition for partition in self._partitions()}
         self._doubtful &= held.keys()  # whoever has the others now looks for suspects
         looked_at = {one for one in self._doubtful if held[one].phase in _CLAIMING and not held[one].recovering}
         if not looked_at:
-            return
-        for due in await self._store.suspects(list(looked_at)):
-            if due.row.id not in self._runners[due.slice.subscription].in_hand:
-                self._offer(held[due.slice], due)
+            return []
+        suspects = await self._store.suspects(list(looked_at))
         self._doubtful -= looked_at
+        return [
+            (held[due.slice], due)
+            for due in suspects
+            if due.row.id not in self._runners[due.slice.subscription].in_hand
+        ]
 
     def _offer(self, partition: Partition, due: Due) -> None:
         runner = self._runners[due.slice.subscription]

@@ -77,7 +77,7 @@ class Worker:
             store, self._runners, self._held, check=self._check, reload=self._reload, changed=self._changed,
             poll_interval=options.poll_interval,
         )  # fmt: skip
-        self._retries = Retries(store, self._settler, self._runners, self._held)
+        self._retries = Retries(store, self._settler, self._runners, self._held, self._changed)
         self._takeover = TakeOver(
             store, self._settler, self._runners, mark_fast=self._mark_fast, recount=self._recount_blocked,
             spawn=self._spawn, ready=self._feeder.wake,
@@ -108,6 +108,10 @@ class Worker:
 
     def acquired(self, leases: Iterable[Lease]) -> None:
         partitions = [Partition(lease) for lease in leases]
+        # A lease that runs out between its renewal and the look at what is free is taken anew by its own owner. What is
+        # in hand under the epoch before must end first: the fence passes it over, and it would count as handled.
+        mine = [one.slice for one in partitions if one.slice in self._partitions]
+        self.lose({one: self._partitions[one].epoch for one in mine})
         for partition in partitions:
             self._partitions[partition.slice] = partition
         self._spawn(self._begin(partitions))
@@ -262,9 +266,9 @@ class Worker:
         self._retries.due_in(0.0)
 
     async def _begin_after_zombie(self, partition: Partition) -> None:
-        while self._zombies[partition.slice].in_hand:  # noqa: ASYNC110 - rare
+        while (zombie := self._zombies.get(partition.slice)) is not None and zombie.in_hand:  # noqa: ASYNC110 - rare
             await asyncio.sleep(_CURSOR_SECONDS / 20)
-        self._zombies.pop(partition.slice)
+        self._zombies.pop(partition.slice, None)
         await self._begin([partition])
 
     async def _check(self, partition: Partition, page: Any) -> None:

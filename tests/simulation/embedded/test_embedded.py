@@ -68,7 +68,7 @@ DEFECTS = {
         transactions, "_close", lambda connection, _: connection.execute("commit"), 190, "effects",
     ),
     "keys that wait for nobody": (
-        deliveries, "blocked_keys", lambda _, slices: {one: {} for one in slices}, 227, "overtakings",
+        deliveries, "blocked_keys", lambda _, slices: {one: {} for one in slices}, 46, "overtakings",
     ),
     "receipts that are not found": (deliveries, "known", lambda *_: set(), 187, "repeats"),
     "owners that vanish unnoticed": (leasing, "acquire", call_every_lease_clean, 187, "repeats"),

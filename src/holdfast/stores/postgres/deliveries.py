@@ -48,8 +48,8 @@ class Deliveries:
             if len(ids) == limit or not has_more:
                 break
         rows = await self._work.run(self._statements["claim"], fence | {"ids": ids}) if ids else []
-        ((next_in,),) = await self._work.run(self._statements["next_due"], held)
-        return Claim([as_due(row) for row in rows], next_in)
+        ((next_in, generation),) = await self._work.run(self._statements["next_due"], held)
+        return Claim([as_due(row) for row in rows], next_in, generation)
 
     async def suspects(self, slices: Collection[Slice]) -> list[Due]:
         return [as_due(row) for row in await self._work.run(self._statements["suspects"], slice_parameters(slices))]

@@ -10,6 +10,7 @@ import msgspec
 from holdfast.errors import LeaseLost
 from holdfast.stores.claiming import prefixes
 from holdfast.stores.sqlite.leasing import held
+from holdfast.stores.sqlite.reader import log_state
 from holdfast.stores.sqlite.rows import id_bytes, id_text, json_text, row_of, slices_json
 from holdfast.stores.sqlite.settling import parked_parameters
 from holdfast.stores.values import Claim, Due, Parked, Slice, State
@@ -74,7 +75,8 @@ def claim(session: Session, leases: Mapping[Slice, int], limit: int) -> Claim:
             ids = json_text(_claimable(session, held(session, leases), limit, now))
             session.count("mark_running", {"ids": ids, "now": now})
             claimed = [_as_due(row) for row in session.rows("claim", ids=ids)]
-    return Claim(claimed, _next_in(session, leases, now))
+    _, generation = log_state(session)
+    return Claim(claimed, _next_in(session, leases, now), generation)
 
 
 def _claimable(session: Session, slices: Iterable[Slice], limit: int, now: str) -> list[int]:
