@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.stores.sql import Statements
 
@@ -14,8 +13,16 @@ if TYPE_CHECKING:
 
 _PARAMETER = re.compile(r"%\(\w+\)[sbt]|(?<![:\w]):[a-z]\w*")
 _SEEN = r"(?:\$\d+|'(?:[^']|'')*'|NULL|-?[\d.]+)"  # PostgreSQL numbers parameters, SQLite's trace shows their values
-_WORDS = ("begin", "commit", "rollback")
+_WORDS = ("begin immediate", "begin", "commit", "rollback")
 _UNKNOWN_LENGTH = 80
+
+
+class Sent(NamedTuple):
+    """A statement that a database began to execute; several that were sent as one text are one."""
+
+    name: str
+    time: float
+    session: str
 
 
 def namer(kind: str, schema: str | None) -> Callable[[str], str]:
@@ -24,10 +31,8 @@ def namer(kind: str, schema: str | None) -> Callable[[str], str]:
 
     Transactions go by their verb. What comes from no file is its own name: an unknown statement counts as well.
     """
-    package = f"holdfast.stores.{kind}"
-    statements = Statements(package, schema)
-    names = [path.name.removesuffix(".sql") for path in files(package).joinpath("queries").iterdir()]
-    patterns = {name: re.compile(_pattern(statements[name])) for name in names}
+    statements = Statements(f"holdfast.stores.{kind}", schema)
+    patterns = {name: re.compile(_pattern(text)) for name, text in statements._texts.items()}
 
     def name(text: str) -> str:
         flat = _flat(text)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from tests.performance.named import namer
+from tests.performance.named import Sent, namer
 
 if TYPE_CHECKING:
     from holdfast.testing import LocalPostgres
@@ -23,14 +23,6 @@ SETTINGS = {
 _ENTRY = re.compile(r"(?P<time>[\d.]+)\|(?P<database>[^|]*)\|(?P<session>[^|]*)\|(?P<rest>.*)", re.DOTALL)
 _STATEMENT = re.compile(r"LOG:  (?:statement|execute [^:]+): (?P<text>.*)", re.DOTALL)
 _NEW_ENTRY = re.compile(r"\n(?!\t)")  # what continues an entry is indented
-
-
-class Sent(NamedTuple):
-    """One message that the server was to execute; several statements sent as one text are one."""
-
-    name: str
-    time: float
-    session: str
 
 
 class ServerLog:

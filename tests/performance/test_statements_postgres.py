@@ -21,7 +21,8 @@ from tests.performance.working import PAGE, at_work, fill
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from tests.performance.server_log import Sent, ServerLog
+    from tests.performance.named import Sent
+    from tests.performance.server_log import ServerLog
 
 EVENTS = 10_000
 LAST_CHORE = "old_days"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +19,20 @@ if TYPE_CHECKING:
 PAGE = 1_000
 """Events that a worker reads at once, and receipts that it writes at once."""
 
-_ROWS = (
-    "select 'load.n' || n % {names}, 'key-' || n % 500, json_build_object('n', n, 'text', repeat('x', 150)) "
-    "from generate_series(1, {number}) as n"
-)
+_ROWS = {
+    "postgres": "select 'load.n' || (n % {names}), 'key-' || (n % 500), json_build_object('n', n, 'text', repeat('x', 150)) "
+    "from generate_series(1, {number}) as n",
+    "sqlite": "with recursive s (n) as (select 1 union all select n + 1 from s where n < {number}) "
+    "select 'load.n' || (n % {names}), 'key-' || (n % 500), json_object('n', n, 'text', printf('%.150c', 'x')) from s",
+}
+_INTO = "insert into {schema}event_store (event_name, event_key, payload) "
 
 
 class Work:
     """A bus whose handlers do nothing but count."""
 
-    def __init__(self, dsn: str, *, poll_interval: float = 0.04) -> None:
-        self.bus = EventBus(dsn, spool="off", auto_migrate=dsn.startswith("sqlite"), poll_interval=poll_interval)
+    def __init__(self, dsn: str) -> None:
+        self.bus = EventBus(dsn, spool="off", auto_migrate=dsn.startswith("sqlite"))
         self.handled = 0
 
     def subscribe(self, name: str, pattern: str = "**", **options: Any) -> None:
@@ -77,6 +81,9 @@ async def at_work(
 
 def fill(dsn: str, number: int, *, names: int = 1) -> None:
     """So many events, stored by one transaction of another program."""
+    if dsn.startswith("sqlite"):
+        with closing(sqlite3.Connection(dsn.removeprefix("sqlite:///"))) as file, file:
+            file.execute(_INTO.format(schema="") + _ROWS["sqlite"].format(number=number, names=names))
+        return
     with closing(psycopg.connect(dsn, application_name="another program")) as connection, connection:
-        rows = _ROWS.format(number=number, names=names)
-        connection.execute(f"insert into holdfast.event_store (event_name, event_key, payload) {rows}")
+        connection.execute(_INTO.format(schema="holdfast.") + _ROWS["postgres"].format(number=number, names=names))
