@@ -39,3 +39,10 @@ def logged(logging_server: LocalPostgres) -> Iterator[tuple[str, ServerLog]]:
         admin.execute(f'create database "{name}"')
         yield logging_server.dsn(name), ServerLog(logging_server, name)
         admin.execute(f'drop database "{name}" with (force)')
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def dsn(request: pytest.FixtureRequest) -> str:
+    """An empty store of each kind, on whatever server the other tests use."""
+    found: str = request.getfixturevalue("emptied_dsn" if request.param == "postgres" else "sqlite_dsn")
+    return found
