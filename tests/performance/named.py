@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.stores.sql import Statements
@@ -31,8 +32,11 @@ def namer(kind: str, schema: str | None) -> Callable[[str], str]:
 
     Transactions go by their verb. What comes from no file is its own name: an unknown statement counts as well.
     """
-    statements = Statements(f"holdfast.stores.{kind}", schema)
-    patterns = {name: re.compile(_pattern(text)) for name, text in statements._texts.items()}
+    package = f"holdfast.stores.{kind}"
+    statements = Statements(package, schema)
+    files_of_all = files(package).joinpath("queries").iterdir()
+    names = sorted(file.name.removesuffix(".sql") for file in files_of_all if file.name.endswith(".sql"))
+    patterns = {name: re.compile(_pattern(statements[name])) for name in names}
 
     def name(text: str) -> str:
         flat = _flat(text)
