@@ -1,12 +1,15 @@
 -- Events in the window between each persisted cursor and the horizon that have neither receipt nor a settled
--- delivery row, and the delivery rows that are not settled.
+-- delivery row, and the delivery rows that are not settled. Two branches, each with its range of the index.
 select counts.subscription, sum(counts.number)::bigint
 from (
     select c.subscription, count(*) as number
     from :"schema".cursors as c
     join :"schema".subscriptions as s on s.id = c.subscription
-    join :"schema".event_log as e on (e.txid >= pg_snapshot_xmax(c.done) or e.txid = any(array(select pg_snapshot_xip(c.done))))
-        and pg_visible_in_snapshot(e.txid, %(horizon)s::pg_snapshot)
+    join lateral (
+        select e.* from :"schema".event_log as e where e.txid >= pg_snapshot_xmax(c.done)
+        union all
+        select e.* from :"schema".event_log as e where e.txid = any(array(select pg_snapshot_xip(c.done)))
+    ) as e on pg_visible_in_snapshot(e.txid, %(horizon)s::pg_snapshot)
         and e.slot %% s.partitions = c.partition
         and not (c.open is not null and pg_visible_in_snapshot(e.txid, c.open) and e.position < c.position)
         and exists (select from unnest(s.regexes) as regex where e.event_name ~ regex)
