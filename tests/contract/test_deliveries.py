@@ -98,14 +98,14 @@ class TestClaiming:
 
     async def test_has_a_number_and_what_is_written_about_an_earlier_one_is_void(self, scene):
         lease, _ = await parked(scene, ("a", PENDING), ("b", PENDING))
-        ((first, other), _) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
+        ((first, other), *_) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
         late = {
             "revised": [Revised(lease.slice, first.delivery, first.claim, RETRYING, 1)],
             "finished": [Finished(lease.slice, other.delivery, other.claim)],
         }
         await scene.settle(lease, revised=[Revised(lease.slice, one.delivery, one.claim, RETRYING, 1)
                                            for one in (first, other)])  # fmt: skip
-        ((second, again), _) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
+        ((second, again), *_) = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
         assert (second.claim, again.claim) == (first.claim + 1, other.claim + 1)
         await scene.settle(lease, **late)  # the same once more: the answer to the first was lost
         assert await scene.deliveries() == {"a": "running", "b": "running"}
@@ -135,7 +135,15 @@ class TestClaiming:
     async def test_says_nothing_of_the_next_where_there_is_none(self, scene):
         lease, _ = await parked(scene, ("a", PENDING), ("b", DEAD))
         assert (await scene.store.claim({lease.slice: lease.epoch}, limit=10)).next_in is None
-        assert await scene.store.claim({}, limit=10) == ([], None)
+        assert (await scene.store.claim({}, limit=10))[:2] == ([], None)
+
+    async def test_tells_the_generation_as_a_reading_session_does(self, scene):
+        lease, _ = await parked(scene, ("a", PENDING))
+        await scene.subscribe("another")
+        claim = await scene.store.claim({lease.slice: lease.epoch}, limit=10)
+        reader = await scene.store.reader()
+        assert claim.generation == await reader.generation()
+        await reader.close()
 
     @pytest.mark.parametrize("state", [RETRYING, RUNNING])
     async def test_leaves_what_stands_behind_its_key(self, scene, state):

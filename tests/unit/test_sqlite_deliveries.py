@@ -114,7 +114,7 @@ class TestDeliveries:
             store, lease, receipts=[Receipt(lease.slice, row.id, 0)], parked=[Parked(lease.slice, row, State.PENDING)]
         )
 
-        ((due,), _) = await store.claim({lease.slice: lease.epoch}, limit=1)
+        ((due,), *_) = await store.claim({lease.slice: lease.epoch}, limit=1)
         assert due.handled
 
     async def test_what_is_unsettled(self, store):

@@ -159,7 +159,7 @@ class TestStatus:
         await settle(store, lease, parked=[Parked(lease.slice, row, State.RETRYING, 1)], attempts=[failure, put_off])
         assert status(sql) == ("failed", 1, False)
 
-        ((due,), _) = await store.claim({lease.slice: lease.epoch}, limit=10)
+        ((due,), *_) = await store.claim({lease.slice: lease.epoch}, limit=10)
         assert status(sql) == ("processing", 1, False)
 
         await settle(

@@ -167,7 +167,7 @@ class TestMalformedRecords:
         assert Event(good).payload == {"order_id": 1}
 
         await settle(store, lease, parked=[Parked(lease.slice, bad, State.RETRYING, 1)])
-        ((due,), _) = await store.claim({lease.slice: lease.epoch}, limit=1)
+        ((due,), *_) = await store.claim({lease.slice: lease.epoch}, limit=1)
         assert due.row.id == bad.id
         await settle(store, lease, revised=[Revised(lease.slice, due.delivery, due.claim, State.DEAD, 1)])
         with closing(sqlite3.connect(tmp_path / "events.db")) as sql:
