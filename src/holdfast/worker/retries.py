@@ -73,7 +73,8 @@ class Retries:
     async def _wait(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            left = _LONGEST_WAIT if self._wanted_at is None else self._wanted_at - loop.time()
+            # Also while the next retry is an hour ahead: what was handed back may run long before that.
+            left = _LONGEST_WAIT if self._wanted_at is None else min(_LONGEST_WAIT, self._wanted_at - loop.time())
             if left <= 0:
                 return
             self._wake.clear()
