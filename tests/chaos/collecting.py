@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # What the logs of programs say when a path was taken that the campaign exists for.
 _SAID = {
-    "zombie fenced": "is another worker's now",
+    "zombie fenced": "the lease of epoch",
     "take-over": "its worker vanished",
     "spool flushed": "the spool has drained",
     "breaker tripped": "the breaker trips",

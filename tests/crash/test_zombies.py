@@ -40,7 +40,7 @@ class Scene:
     def wake_the_zombie(self) -> None:
         self.late.touch()
         self.zombie.send(signal.SIGCONT)
-        wait_until(lambda: "is another worker's now" in self.zombie.text(), "the zombie has noticed")
+        wait_until(lambda: "the lease of epoch" in self.zombie.text(), "the zombie has noticed")
 
     def finish(self) -> None:
         self.next.touch()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     help="Measure this PostgreSQL server, or SQLite on the disk of this file. HOLDFAST_DSN does not count here.",
 )  # fmt: skip
 @click.option(
-    "--quick", "form", flag_value="quick", help="What is over in five minutes: 20,000 events, 3 rounds. The default."
+    "--quick", "form", flag_value="quick", help="The figures that take little: 20,000 events, 3 rounds. The default."
 )
 @click.option("--full", "form", flag_value="full", help="All figures: 50,000 events, 5 rounds, a backlog of a million.")
 @click.option(

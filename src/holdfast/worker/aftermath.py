@@ -308,7 +308,7 @@ class Aftermath:
         was_full, in_hand, size = not self.is_below_bounds, self.in_hand, 0
         for item in items:
             size += item.size
-            event_id = item.row[1]
+            event_id = item.row.id
             if in_hand.get(event_id) is item:
                 del in_hand[event_id]
             if (mark := item.mark) is not None and item.on_done is None:  # as `close` does it, for nearly all

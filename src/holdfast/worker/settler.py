@@ -249,9 +249,9 @@ def add_completed(settlement: Settlement, items: list[InHand]) -> None:
     """The receipts of events of one subscription that were handled at the first attempt."""
     subscription, days = items[0].partition.slice.subscription, dict[int, list[bytes]]()
     for item in items:
-        _, event_id, day, *_ = item.row
-        if (ids := days.get(day)) is None:
-            ids = days[day] = []
-        ids.append(event_id)
+        row = item.row
+        if (ids := days.get(row.day)) is None:
+            ids = days[row.day] = []
+        ids.append(row.id)
     for day, ids in days.items():
         settlement.receipts.setdefault(Receipts(subscription, day), []).extend(ids)

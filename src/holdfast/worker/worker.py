@@ -127,7 +127,7 @@ class Worker:
             del self._partitions[partition.slice]
             name = self._runners[partition.slice.subscription].record.name
             where = name, partition.slice.partition, partition.epoch
-            logger.warning("subscription %s, partition %d: the lease of epoch %d is another worker's now", *where)
+            logger.warning("subscription %s, partition %d: the lease of epoch %d is over", *where)
             partition.phase = Phase.LOST
             if partition.in_hand:
                 self._zombies[partition.slice] = partition

@@ -7,7 +7,6 @@ Its SQL comes from a checkout that the environment variable HOLDFAST_BENCH_PGMQ 
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from holdfast.bench.alternatives import sessions
 from holdfast.bench.alternatives.alternative import Alternative
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from psycopg import AsyncConnection
 
@@ -39,17 +38,6 @@ def _prepared(dsn: str) -> Iterator[str]:
     yield dsn
 
 
-class _Publisher:
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
-        self._connection = connection
-
-    async def one(self, content: Content) -> None:
-        await self._connection.execute(_SEND, (json.dumps(content),))
-
-    async def many(self, contents: Sequence[Content]) -> None:
-        await self._connection.execute(_SEND_MANY, ([json.dumps(content) for content in contents],))
-
-
 async def _work(connection: AsyncConnection[Any], note: Note) -> None:
     async def handle(content: Content) -> None:
         note(content)
@@ -68,7 +56,7 @@ PGMQ = Alternative(
     name="pgmq",
     missing=partial(sessions.missing_script, *_CHECKOUT),
     prepared=_prepared,
-    publishing=partial(sessions.publishing, _Publisher),
+    publishing=partial(sessions.publishing, partial(sessions.Sender, one=_SEND, many=_SEND_MANY)),
     working=partial(sessions.working, _work),
     looking=partial(sessions.looking, _LEFT),
 )

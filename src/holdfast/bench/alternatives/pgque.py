@@ -22,7 +22,7 @@ from holdfast.bench.alternatives import sessions
 from holdfast.bench.alternatives.alternative import Alternative
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator
 
     from psycopg import AsyncConnection, Connection
 
@@ -70,18 +70,6 @@ def _roles(connection: Connection[Any]) -> set[str]:
     return {str(name) for (name,) in connection.execute(_ROLES)}
 
 
-class _Publisher:
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
-        self._connection = connection
-
-    async def one(self, content: Content) -> None:
-        await self._connection.execute(_SEND, (json.dumps(content),))
-
-    async def many(self, contents: Sequence[Content]) -> None:
-        await self._connection.execute(_SEND_MANY, ([json.dumps(content) for content in contents],))
-        await self._connection.execute(_TICK)
-
-
 @asynccontextmanager
 async def _working(dsn: str, note: Note) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
@@ -119,7 +107,7 @@ PGQUE = Alternative(
     name="PgQue",
     missing=partial(sessions.missing_script, *_CHECKOUT),
     prepared=_prepared,
-    publishing=partial(sessions.publishing, _Publisher),
+    publishing=partial(sessions.publishing, partial(sessions.Sender, one=_SEND, many=_SEND_MANY, then=_TICK)),
     working=_working,
     looking=partial(sessions.looking, _LEFT),
 )

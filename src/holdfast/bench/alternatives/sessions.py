@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from contextlib import asynccontextmanager, contextmanager
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 
     from psycopg import AsyncConnection, Connection
 
-    from holdfast.bench.alternatives.alternative import Left, Note, Publisher
+    from holdfast.bench.alternatives.alternative import Content, Left, Note, Publisher
 
     Work = Callable[[AsyncConnection[Any], Note], Coroutine[Any, Any, None]]
 
@@ -44,6 +45,29 @@ async def publishing(make: Callable[[AsyncConnection[Any]], Publisher], dsn: str
     """A publisher with one connection."""
     async with await connect_async(dsn) as connection:
         yield make(connection)
+
+
+class Sender:
+    """
+    A publisher that calls a function with a payload as JSON, or with an array of them.
+
+    Args:
+        connection: In autocommit.
+        one: The statement for one payload.
+        many: That for several.
+        then: What to run behind *many*, if anything.
+    """
+
+    def __init__(self, connection: AsyncConnection[Any], *, one: str, many: str, then: str = "") -> None:
+        self._connection, self._one, self._many, self._then = connection, one, many, then
+
+    async def one(self, content: Content) -> None:
+        await self._connection.execute(self._one.encode(), (json.dumps(content),))
+
+    async def many(self, contents: Sequence[Content]) -> None:
+        await self._connection.execute(self._many.encode(), ([json.dumps(content) for content in contents],))
+        if self._then:
+            await self._connection.execute(self._then.encode())
 
 
 @asynccontextmanager
