@@ -207,6 +207,39 @@ async def test_a_replay_that_is_claimed_before_it_is_noticed_takes_nothing_off_w
         await store.close()
 
 
+@pytest.mark.parametrize("batch", [None, 4])
+async def test_a_retry_that_has_a_receipt_by_then_does_not_run(
+    shared_dsn: str, make_bus: Callable[..., EventBus], batch: int | None
+) -> None:
+    """Whoever has lost the lease writes receipts of what it had in hand, whenever it can."""
+    seen = list[int]()
+    bus = make_bus(shared_dsn)
+
+    def handle(event: Event) -> None:
+        seen.append(event.payload)
+        if seen == [1]:
+            sql(shared_dsn, "insert into receipts (%s) select %s from event_log as e, subscriptions as s" % (
+                ("day, event_id, subscription", "e.day, e.id, s.id") if shared_dsn.startswith("postgresql")
+                else ("event_id, subscription, processed_at", "e.id, s.id, e.occurred_at")
+            ))  # fmt: skip
+            raise ValueError("and yet it has one")
+
+    async def handle_alone(event: Event) -> None:
+        handle(event)
+
+    async def handle_batch(events: list[Event]) -> None:
+        for event in events:
+            handle(event)
+
+    handler = handle_alone if batch is None else handle_batch
+    bus.subscribe("a", handler, name="s", partitions=1, retry=RetryPolicy(base=0.1), batch=batch)
+    await started(bus)
+    await bus.publish("a", 1, key="k")
+    await until(lambda: seen == [1] and states(shared_dsn) == [])
+    await bus.publish("a", 2, key="k")
+    await until(lambda: seen == [1, 2])
+
+
 async def test_a_lease_that_its_own_worker_takes_anew_loses_nothing_of_what_it_has_in_hand(
     shared_dsn: str, make_bus: Callable[..., EventBus]
 ) -> None:

@@ -270,6 +270,16 @@ class TestTakingIn:
         assert [due.row.key for due in taken] == ["d"]
         assert await scene.deliveries() == {"a": "pending", "b": "dead", "c": "retrying", "d": "running"}
 
+    async def test_tells_what_has_a_receipt_by_now(self, scene):
+        lease = await scene.leased()
+        await scene.publish("a", "b")
+        rows = await scene.rows(lease)
+        await scene.settle(
+            lease, receipts=[receipt(lease, rows[0])]
+        )  # as a worker that has lost its lease may do at any time
+        taken = await scene.store.take_in(lease.slice, lease.epoch, rows)
+        assert [due.handled for due in taken] == [True, False]
+
     async def test_of_nothing_is_nothing(self, scene):
         lease = await scene.leased()
         assert await scene.store.take_in(lease.slice, lease.epoch, []) == []
@@ -293,6 +303,13 @@ class TestBeginningAnAttempt:
             (before, due.claim + before + 1, due.row) for before in range(3)
         ]
         assert await scene.sql("select attempts from deliveries") == [(3,)]
+
+    async def test_tells_whether_it_has_a_receipt_by_now(self, scene):
+        lease, rows = await parked(scene, ("a", RUNNING))
+        (due,) = await scene.store.suspects([lease.slice])
+        assert not (await scene.store.begin_attempt(due, lease.epoch)).handled
+        await scene.settle(lease, receipts=[receipt(lease, row) for row in rows])
+        assert (await scene.store.begin_attempt(due, lease.epoch)).handled
 
     async def test_of_what_is_no_longer_running_does_nothing(self, scene):
         lease, _ = await parked(scene, ("a", RUNNING))

@@ -129,7 +129,7 @@ class Deliveries:
         delivery_of = self._server.tables.delivery_of
         found = [delivery_of.get((lease.subscription, row.id)) for row in rows]
         return [
-            Due(one.id, lease, row, one.claim, one.attempts, put_offs=0, is_replay=False)
+            self._due(one)._replace(row=row)
             for row, one in zip(rows, found, strict=True)
             if one is not None and one.state is State.RUNNING
         ]
@@ -169,7 +169,7 @@ class Deliveries:
             self.note_delivery(row, epoch)
             self._server.note("counted", (self._wire.client, due.slice.subscription, row.row.id))
             transaction.commit()
-            return due._replace(attempts=row.attempts - 1, claim=row.claim)
+            return due._replace(attempts=row.attempts - 1, claim=row.claim, handled=self._due(row).handled)
 
     def _require(self, transaction: Transaction, lease: Slice, epoch: int) -> None:
         if not transaction.fence({lease: epoch}):

@@ -247,13 +247,21 @@ class Runner:
         items: list[InHand] = []
         while len(items) < size and self._may_hand_out(slot):
             item: InHand | None = self._lanes.take_probe() if slot.probes else self._lanes.take()
+            is_first = True
             while item is not None:
                 if not item.partition.may_run:
                     self._after.drop(item)
                     break
-                items.append(item)
-                if slot.probes:
-                    return (item,)  # a probe is one event
+                if item.due is not None and item.due.handled:
+                    self._after.passed(item)
+                    if is_first:
+                        self._lanes.free(item.key)
+                        break
+                else:
+                    items.append(item)
+                    if slot.probes:
+                        return (item,)  # a probe is one event
+                is_first = False
                 item = self._lanes.take_behind(item.key) if len(items) < size else None
         return tuple(items)
 

@@ -67,11 +67,12 @@ class Deliveries:
                 },
                 binary=True,
             )
-            taken = {event_id: (delivery, claim) async for event_id, delivery, claim in cursor}
+            taken = {event_id: found async for event_id, *found in cursor}
         return [
-            Due(taken[row.id][0], lease, row, taken[row.id][1], attempts=0, put_offs=0, is_replay=False)
+            Due(delivery, lease, row, claim, attempts=0, put_offs=0, is_replay=False, handled=handled)
             for row in rows
             if row.id in taken
+            for delivery, claim, handled in (taken[row.id],)
         ]
 
     async def begin_attempt(self, due: Due, epoch: int) -> Due | None:
@@ -80,7 +81,7 @@ class Deliveries:
             await self._require(connection, due.slice, epoch)
             cursor = await connection.execute(self._statements["begin_attempt"], {"delivery": due.delivery})
             row = await cursor.fetchone()
-        return None if row is None else due._replace(attempts=int(row[0]) - 1, claim=int(row[1]))
+        return None if row is None else due._replace(attempts=row[0] - 1, claim=row[1], handled=row[2])
 
     async def _require(self, connection: Connection, lease: Slice, epoch: int) -> None:
         cursor = await connection.execute(self._statements["fence"], fence_parameters({lease: epoch}))

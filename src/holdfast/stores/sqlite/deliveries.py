@@ -131,8 +131,17 @@ def take_in(session: Session, lease: Slice, epoch: int, rows: Sequence[Row]) -> 
         taken = session.rows("taken_in", subscription=lease.subscription, partition=lease.partition, ids=ids)
     by_id = {row.id: row for row in rows}
     return [
-        Due(delivery, lease, by_id[id_bytes(event_id)], claim, attempts=0, put_offs=0, is_replay=False)
-        for delivery, event_id, claim in taken
+        Due(
+            delivery,
+            lease,
+            by_id[id_bytes(event_id)],
+            claim,
+            attempts=0,
+            put_offs=0,
+            is_replay=False,
+            handled=bool(handled),
+        )
+        for delivery, event_id, claim, handled in taken
     ]
 
 
@@ -141,7 +150,10 @@ def begin_attempt(session: Session, due: Due, epoch: int) -> Due | None:
     with session.write():
         _require(session, due.slice, epoch)
         row = session.row("begin_attempt", **place)
-    return None if row is None else due._replace(attempts=int(row[0]) - 1, claim=int(row[1]))
+    if row is None:
+        return None
+    attempts, claim, handled = row
+    return due._replace(attempts=attempts - 1, claim=claim, handled=bool(handled))
 
 
 def _require(session: Session, lease: Slice, epoch: int) -> None:

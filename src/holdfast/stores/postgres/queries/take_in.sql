@@ -6,4 +6,6 @@ from unnest(%(ids)b::uuid[], %(days)b::integer[]) with ordinality as given(id, d
 join :"schema".event_log as e on e.id = given.id and e.day = date '2000-01-01' + given.day
 order by given.n
 on conflict (subscription, event_id) do update set updated_at = clock_timestamp() where d.state = 'running'
-returning d.event_id, d.id, d.claim;
+returning d.event_id, d.id, d.claim, exists (
+    select from :"schema".receipts as r
+    where r.event_id = d.event_id and r.day = d.day and r.subscription = d.subscription) as handled;
