@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -156,6 +157,25 @@ class TestAWindow:
         assert (keys_of(page.rows), page.horizon) == (["a", "b"], horizon)
         assert keys_of((await scene.read_all(page.cursor, reader))[0]) == ["c"]
 
+    async def test_ends_before_the_position_given_and_goes_on_from_it(self, scene):
+        cursor, reader = await consumed(scene)
+        await scene.publish(*map(str, range(7)))
+        first = await scene.read(cursor, reader, limit=2)
+        positions = [row.position for row in (await scene.read_all(cursor, reader))[0]]
+        page = await scene.read(first.cursor, reader, before=positions[4], limit=4)
+        assert keys_of(page.rows) == ["2", "3"]
+        assert page.cursor == first.cursor._replace(position=positions[4])
+        rest, after = await scene.read_all(page.cursor, reader)
+        assert (keys_of(rest), after.open) == (["4", "5", "6"], None)
+
+    async def test_ends_where_another_one_has_got_to(self, scene):
+        behind, reader = await consumed(scene)
+        await scene.publish("a", "b")
+        ahead = (await scene.read(behind, reader)).cursor
+        await scene.publish("c")
+        page = await scene.read(behind, reader, horizon=ahead.done)
+        assert (keys_of(page.rows), page.cursor) == (["a", "b"], ahead)
+
     async def test_to_a_horizon_that_is_reached_is_empty_and_does_not_step_back(self, scene):
         cursor, reader = await consumed(scene)
         horizon = await reader.horizon()
@@ -206,6 +226,15 @@ class TestCursors:
         }
         assert await scene.store.cursors([]) == {}
 
+    async def test_are_told_apart_by_what_they_show(self, scene):
+        cursor, reader = await consumed(scene)
+        places = [cursor.done]
+        for key in "abc":
+            await scene.publish(key)
+            places.append((await scene.read_all(Cursor(places[-1]), reader))[1].done)
+        assert [reader.latest(two) for two in pairwise(places)] == places[1:]
+        assert reader.latest(places[::-1]) == places[-1]
+
 
 @shared
 class TestWhileOthersWrite:
@@ -229,3 +258,15 @@ class TestWhileOthersWrite:
             page = await scene.read(cursor, reader)
             assert keys_of(page.rows) == ["b"]
         assert keys_of((await scene.read_all(page.cursor, reader))[0]) == ["a"]
+
+
+@pytest.mark.parametrize("scene", ["postgres", "simulated"], indirect=True)  # elsewhere there is one writer at a time
+async def test_places_are_told_apart_where_only_an_early_transaction_has_ended_between_them(scene):
+    cursor, reader = await consumed(scene)
+    with scene.connect() as early:
+        scene.store.append_within_sync(early, [event("a")])
+        await scene.publish("b")
+        before = (await scene.read_all(cursor, reader))[1].done
+    after = (await scene.read_all(Cursor(before), reader))[1].done
+    assert before.split(":")[1] == after.split(":")[1]
+    assert reader.latest([before, after]) == reader.latest([after, before]) == after

@@ -133,7 +133,7 @@ HOT = [
     Hot("window_span", WINDOW),
     Hot("known", 2 * PAGE, needs_statistics=True),
     Hot("existing", PAGE, needs_statistics=True),
-    Hot("take_in", PAGE),
+    Hot("take_in", 2 * PAGE),
     Hot("first_receipt", 1, values={"id": "one", "replaces": "false"}),
     Hot("first_receipt", 2, values={"id": "one", "replaces": "true"}),
     Hot("suspects", 2 * RETRYING, CLAIMED, needs_statistics=True),

@@ -10,7 +10,7 @@ from tests.simulation.snapshots import snapshot
 from tests.simulation.wire import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Collection, Generator, Sequence
 
     from holdfast.event import Row
     from tests.simulation.server import Server
@@ -30,8 +30,14 @@ class SimulatedReader:
         self._incarnation: int | None = None
         self._void = False
 
-    async def read(self, cursor: Cursor, *, horizon: str | None = None, limit: int, max_bytes: int) -> Page:
-        return await self._run("read", at_once(self._read, cursor, horizon, min(limit, self._page_events), max_bytes))
+    async def read(
+        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, limit: int, max_bytes: int
+    ) -> Page:
+        limit = min(limit, self._page_events)
+        return await self._run("read", at_once(self._read, cursor, horizon, before, limit, max_bytes))
+
+    def latest(self, places: Collection[str]) -> str:
+        return max(places, key=lambda place: (snapshot(place).xmax, -len(snapshot(place).running)))
 
     async def horizon(self) -> str:
         return await self._run("horizon", at_once(self._horizon))
@@ -68,35 +74,37 @@ class SimulatedReader:
             self._void = True
             raise StoreUnavailable("the server has crashed and come back: transaction ids are handed out again")
 
-    def _read(self, cursor: Cursor, horizon: str | None, limit: int, max_bytes: int) -> Page:
+    def _read(self, cursor: Cursor, horizon: str | None, before: int | None, limit: int, max_bytes: int) -> Page:
         self._require_same()
         if cursor.open is not None:
-            return self._page(cursor, limit, max_bytes)
-        is_latest = True
+            return self._page(cursor, limit, max_bytes, before)
         if horizon is None:
             seen = self._server.snapshot()
             found = self._visible(cursor.done, seen)
             if len(found) <= limit and sum(map(_bytes, found)) - (_bytes(found[-1]) if found else 0) <= max_bytes:
                 return self._as_page(found, Cursor(seen), seen)
             horizon = self._nearest_snapshot(cursor.done, seen)
-            is_latest = horizon == seen
         lowest = min((row.position for row in self._visible(cursor.done, horizon)), default=0)
-        return self._page(Cursor(cursor.done, horizon, lowest), limit, max_bytes)._replace(is_latest=is_latest)
+        return self._page(Cursor(cursor.done, horizon, lowest), limit, max_bytes)
 
-    def _page(self, cursor: Cursor, limit: int, max_bytes: int) -> Page:
+    def _page(self, cursor: Cursor, limit: int, max_bytes: int, before: int | None = None) -> Page:
         """The next page of an open window."""
         assert cursor.open is not None
-        rest = [row for row in self._visible(cursor.done, cursor.open) if row.position >= cursor.position]
+        window = [row for row in self._visible(cursor.done, cursor.open) if row.position >= cursor.position]
+        rest = window if before is None else [row for row in window if row.position < before]
         rows: list[Row] = []
         for row in rest[:limit]:
             rows.append(row)
             max_bytes -= _bytes(row)
             if max_bytes < 0:
                 break
-        exhausted = len(rows) == len(rest) and len(rest) < limit
-        if not exhausted:
+        is_whole = len(rows) == len(rest) and len(rest) < limit
+        if is_whole and len(rest) == len(window):
+            after = Cursor(cursor.open)
+        else:
             self._server.note("page", cursor)
-        after = Cursor(cursor.open) if exhausted else Cursor(cursor.done, cursor.open, rows[-1].position + 1)
+            reached = before if is_whole and before is not None else rows[-1].position + 1
+            after = Cursor(cursor.done, cursor.open, reached)
         return self._as_page(rows, after, cursor.open)
 
     def _as_page(self, rows: Sequence[Row], cursor: Cursor, horizon: str) -> Page:

@@ -60,12 +60,15 @@ class HandlerTransaction(Protocol):
 class Reader(Protocol):
     """One session that reads the log. Horizons it returned are worth nothing once it raised."""
 
-    async def read(self, cursor: Cursor, *, horizon: str | None = None, limit: int, max_bytes: int) -> Page:
+    async def read(
+        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, limit: int, max_bytes: int
+    ) -> Page:
         """
         Read on from *cursor*: at most *limit* events, stopping after the one that passes *max_bytes*.
 
-        Where ``cursor.open`` is set, the next page of that window. Otherwise a new window opens, up to *horizon*
-        (taken by an earlier read of this session), or, None, up to what can be seen now.
+        Where ``cursor.open`` is set, the next page of that window; one that would reach the position *before* ends
+        there. Otherwise a new window opens, up to *horizon* (taken by an earlier read of this session, or the place of
+        a cursor that is not behind this one), or, None, up to what can be seen now.
 
         Raises:
             StoreUnavailable: The session is lost, or the server is not the one it was (crash, failover): drop
@@ -73,6 +76,10 @@ class Reader(Protocol):
 
         Cost: one statement for a small window; one more, once, to find the lowest position of a large one.
         """
+        ...
+
+    def latest(self, places: Collection[str]) -> str:
+        """Which of some cursors' ``done`` shows the most; any two of one log show more and less."""
         ...
 
     async def horizon(self) -> str:
@@ -259,7 +266,8 @@ class Store(Protocol):
 
     async def take_in(self, lease: Slice, epoch: int, rows: Sequence[Row]) -> list[Due]:
         """
-        Recovery: commit *rows* as delivery rows, ``running``, attempts 0, and return them in order.
+        Recovery: commit *rows* as delivery rows, ``running``, attempts 0, and return them in order. ``handled`` says
+        whether a receipt is there by now: whoever lost them may have written it since they were looked up.
 
         Raises:
             LeaseLost: Nothing was written.
@@ -269,7 +277,7 @@ class Store(Protocol):
     async def begin_attempt(self, due: Due, epoch: int) -> Due | None:
         """
         Recovery: commit one attempt more on a suspect before it runs. Returns it as it is in hand now, with the number
-        of attempts *before* this one; None where it is not ``running`` any more.
+        of attempts *before* this one, and ``handled`` as of now; None where it is not ``running`` any more.
 
         Raises:
             LeaseLost: Nothing was written.

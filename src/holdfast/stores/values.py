@@ -126,7 +126,6 @@ class Page(NamedTuple):
         horizon: The ``open`` of this window.
         generation: Grows whenever somebody registers, pauses, replays, retries or discards: reload then.
         incarnation: Of the server, whose horizons are worth nothing in another one; None where that cannot happen.
-        is_latest: The horizon is the store's latest. False: a laggard's, which lies before others' cursors perhaps.
     """
 
     rows: Sequence[Row]
@@ -134,7 +133,6 @@ class Page(NamedTuple):
     horizon: str
     generation: int
     incarnation: str | None = None
-    is_latest: bool = True
 
 
 class State(StrEnum):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, StoreUnavailable
+from holdfast.worker.cohorts import cohorts
 from holdfast.worker.hand import PAGE_EVENTS, Phase
 from holdfast.worker.outage import Outage
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from holdfast.event import Row
     from holdfast.stores.base import Reader, Store
-    from holdfast.stores.values import Cursor, Page
+    from holdfast.stores.values import Page
+    from holdfast.worker.cohorts import Cohort
     from holdfast.worker.hand import Mark, Partition
     from holdfast.worker.runner import Runner
 
@@ -51,8 +53,8 @@ class Router:
 class Feeder:
     """Reads the log for every readable partition and offers what it finds to the runners.
 
-    Partitions with the same cursor are read together. One whose subscription has no room stays where it is, and is
-    read on its own later; when it has caught up, a common horizon brings it back to the others.
+    Partitions at the same place are read together (`cohorts`). One whose subscription has no room stays where it is,
+    and catches up with the others later.
 
     Args:
         store: Gives reading sessions.
@@ -76,6 +78,7 @@ class Feeder:
         self._opening = asyncio.Lock()  # take-overs ask for a horizon while the loop starts to read
         self._is_lost = False
         self._generation: int | None = None
+        self._look_at = 0.0
         self._wake = asyncio.Event()
         self._pause = _SHORTEST_PAUSE
         self._outage = Outage("reading is interrupted", "reading goes on, from the stored cursors")
@@ -169,25 +172,34 @@ class Feeder:
 
     async def _round(self) -> bool:
         """Read one page for each group of partitions with the same place; returns whether anything was found."""
-        cohorts = self._cohorts()
         reader = await self._session()
-        if not cohorts:
+        readable = self._readable()
+        reading = cohorts(readable, reader.latest)
+        if not readable:
             self.is_quiet = True
-            return await self._takes_notice(await reader.generation())
-        common: str | None = None
+            return await self._looks_round(reader)
         found = False
-        for (cursor, until), members in cohorts.items():
-            if not any(self._has_room(partition) for partition in members):
+        for cohort in reading:
+            if not any(self._has_room(partition) for partition in cohort.members):
                 continue  # what was read before in this round has taken it
-            page = await reader.read(cursor, horizon=until or common, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES)
-            if until is None and cursor.open is None and page.cursor.open is None and page.is_latest:
-                common = common or page.horizon  # from here on they are read together
+            page = await reader.read(
+                cohort.cursor, horizon=cohort.horizon, before=cohort.before, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES
+            )
             found |= bool(page.rows) or page.cursor.open is not None
             if await self._takes_notice(page.generation):
                 return True  # this page may hold the first events of patterns that were not known here: read it again
-            await self._deliver(page, cursor, members)
+            await self._deliver(page, cohort)
+        found |= len(reading[0].members) < len(readable)  # others have waited for these, or read from elsewhere
         self.is_quiet = not found
         return found
+
+    async def _looks_round(self, reader: Reader) -> bool:
+        """Where nothing is read, as all is full or paused: look whether somebody has changed something, now and then."""
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at:
+            return False
+        self._look_at = now + self._poll_interval
+        return await self._takes_notice(await reader.generation())
 
     async def _takes_notice(self, generation: int) -> bool:
         """Look at everything again if somebody has changed something: also where all is paused and nothing is read."""
@@ -197,40 +209,65 @@ class Feeder:
         self._generation = generation
         return True
 
-    def _cohorts(self) -> dict[tuple[Cursor, str | None], list[Partition]]:
-        cohorts: dict[tuple[Cursor, str | None], list[Partition]] = {}
-        for partition in self._partitions():
-            if partition.is_readable and self._has_room(partition):
-                cohorts.setdefault((partition.cursor, partition.horizon), []).append(partition)
-        return cohorts
+    def _readable(self) -> list[Partition]:
+        has_room = {known: runner.has_room for known, runner in self._runners.items()}
+        return [
+            partition
+            for partition in self._partitions()
+            if partition.is_readable and has_room.get(partition.slice.subscription, False)
+        ]
 
     def _has_room(self, partition: Partition) -> bool:
         runner = self._runners.get(partition.slice.subscription)
         return runner is not None and runner.has_room
 
-    async def _deliver(self, page: Page, before: Cursor, members: list[Partition]) -> None:
+    async def _deliver(self, page: Page, cohort: Cohort) -> None:
         fast: list[Partition] = []
-        for partition in members:
-            if partition.cursor != before or not partition.is_readable or not self._has_room(partition):
+        for partition in cohort.members:
+            if partition.cursor != cohort.cursor or not partition.is_readable or not self._has_room(partition):
                 continue  # lost, given back or filled while the page was read: it stays where it is
             if partition.phase is Phase.CHECKING:
                 await self._check(partition, page)
             else:
                 fast.append(partition)
-        if fast:
-            self._hand_out(page.rows, {partition: partition.add_page(page) for partition in fast})
+        self._hand_out(page, fast)
 
-    def _hand_out(self, rows: Sequence[Row], marks: dict[Partition, Mark]) -> None:
+    def _hand_out(self, page: Page, partitions: Sequence[Partition]) -> None:
+        its_rows = self._rows_of(page.rows, {partition.slice.subscription for partition in partitions})
         places: dict[Runner, dict[int, tuple[Partition, Mark]]] = {}
-        for partition, mark in marks.items():
+        for partition in partitions:
             runner = self._runners[partition.slice.subscription]
-            places.setdefault(runner, {})[partition.slice.partition] = (partition, mark)
-        wanted = {name: self.router(name) for name in {row.name for row in rows}}
+            if runner in its_rows:
+                places.setdefault(runner, {})[partition.slice.partition] = (partition, partition.add_page(page))
+            else:
+                partition.pass_over(page)
         for runner, its_places in places.items():
-            names = {name for name, runners in wanted.items() if runner in runners}
-            its = rows if len(names) == len(wanted) else [row for row in rows if row.name in names]
-            runner.offer_page(its, its_places)
-        for runner in places:
+            runner.offer_page(its_rows[runner], its_places)
+        for runner, its_places in places.items():
             runner.start()
-        for partition in marks:
-            partition.advance()
+            for partition, _ in its_places.values():
+                partition.advance()
+
+    def _rows_of(self, rows: Sequence[Row], subscriptions: set[int]) -> dict[Runner, Sequence[Row]]:
+        """The events of a page by the subscription that they concern; one that none concerns is left out."""
+        every = {row.name for row in rows}
+        wanted: dict[Runner, list[str]] = {}
+        for name in every:
+            for runner in self.router(name):
+                if runner.record.id in subscriptions:
+                    wanted.setdefault(runner, []).append(name)
+        found: dict[Runner, Sequence[Row]] = {}
+        takers: dict[str, list[Callable[[Row], None]]] = {name: [] for name in every}
+        for runner, names in wanted.items():
+            if len(names) == len(every):
+                found[runner] = rows
+            else:
+                its: list[Row] = []
+                found[runner] = its
+                for name in names:
+                    takers[name].append(its.append)
+        if any(takers.values()):
+            for row in rows:  # once, however many subscriptions there are
+                for take in takers[row.name]:
+                    take(row)
+        return found

@@ -107,6 +107,14 @@ class Partition:
         self.cursor = page.cursor
         return mark
 
+    def pass_over(self, page: Page) -> None:
+        """A page was read in which there is nothing for it."""
+        if self.marks:
+            self.add_page(page)
+        else:
+            self.cursor = self.settled = page.cursor
+            self.incarnation = page.incarnation
+
     @property
     def place(self) -> Cursor:
         """What is to be written of the cursor: what is settled, and of what is in hand the window that it lies in."""
@@ -140,8 +148,9 @@ class Partition:
         self.exact = False
 
 
-_RUNNING = frozenset({Phase.STARTING, Phase.CHECKING, Phase.FAST})
-_READABLE = frozenset({Phase.CHECKING, Phase.FAST})
+# Tuples, looked through by identity: a set would call the hash of an Enum, which is Python, for every event.
+_RUNNING = (Phase.FAST, Phase.CHECKING, Phase.STARTING)
+_READABLE = (Phase.FAST, Phase.CHECKING)
 
 
 class InHand(msgspec.Struct, eq=False):

@@ -12,7 +12,7 @@ from holdfast.event import EPOCH, Row, rows_of
 from holdfast.stores.values import Cursor, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from holdfast.stores.postgres.session import Session
     from holdfast.stores.sql import Statements
@@ -29,6 +29,19 @@ def snapshot_xmin(snapshot: str) -> int:
     match = _SNAPSHOT.fullmatch(snapshot)
     assert match is not None, snapshot
     return int(match.group(1))
+
+
+def snapshot_order(snapshot: str) -> tuple[int, int]:
+    """
+    Sorts the snapshots of one server by what they show.
+
+    They are taken one after the other, so each shows all that an earlier one did: where no transaction has ended that
+    is later than the latest before, those that have ended since are no longer listed as running.
+    """
+    match = _SNAPSHOT.fullmatch(snapshot)
+    assert match is not None, snapshot
+    running = match.group(3)
+    return int(match.group(2)), -len(running.split(",")) if running else 0
 
 
 def next_stride(stride: int, found: int, limit: int) -> int:
@@ -55,18 +68,20 @@ class PostgresReader:
         self._spans: dict[tuple[str, str], tuple[int, int]] = {}
         self._today, self._stepped_back = 0, False  # the server's day, as it last said
 
-    async def read(self, cursor: Cursor, *, horizon: str | None = None, limit: int, max_bytes: int) -> Page:
-        page = await self._read(cursor, horizon, limit, max_bytes)
+    async def read(
+        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, limit: int, max_bytes: int
+    ) -> Page:
+        page = await self._read(cursor, horizon, before, limit, max_bytes)
         while self._stepped_back:  # rows may lie below the floor that was used: it is found anew
             self._stepped_back, self._floor_until = False, 0.0
             self._spans.clear()
-            page = await self._read(cursor, horizon, limit, max_bytes)
+            page = await self._read(cursor, horizon, before, limit, max_bytes)
         return page
 
-    async def _read(self, cursor: Cursor, horizon: str | None, limit: int, max_bytes: int) -> Page:
+    async def _read(self, cursor: Cursor, horizon: str | None, before: int | None, limit: int, max_bytes: int) -> Page:
         bounds: dict[str, Any] = {"done": cursor.done, "limit": limit, "max_bytes": max_bytes}
         if cursor.open is not None:
-            return await self._read_window(cursor, bounds)
+            return await self._read_window(cursor, bounds, before)
         if horizon is not None:
             return await self._open_window(cursor, horizon, bounds)
         bounds["floor"] = await self._day_floor(cursor.done)
@@ -74,10 +89,11 @@ class PostgresReader:
         header, events = self._check(rows), rows[1:]
         seen = header.tenant_id
         if header.slot > limit or header.slot > len(events):
-            horizon = await self._nearest_snapshot(cursor.done, seen)
-            page = await self._open_window(cursor, horizon, bounds)
-            return page._replace(is_latest=horizon == seen)
+            return await self._open_window(cursor, await self._nearest_snapshot(cursor.done, seen), bounds)
         return Page(rows_of(events), Cursor(seen), seen, int(header.key or 0), self._incarnation)
+
+    def latest(self, places: Collection[str]) -> str:
+        return max(places, key=snapshot_order)
 
     async def horizon(self) -> str:
         ((snapshot, incarnation),) = await self._run("horizon")
@@ -112,11 +128,12 @@ class PostgresReader:
             self._spans[window] = int(first), int(last)
         return self._spans[window]
 
-    async def _read_window(self, cursor: Cursor, bounds: dict[str, Any]) -> Page:
+    async def _read_window(self, cursor: Cursor, bounds: dict[str, Any], before: int | None = None) -> Page:
         assert cursor.open is not None
         limit, (_, last) = bounds["limit"], await self._span(cursor.done, cursor.open)
         stride = self._stride or limit
-        until = min(last, cursor.position + stride - 1)
+        reach = min(last, cursor.position + stride - 1)
+        until = reach if before is None else min(reach, before - 1)
         floor = await self._day_floor(cursor.done)
         rows = await self._run(
             "read_window", {**bounds, "open": cursor.open, "position": cursor.position, "last": until, "floor": floor}
@@ -126,7 +143,8 @@ class PostgresReader:
             after, self._stride = Cursor(cursor.done, cursor.open, events[-1].position + 1), limit
         else:
             after = Cursor(cursor.open) if until >= last else Cursor(cursor.done, cursor.open, until + 1)
-            self._stride = next_stride(stride, len(events), limit)
+            if until == reach:
+                self._stride = next_stride(stride, len(events), limit)
         return Page(events, after, cursor.open, int(header.key or 0), self._incarnation)
 
     def _check(self, rows: list[tuple[Any, ...]]) -> Row:

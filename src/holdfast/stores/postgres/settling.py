@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from holdfast.stores.postgres import arrays
@@ -27,8 +28,10 @@ class Settling:
     _settle: Session
 
     async def settle(self, settlement: Settlement) -> set[Slice]:
-        receipts = list(self._receipts("settle_receipts", settlement.receipts))
-        if not settlement.epochs and len(receipts) == 1:
+        receipts: list[Statement] = []
+        if settlement.receipts:
+            receipts = [(self._statements["settle_receipts"], receipt_parameters(settlement.receipts))]
+        if receipts and not settlement.epochs:
             await self._settle.run(*receipts[0])
             return set()
         async with self._settle.transaction() as connection:
@@ -42,18 +45,14 @@ class Settling:
                     await connection.execute(sql, parameters)
         return settlement.epochs.keys() - held
 
-    def _receipts(self, statement: str, receipts: Mapping[Receipts, Sequence[bytes]]) -> Iterator[Statement]:
-        # In one order, whoever writes: two owners who settle the same events could otherwise wait for each other.
-        for alike in sorted(receipts):
-            yield self._statements[statement], {**alike._asdict(), "ids": arrays.uuids(sorted(receipts[alike]))}
-
     def _fenced(self, settlement: Settlement, held: set[Slice]) -> Iterator[Statement]:
         statements = self._statements
         replaced: dict[Receipts, list[bytes]] = defaultdict(list)
         for one in settlement.replaced:
             if one.slice in held:
                 replaced[Receipts(one.slice.subscription, one.day, one.attempts)].append(one.event_id)
-        yield from self._receipts("settle_replaced", replaced)
+        for alike, ids in sorted(replaced.items()):
+            yield statements["settle_replaced"], receipt_parameters({alike: ids})
         if finished := [one for one in settlement.finished if one.slice in held]:
             numbers = {"deliveries": [one.delivery for one in finished], "claims": [one.claim for one in finished]}
             yield statements["settle_finished"], numbers
@@ -67,6 +66,20 @@ class Settling:
             yield statements["append"], columns(events)
         if places := [one for one in settlement.advances if one.slice in held]:
             yield statements["settle_advances"], advance_parameters(places)
+
+
+def receipt_parameters(receipts: Mapping[Receipts, Sequence[bytes]]) -> dict[str, Any]:
+    # In one order, whoever writes: two owners who settle the same events could otherwise wait for each other.
+    kinds = sorted(receipts)
+    ends = list(accumulate((len(receipts[kind]) for kind in kinds), initial=0))
+    return {
+        "days": [kind.day for kind in kinds],
+        "subscriptions": [kind.subscription for kind in kinds],
+        "attempts": [kind.attempts for kind in kinds],
+        "firsts": [end + 1 for end in ends[:-1]],
+        "lasts": ends[1:],
+        "ids": arrays.uuids([one for kind in kinds for one in sorted(receipts[kind])]),
+    }
 
 
 def revised_parameters(revised: Sequence[Revised]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from holdfast.stores.sqlite.rows import row_of
 from holdfast.stores.values import Cursor, Page
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from holdfast.event import Row
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.threads import SessionThread
@@ -19,8 +21,13 @@ class SQLiteReader:
     def __init__(self, thread: SessionThread, *, shared: bool) -> None:
         self._thread, self._shared = thread, shared
 
-    async def read(self, cursor: Cursor, *, horizon: str | None = None, limit: int, max_bytes: int) -> Page:
-        return await self._thread.run(read, cursor, horizon, limit, max_bytes)
+    async def read(
+        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, limit: int, max_bytes: int
+    ) -> Page:
+        return await self._thread.run(read, cursor, horizon, before, limit, max_bytes)
+
+    def latest(self, places: Collection[str]) -> str:
+        return max(places, key=int)
 
     async def horizon(self) -> str:
         return str((await self._thread.run(log_state))[0])
@@ -41,17 +48,18 @@ def log_state(session: Session) -> tuple[int, int]:
     return horizon, generation
 
 
-def read(session: Session, cursor: Cursor, horizon: str | None, limit: int, max_bytes: int) -> Page:
+def read(session: Session, cursor: Cursor, horizon: str | None, before: int | None, limit: int, max_bytes: int) -> Page:
     with session.snapshot():
         highest, generation = log_state(session)
         end = int(cursor.open or horizon or highest)
-        rows = _rows(session, max(cursor.position, int(cursor.done) + 1), end, limit, max_bytes)
+        last = end if before is None else min(end, before - 1)
+        rows = _rows(session, max(cursor.position, int(cursor.done) + 1), last, limit, max_bytes)
     if rows is None:
         return Page([], Cursor(str(max(end, int(cursor.done)))), str(end), generation)
     read_all = len(rows) < limit and not _is_cut(rows, max_bytes)
-    if read_all or rows[-1].position >= end:
-        return Page(rows, Cursor(str(end)), str(end), generation)
-    return Page(rows, Cursor(cursor.done, str(end), rows[-1].position + 1), str(end), generation)
+    reached = last if read_all else rows[-1].position
+    after = Cursor(str(end)) if reached >= end else Cursor(cursor.done, str(end), reached + 1)
+    return Page(rows, after, str(end), generation)
 
 
 def _rows(session: Session, first: int, last: int, limit: int, max_bytes: int) -> list[Row] | None:
