@@ -49,10 +49,14 @@ def cohorts(partitions: Iterable[Partition], latest: Callable[[Collection[str]],
         latest: Tells which of several places in the log (`Cursor.done`) shows the most.
     """
     places: dict[tuple[Cursor, str | None], list[Partition]] = {}
+    cursor: Cursor | None = None
+    horizon: str | None = None
+    members: list[Partition] = []
     for partition in partitions:
-        place = partition.cursor, partition.horizon
-        if (members := places.get(place)) is None:
-            members = places[place] = []
+        # Those that read their last page together have the very same cursor.
+        if partition.cursor is not cursor or partition.horizon is not horizon:
+            cursor, horizon = partition.cursor, partition.horizon
+            members = places.setdefault((cursor, horizon), [])
         members.append(partition)
     if len(places) == 1:
         (((cursor, horizon), members),) = places.items()

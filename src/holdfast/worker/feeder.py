@@ -209,8 +209,12 @@ class Feeder:
         self._generation = generation
         return True
 
+    def _rooms(self) -> dict[int, bool]:
+        """Asked once for all partitions of a subscription."""
+        return {known: runner.has_room for known, runner in self._runners.items()}
+
     def _readable(self) -> list[Partition]:
-        has_room = {known: runner.has_room for known, runner in self._runners.items()}
+        has_room = self._rooms()
         return [
             partition
             for partition in self._partitions()
@@ -222,15 +226,27 @@ class Feeder:
         return runner is not None and runner.has_room
 
     async def _deliver(self, page: Page, cohort: Cohort) -> None:
-        fast: list[Partition] = []
-        for partition in cohort.members:
-            if partition.cursor != cohort.cursor or not partition.is_readable or not self._has_room(partition):
-                continue  # lost, given back or filled while the page was read: it stays where it is
-            if partition.phase is Phase.CHECKING:
+        if cohort.horizon is None and not page.rows and page.cursor == cohort.cursor:
+            return  # nothing has happened at all, and nobody waits for this page to be checked
+        checking = [partition for partition in cohort.members if partition.phase is Phase.CHECKING]
+        has_room = self._rooms()
+        self._hand_out(
+            page,
+            [
+                partition
+                for partition in cohort.members
+                if partition.phase is Phase.FAST
+                and self._may_take(partition, cohort)
+                and has_room.get(partition.slice.subscription, False)
+            ],
+        )
+        for partition in checking:
+            if self._may_take(partition, cohort) and self._has_room(partition):
                 await self._check(partition, page)
-            else:
-                fast.append(partition)
-        self._hand_out(page, fast)
+
+    def _may_take(self, partition: Partition, cohort: Cohort) -> bool:
+        """Not where it was lost, given back or moved while the page was read: it stays where it is."""
+        return partition.is_readable and partition.cursor == cohort.cursor
 
     def _hand_out(self, page: Page, partitions: Sequence[Partition]) -> None:
         its_rows = self._rows_of(page.rows, {partition.slice.subscription for partition in partitions})

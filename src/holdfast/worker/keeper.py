@@ -56,7 +56,7 @@ class Keeper:
         self._soon.set()
 
     async def run(self) -> None:
-        """Tick until cancelled: several times within a lease, at least once a second."""
+        """Tick until cancelled: several times within a lease, at least once a second, whatever of it is due."""
         pause = min(self._ttl / 4, _TICK_MAX)
         while True:
             try:
@@ -73,16 +73,15 @@ class Keeper:
             self._soon.clear()
 
     async def tick(self) -> None:
-        """One round: renew, tell the others, take or give back."""
-        holder, sent = self._holder, self._ports.elapsed()
-        epochs = dict(holder.epochs)
-        if epochs:
-            kept = await self._store.renew(holder.info.id, epochs, ttl=self._ttl)
-            if gone := {one: epoch for one, epoch in epochs.items() if one not in kept}:
-                holder.lose(gone)
-        self.valid_until = sent + self._ttl
+        """One round: renew what is due, tell the others, take or give back."""
+        holder = self._holder
+        await self._renew(dict(holder.epochs))
         holder.renewed()
+        epochs = dict(holder.epochs)
         roster = await self._store.heartbeat(holder.info, ttl=max(self._ttl, 3 * _TICK_MAX))
+        others = {lease.slice for lease in roster.leases if lease.owner not in (None, holder.info.id)}
+        if gone := {one: epoch for one, epoch in epochs.items() if one in others}:
+            holder.lose(gone)
         dead = dead_neighbours(holder.info, roster.workers, self._ports.process_started)
         if not holder.epochs:
             dead |= {holder.info.id}  # leases of its own that it does not know of: the answer to an acquire was lost
@@ -96,3 +95,14 @@ class Keeper:
             leases = await self._store.acquire(holder.info.id, wish.acquire, ttl=self._ttl, dead=wish.dead)
             if leases:
                 holder.acquired(leases)
+
+    async def _renew(self, epochs: Mapping[Slice, int]) -> None:
+        """Each renewal writes a row for each lease, so not in every round: once a quarter of their time is over."""
+        sent = self._ports.elapsed()
+        if epochs and sent < self.valid_until - 0.75 * self._ttl:
+            return
+        if epochs:
+            kept = await self._store.renew(self._holder.info.id, epochs, ttl=self._ttl)
+            if gone := {one: epoch for one, epoch in epochs.items() if one not in kept}:
+                self._holder.lose(gone)
+        self.valid_until = sent + self._ttl

@@ -39,13 +39,14 @@ class Leasing:
                 (self._statements["lease_states"], {"subscriptions": list(worker.subscriptions)}),
             ]
         )  # fmt: skip
+        owners = {owner: UUID(bytes=owner) for owner in {row[2] for row in leases} if owner is not None}
         return Roster(
             tuple(
                 WorkerInfo(UUID(bytes=known), host, boot_id, pid, started, version, tuple(subscriptions), draining)
                 for known, host, boot_id, pid, started, version, subscriptions, draining in workers
             ),
             tuple(
-                LeaseState(Slice(subscription, partition), None if owner is None else UUID(bytes=owner), free)
+                LeaseState(Slice(subscription, partition), owners.get(owner), free)
                 for subscription, partition, owner, free in leases
             ),
         )
