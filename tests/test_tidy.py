@@ -37,7 +37,7 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "take_in": "PostgreSQL: many rows in one statement; SQLite repeats a statement of one row in its thread",
     "lock_ids": "PostgreSQL: an id may lie on any day, where no common unique index is met",
     "lock_ids_within": "PostgreSQL: an id may lie on any day, where no common unique index is met",
-    "begin_handling": "PostgreSQL: handlers' transactions run beside each other and outlive leases",
+    "is_ours": "PostgreSQL: whether a handler's transaction was ended is asked of the server",
     "require_epoch": "PostgreSQL: handlers' transactions run beside each other and outlive leases",
     "generation": "PostgreSQL: SQLite's horizon says it too",
     "facts_schema": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",

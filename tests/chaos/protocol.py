@@ -80,7 +80,7 @@ class Requests:
     def _read(self, message: bytes) -> None:
         kind, body = message[:1], message[5:]
         if kind == b"Q":
-            self._open.texts.append(_COMMENT.sub(b"", body))
+            self._open.texts += _COMMENT.sub(b"", body).split(b";")  # several, as nobody here writes it in a text
         elif kind == b"P":
             name, text, _ = body.split(b"\x00", 2)
             self._prepared[name] = _COMMENT.sub(b"", text)

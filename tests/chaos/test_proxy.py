@@ -68,6 +68,7 @@ class TestProtocol:
         [
             ("commit", b"T", True),
             ("COMMIT;", b"T", True),
+            ("select 1; commit; reset all", b"T", True),
             ("insert into notes values ('a')", b"I", True),
             ("insert into notes values ('a')", b"T", False),
             ("prepare transaction 'x'", b"T", True),

@@ -14,10 +14,10 @@ MUTANTS = (
         (
             Change(
                 f"{POSTGRES}/transactions.py",
-                '                    cursor = await connection.execute(self._statements["first_receipt"], first)\n',
-                '                    cursor = await connection.execute(self._statements["first_receipt"], first)\n'
-                '                    await connection.execute("commit")\n'
-                '                    await connection.execute("begin")\n',
+                '                cursor = await connection.execute(self._statements["first_receipt"], first, prepare=True)\n',
+                '                cursor = await connection.execute(self._statements["first_receipt"], first, prepare=True)\n'
+                '                await connection.execute("commit")\n'
+                '                await connection.execute("begin")\n',
             ),
         ),
         twin=(

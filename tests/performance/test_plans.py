@@ -125,6 +125,7 @@ _VALUES = {
     "position": str(EVENTS - WINDOW // 2), "last": str(EVENTS - WINDOW // 2 + PAGE - 1), "max_bytes": "10000000",
     "subscription": "1", "subscriptions": "'{1}'", "partition": "3", "partitions": "'{3}'", "epoch": "1",
     "epochs": "'{1}'", "ids": "page", "days": "days", "day": "today", "attempts": "1",
+    "idle": "'305000ms'",
 }  # fmt: skip
 HOT = [
     Hot("read_new", PAGE + 1, PAGE + 1),

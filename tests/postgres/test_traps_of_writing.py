@@ -70,6 +70,7 @@ class TestTheFence:
             "ids": [delivery for (delivery,) in await scene.sql("select id from deliveries")],
         }  # fmt: skip
         with closing(connect(scene.dsn, autocommit=False)) as owner:
+            writing |= {"transaction": owner.execute("select pg_current_xact_id()::text").fetchone()[0]}
             owner.execute(scene.store._statements[statement], writing)
             assert await scene.store.acquire(uuid4(), {subscription: 1}, ttl=TTL) == []
             owner.commit()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.errors import HoldfastError, InvalidEvent, StoreUnavailable
-from holdfast.stores.values import Advance, Finished, Parked, Receipts, Revised, Settlement, State
+from holdfast.stores.values import Advance, Finished, Parked, Receipts, Revised, Settlement, Slice, State
 from holdfast.worker.calling import receipt_of
 from holdfast.worker.outage import Outage
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from holdfast.event import NewEvent
     from holdfast.stores.base import Store
-    from holdfast.stores.values import Attempt, Slice
+    from holdfast.stores.values import Attempt
     from holdfast.worker.decisions import Verdict
     from holdfast.worker.hand import InHand, Partition
 
@@ -203,7 +203,8 @@ class Settler:
         for items in completed.values():
             add_completed(settlement, items)
         try:
-            lost = await self._persist(settlement)
+            # A transactional handler's own transaction has written everything: nothing is left to write.
+            lost = await self._persist(settlement) if settlement.receipts or settlement.epochs else set[Slice]()
         except asyncio.CancelledError:
             # The loop ends in the midst of it. Whoever says goodbye writes it again, which changes nothing.
             self._next = settlement.before(self._next)

@@ -15,7 +15,6 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from holdfast.errors import LeaseLost, TransactionError
 from holdfast.stores.ending import to_its_end
 from holdfast.stores.postgres.errors import translated
-from holdfast.stores.postgres.pipelines import pipelined, pipelined_sync
 from holdfast.stores.postgres.pooler import mind_pooler_sync
 from holdfast.stores.postgres.session import KEEPALIVE, cut, meet
 
@@ -27,19 +26,27 @@ if TYPE_CHECKING:
 
     AnyConnection = psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
 
-# Gone when the handler ended our transaction, even if it began another: releasing it then fails, and loudly.
-_OPEN = "savepoint holdfast_handler"
-_RELEASE = "release savepoint holdfast_handler"
-_RETURN = "rollback to savepoint holdfast_handler"
 _AS_CONNECTED = "reset all"  # what the handler before may have set for its session
-_WAIT_AS_USUAL = "set local lock_timeout to default"
-_NO_SAVEPOINT, _EPOCH_GONE = "3B001", "HF001"
+_COMMIT = f"commit; {_AS_CONNECTED};"
+_EPOCH_GONE, _ANOTHER_TRANSACTION = "HF001", "HF002"
 _IDLE_GRACE, _MEET_SECONDS = 5.0, 10.0
 _NETWORK = {"application_name": "holdfast handler", "connect_timeout": 10, **KEEPALIVE}
 _ENDED = (
     "the handler ended the transaction that it was lent (commit or rollback): leave that to Holdfast, "
     "or nothing ties its writes to the receipt"
 )
+
+
+class LentAsyncConnection(psycopg.AsyncConnection[Any]):
+    """Lent to handlers. ``is_as_connected``: its session has the settings that it began with, as far as we know."""
+
+    is_as_connected = False
+
+
+class LentConnection(psycopg.Connection[Any]):
+    """The same for threads."""
+
+    is_as_connected = False
 
 
 class OpenTransaction:
@@ -62,8 +69,8 @@ class HandlerTransactions:
     _where: str
     _loop: asyncio.AbstractEventLoop
     _handler_connections: int
-    _pool: AsyncConnectionPool | None
-    _pool_sync: ConnectionPool
+    _pool: AsyncConnectionPool[LentAsyncConnection] | None
+    _pool_sync: ConnectionPool[LentConnection]
 
     @asynccontextmanager
     async def transaction(
@@ -75,34 +82,42 @@ class HandlerTransactions:
                 connection = await stack.enter_async_context((await self._async_pool()).connection())
                 deadline = asyncio.get_running_loop().call_later(timeout + _IDLE_GRACE, cut, connection)
                 stack.callback(deadline.cancel)
-                # The driver begins the transaction by itself, in the same round trip as the receipt.
                 connection.row_factory = tuple_row  # the handler before may have set its own
-                async with pipelined(connection):
+                if not connection.is_as_connected:
                     await connection.execute(_AS_CONNECTED)
-                    await connection.execute(self._statements["begin_handling"], first)
-                    cursor = await connection.execute(self._statements["first_receipt"], first)
-                    await connection.execute(_WAIT_AS_USUAL)
-                    await connection.execute(_OPEN)
-                if passed := cursor.rowcount == 0:
+                connection.is_as_connected = False
+                cursor = await connection.execute(self._statements["first_receipt"], first, prepare=True)
+                if (begun := await cursor.fetchone()) is None:
                     await connection.rollback()
+                else:
+                    last["transaction"] = begun[0]
             try:
-                yield OpenTransaction(connection, passed=passed)
+                yield OpenTransaction(connection, passed=begun is None)
             except Exception as error:
-                if not passed and (has_ended(connection) or not await _returns(connection)):
+                if begun is not None and (has_ended(connection) or not await self._is_ours(connection, last)):
                     raise TransactionError(_ENDED) from error
                 raise
-            if not passed:
+            if begun is not None:
                 require_untouched(connection)
                 await to_its_end(self._commit(connection, receipt, epoch, last))
 
     async def _commit(
-        self, connection: psycopg.AsyncConnection[Any], receipt: Receipt, epoch: int, last: dict[str, Any]
+        self, connection: LentAsyncConnection, receipt: Receipt, epoch: int, last: dict[str, Any]
     ) -> None:
+        # All in one message: the numbers in it are put in by the driver. A pipeline would send each part by itself.
         with self._ending(receipt, epoch):
-            async with pipelined(connection):
-                await connection.execute(self._statements["require_epoch"], last)
-                await connection.execute(_RELEASE)
-                await connection.execute("commit")
+            await psycopg.AsyncClientCursor(connection).execute(self._statements["require_epoch"] + _COMMIT, last)
+        connection.is_as_connected = connection.prepare_threshold is not None  # a pooler gives another session
+
+    async def _is_ours(self, connection: psycopg.AsyncConnection[Any], last: dict[str, Any]) -> bool:
+        """Whether the handler that failed has left its transaction to us; what it wrote is taken back."""
+        connection.row_factory = tuple_row  # the handler may have set its own
+        with suppress(psycopg.Error):
+            if connection.info.transaction_status == TransactionStatus.INERROR:
+                await connection.rollback()
+            row = await (await connection.execute(self._statements["is_ours"], last)).fetchone()
+            return row is not None and bool(row[0])
+        return True
 
     @contextmanager
     def transaction_sync(self, receipt: Receipt, epoch: int, *, timeout: float = 300.0) -> Iterator[OpenTransaction]:
@@ -112,26 +127,34 @@ class HandlerTransactions:
                 connection = stack.enter_context(self._sync_pool().connection())
                 stack.enter_context(self._deadline(connection, timeout + _IDLE_GRACE))
                 connection.row_factory = tuple_row  # the handler before may have set its own
-                with pipelined_sync(connection):
+                if not connection.is_as_connected:
                     connection.execute(_AS_CONNECTED)
-                    connection.execute(self._statements["begin_handling"], first)
-                    cursor = connection.execute(self._statements["first_receipt"], first)
-                    connection.execute(_WAIT_AS_USUAL)
-                    connection.execute(_OPEN)
-                if passed := cursor.rowcount == 0:
+                connection.is_as_connected = False
+                cursor = connection.execute(self._statements["first_receipt"], first, prepare=True)
+                if (begun := cursor.fetchone()) is None:
                     connection.rollback()
+                else:
+                    last["transaction"] = begun[0]
             try:
-                yield OpenTransaction(connection, passed=passed)
+                yield OpenTransaction(connection, passed=begun is None)
             except Exception as error:
-                if not passed and (has_ended(connection) or not _returns_sync(connection)):
+                if begun is not None and (has_ended(connection) or not self._is_ours_sync(connection, last)):
                     raise TransactionError(_ENDED) from error
                 raise
-            if not passed:
+            if begun is not None:
                 require_untouched(connection)
-                with self._ending(receipt, epoch), pipelined_sync(connection):
-                    connection.execute(self._statements["require_epoch"], last)
-                    connection.execute(_RELEASE)
-                    connection.execute("commit")
+                with self._ending(receipt, epoch):
+                    psycopg.ClientCursor(connection).execute(self._statements["require_epoch"] + _COMMIT, last)
+                connection.is_as_connected = connection.prepare_threshold is not None
+
+    def _is_ours_sync(self, connection: psycopg.Connection[Any], last: dict[str, Any]) -> bool:
+        connection.row_factory = tuple_row  # the handler may have set its own
+        with suppress(psycopg.Error):
+            if connection.info.transaction_status == TransactionStatus.INERROR:
+                connection.rollback()
+            row = connection.execute(self._statements["is_ours"], last).fetchone()
+            return row is not None and bool(row[0])
+        return True
 
     @contextmanager
     def _deadline(self, connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
@@ -157,7 +180,7 @@ class HandlerTransactions:
             except psycopg.Error as error:
                 if error.sqlstate == _EPOCH_GONE:
                     raise LeaseLost(str(receipt.slice.subscription), receipt.slice.partition, epoch) from error
-                if error.sqlstate == _NO_SAVEPOINT:
+                if error.sqlstate == _ANOTHER_TRANSACTION:
                     raise TransactionError(_ENDED) from error
                 raise
 
@@ -170,22 +193,22 @@ class HandlerTransactions:
         }  # fmt: skip
         return first, last
 
-    async def _async_pool(self) -> AsyncConnectionPool:
+    async def _async_pool(self) -> AsyncConnectionPool[LentAsyncConnection]:
         if self._pool is None:
             self._pool = AsyncConnectionPool(
-                self._conninfo, min_size=0, max_size=self._handler_connections, open=False, max_idle=60,
+                self._conninfo, connection_class=LentAsyncConnection, min_size=0, max_size=self._handler_connections, open=False, max_idle=60,
                 kwargs=_NETWORK, timeout=30, configure=self._meet,
             )  # fmt: skip
             await self._pool.open()
         return self._pool
 
-    def _sync_pool(self) -> ConnectionPool:
+    def _sync_pool(self) -> ConnectionPool[LentConnection]:
         self._pool_sync.open()  # by the first of the threads; the others find it open
         return self._pool_sync
 
-    def _new_sync_pool(self) -> ConnectionPool:
+    def _new_sync_pool(self) -> ConnectionPool[LentConnection]:
         return ConnectionPool(
-            self._conninfo, min_size=0, max_size=self._handler_connections, open=False, max_idle=60,
+            self._conninfo, connection_class=LentConnection, min_size=0, max_size=self._handler_connections, open=False, max_idle=60,
             kwargs=_NETWORK, timeout=30, configure=self._meet_sync,
         )  # fmt: skip
 
@@ -219,24 +242,3 @@ def has_ended(connection: AnyConnection) -> bool:
     if connection.closed:
         return not connection.broken
     return connection.info.transaction_status == TransactionStatus.IDLE
-
-
-async def _returns(connection: psycopg.AsyncConnection[Any]) -> bool:
-    """Whether our savepoint is still there; what came after it is taken back."""
-    try:
-        await connection.execute(_RETURN)
-    except psycopg.errors.InvalidSavepointSpecification:
-        return False
-    except psycopg.Error:
-        return True
-    return True
-
-
-def _returns_sync(connection: psycopg.Connection[Any]) -> bool:
-    try:
-        connection.execute(_RETURN)
-    except psycopg.errors.InvalidSavepointSpecification:
-        return False
-    except psycopg.Error:
-        return True
-    return True

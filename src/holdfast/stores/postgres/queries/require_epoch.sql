@@ -1,2 +1,2 @@
--- Before a handler's transaction commits: its lease stands, and stays until the commit.
-select :"schema".require_epoch(%(subscription)s, %(partition)s, %(epoch)s);
+-- Before a handler's transaction commits: it is the one that the handler was lent, and its lease stands until the commit.
+select :"schema".require_epoch(%(subscription)s, %(partition)s, %(epoch)s, %(transaction)s::xid8);

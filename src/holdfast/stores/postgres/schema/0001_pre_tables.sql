@@ -173,9 +173,14 @@ create table :"schema".audit (
 );
 
 -- The fence of a handler's transaction, at its end: locks the lease row if it still has this epoch, else fails.
-create function :"schema".require_epoch(of_subscription integer, of_partition integer, of_epoch bigint) returns void
+create function :"schema".require_epoch(
+    of_subscription integer, of_partition integer, of_epoch bigint, of_transaction xid8
+) returns void
 language plpgsql set search_path = :"schema", pg_catalog, pg_temp as $$
 begin
+    if pg_current_xact_id_if_assigned() is distinct from of_transaction then
+        raise exception 'this is another transaction' using errcode = 'HF002';
+    end if;
     perform from leases
     where subscription = of_subscription and partition = of_partition and epoch = of_epoch
         and owner is not null
