@@ -37,6 +37,7 @@ _GROUP, _GROUP_BYTES = 500, 4 * 2**20
 _SPOOL_PAGE = 200
 _LAST_PAGE = 100
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_HINT_PAUSE = 0.005  # between two hints to other processes, seconds
 
 
 @dataclass(slots=True, eq=False)
@@ -268,6 +269,8 @@ class Publisher:
             self._untold = False
             with suppress(HoldfastError):  # a hint: workers poll as well
                 await self._store.notify()
+            # A worker that has just been woken looks again by itself within that time.
+            await asyncio.sleep(_HINT_PAUSE)
 
     # Spooling
 

@@ -147,6 +147,18 @@ async def test_two_hundred_callers_share_a_statement_and_a_hint(bus: EventBus, l
     assert await sent_once_told(logged[1]) == {"append": 1, "notify": 1}
 
 
+async def test_calls_one_after_the_other_share_a_hint_in_five_milliseconds(
+    bus: EventBus, logged: tuple[str, ServerLog]
+) -> None:
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    for n in range(200):
+        await bus.publish("order.placed", {"order_id": n}, key="order-1")
+    sent = await sent_once_told(logged[1])
+    assert sent["append_one"] == 200
+    assert sent["notify"] <= 1 + (loop.time() - started) / 0.005
+
+
 @pytest.mark.parametrize("number", [2, 10_000])
 async def test_publish_many_is_one_transaction_with_one_statement(
     bus: EventBus, logged: tuple[str, ServerLog], number: int
