@@ -159,7 +159,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
             try:
                 await connection.execute(f'listen "{self._channel}"')
                 while True:
-                    async for _ in connection.notifies(timeout=_HEARTBEAT_SECONDS, stop_after=1):
+                    async for _ in connection.notifies(timeout=_HEARTBEAT_SECONDS):
                         wake()
                     # A connection that is only listened to would never be found dead.
                     async with asyncio.timeout(_HEARTBEAT_SECONDS):
