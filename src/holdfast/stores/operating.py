@@ -24,6 +24,7 @@ from holdfast.errors import (
     NotFound,
 )
 from holdfast.names import TEXT_LENGTH_MAX, check_subscription_name, text_problem
+from holdfast.stores.ending import to_its_end
 from holdfast.stores.inspecting import as_uuid, filter_parameters, find
 from holdfast.stores.records import Retention
 from holdfast.wording import counted
@@ -146,7 +147,7 @@ class Operating(ABC):
                 await asyncio.sleep(max(0.0, begun + seen / rate - clock()))
             state = "finished"
         finally:
-            await asyncio.shield(self.perform(end_replay(number, state)))
+            await to_its_end(self.perform(end_replay(number, state)))
         return done
 
     async def _range(self, filter: ReplayFilter) -> Range:
