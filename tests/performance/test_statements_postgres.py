@@ -112,6 +112,17 @@ async def an_idle_second(dsn: str, log: ServerLog, subscriptions: int) -> list[S
     return sent[first:second]
 
 
+def test_leases_of_thirty_seconds_are_not_written_anew_each_second(logged: tuple[str, ServerLog]) -> None:
+    assert run(renewals(*logged, heartbeats=5)) <= 1
+
+
+async def renewals(dsn: str, log: ServerLog, heartbeats: int) -> int:
+    async with at_work(dsn, names=log.names, last=LAST_CHORE):
+        log.clear()
+        await until(lambda: log.names().count("heartbeat") == heartbeats, seconds=60)
+        return log.names().count("renew")
+
+
 def after(name: str, names: Sequence[str]) -> list[str]:
     return list(names[names.index(name) :]) if name in names else []
 
