@@ -6,13 +6,13 @@ left, and fails by the empty queue in which it looks for the question.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 _CUT = "the connection ended in the midst of a pipeline"
 
@@ -29,15 +29,4 @@ async def pipelined(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[N
             yield
     except IndexError as error:
         connection.pgconn.finish()  # nobody knows which answers would come next
-        raise psycopg.OperationalError(_CUT) from error
-
-
-@contextmanager
-def pipelined_sync(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """The same for a blocking connection."""
-    try:
-        with connection.pipeline():
-            yield
-    except IndexError as error:
-        connection.pgconn.finish()
         raise psycopg.OperationalError(_CUT) from error
