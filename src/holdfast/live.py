@@ -21,8 +21,6 @@ from holdfast.ports import DaemonThreads, process_number
 from holdfast.publisher import Publisher
 from holdfast.spool import MemorySpool, Spool, default_directory, directory_name
 from holdfast.stores import make_store
-from holdfast.worker import Worker, WorkerOptions
-from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from holdfast.stores.base import Store
     from holdfast.stores.values import Declaration, Subscription
     from holdfast.subscription import Consumer
+    from holdfast.worker import Worker
 
 logger = logging.getLogger("holdfast")
 
@@ -190,6 +189,8 @@ class Live:
 
     async def _start_later(self) -> None:
         """Whatever keeps it from starting may be put right while it waits: tables that are missing, a right."""
+        from holdfast.worker.outage import Outage
+
         pause, outage = 0.2, Outage("the worker cannot start", "the worker starts")
         while True:
             await asyncio.sleep(pause)
@@ -207,6 +208,8 @@ class Live:
         await self.prepare()
         if self.worker is not None:
             return
+        from holdfast.worker import Worker, WorkerOptions  # a third of the import, which who only publishes is spared
+
         options = self._options
         worker = Worker(
             self.store, WorkerOptions(options.lease_ttl, options.poll_interval, options.retention_seconds),

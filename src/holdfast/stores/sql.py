@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.errors import ConfigurationError
@@ -54,6 +53,8 @@ class Statements:
     """
 
     def __init__(self, package: str, schema: str | None) -> None:
+        from importlib.resources import files  # a tenth of the import of holdfast, which a store alone needs
+
         self._folder = files(package)
         self._qualifier = "" if schema is None else f'"{check_schema_name(schema)}".'
         self._schema = schema or ""
