@@ -10,7 +10,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SOURCES := src tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate mutants chaos model check bench figures format lock clean
+.PHONY: help demo test simulate mutants chaos model check bench costs figures format lock clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ check: $(READY)  ## what CI checks besides the tests: format, lint, types
 
 bench: $(READY)  ## measure beside plain SQL; results go to bench/results
 	@$(RUN) holdfast bench --quick --results bench/results $(ARGS)
+	@$(RUN) python bench/page.py
+
+costs: $(READY)  ## what an event costs the client and the server (Linux)
+	@$(RUN) python bench/costs.py
 	@$(RUN) python bench/page.py
 
 figures: $(READY)  ## put the latest results of the benchmark into docs/performance.md

@@ -21,7 +21,7 @@ Form = Literal["quick", "full", "large"]
 
 DRAIN = "drain, no-op async handler"
 
-_SLOWER: tuple[draining.Kind, ...] = ("sync", "transactional")
+_OTHERS: tuple[draining.Kind, ...] = ("reading", "sync", "transactional")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +170,11 @@ def _publishes(raw: Yardsticks, scale: Scale) -> list[Figure]:
 
 def _drains(raw: Yardsticks, scale: Scale, plain: Figure) -> list[Figure]:
     some = scale.some
-    sync, transactional = (partial(draining.drain, kind=kind) for kind in _SLOWER)
+    reading, sync, transactional = (partial(draining.drain, kind=kind) for kind in _OTHERS)
     return [
         *(Figure(name, measure, scale.events, stored=scale.events) for name, measure in raw.drains.items()),
         replace(plain, raw=[*raw.drains][-1]),
+        Figure("drain, handler that reads the payload", reading, scale.events, stored=scale.events, raw=DRAIN),
         Figure("drain, no-op sync handler", sync, scale.events, stored=scale.events, raw=DRAIN),
         *(Figure(name, measure, some, stored=some) for name, measure in raw.transactional.items()),
         Figure(

@@ -9,8 +9,6 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from holdfast.bench.workload import (
     CALLERS,
     NAME,
@@ -81,13 +79,11 @@ def _publish(dsn: str, events: int, size: int) -> Numbers:
 
 
 def drain(dsn: str, events: int) -> Numbers:
-    """One step after the other: fetch, decode, receipts in one transaction a page."""
+    """One step after the other: fetch, receipts in one transaction a page; nothing is decoded."""
     started, busy = time.perf_counter(), time.process_time()
     connection = _open(dsn)
     position = 0
     while page := connection.execute(_PAGE, (position, PAGE)).fetchall():
-        for row in page:
-            msgspec.json.decode(row[5])
         connection.execute("begin immediate")
         connection.executemany(_RECEIPTS, [(row[1], NOBODY) for row in page])
         connection.execute("commit")

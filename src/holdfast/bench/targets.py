@@ -60,6 +60,7 @@ UNITS = {
     "p50_ms": "ms median", "p99_ms": "ms at the 99th percentile", "published_per_s": "published/s",
     "statements": "statements", "dead_rows": "dead rows", "changed_rows": "rows changed", "dead_rows_per_event": "dead rows an event", "left": "left when the time was over", "peak_mib": "MiB at the most",
     "start_ms": "ms to the first event", "rerun": "events run again", "read_share": "of the log read",
+    "index_share": "of its index entries looked at",
     "slowest_ms": "ms for the slowest publish", "dip_percent": "% less handled", "drop_ms": "ms for the drop",
     "cpu_percent": "% of a core", "transactions_per_s": "transactions/s",
 }  # fmt: skip
