@@ -18,13 +18,14 @@ from tests.simulation.expected import behind_breakers, longest_queue, unfinished
 from tests.simulation.handlers import PUT_OFFS
 from tests.simulation.loop import Stuck
 from tests.simulation.paths import Listener, reached
-from tests.simulation.size import LARGE, SMALL
+from tests.simulation.size import SIZES, SMALL
 from tests.simulation.spool_system import Killed
+from tests.simulation.weather import worse
 from tests.simulation.workload import publish_in_turns
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.simulation.size import Size
 
@@ -76,9 +77,9 @@ class Result:
 
 def repeat(seed: int, size: Size, store: str = "simulated") -> str:
     """The command that runs *seed* again."""
-    large = " SIZE=large" if size is LARGE else ""
+    of_size = next(f" SIZE={name}" for name, one in SIZES.items() if one is size) if size is not SMALL else ""
     other = "" if store == "simulated" else f" STORE={store}"
-    return f"again:  make simulate SEEDS={seed}..{seed}{large}{other}"
+    return f"again:  make simulate SEEDS={seed}..{seed}{of_size}{other}"
 
 
 STORES: dict[str, type[World]] = {"simulated": World, "sqlite": FileWorld}
@@ -127,6 +128,8 @@ async def play(world: World) -> None:
     await asyncio.sleep(size.trouble)
     chaos.cancel()
     await asyncio.wait([*work, chaos])
+    if size.outage:
+        await _stay_away(world, lineages)
     await _heal(world)
     await _settle(world)
     world.settled = world.history.now()
@@ -138,6 +141,13 @@ async def _declare_late(world: World) -> None:
         await asyncio.sleep(max(0.0, declared.declared_at - world.loop.time()))
         for one in list(world.lives.values()):
             one.spawn(one.declare(declared))
+
+
+async def _stay_away(world: World, lineages: Sequence[str]) -> None:
+    before, world.sky.weather = world.sky.weather, worse(world.sky.weather)
+    turns = [publish_in_turns(world, lineage, max(world.size.publishes)) for lineage in lineages]
+    await asyncio.gather(asyncio.sleep(world.size.outage), *turns)
+    world.sky.weather = before
 
 
 async def _heal(world: World) -> None:

@@ -15,7 +15,7 @@ from tests.simulation.run import run
 from tests.simulation.size import SIZES
 
 ROOT = Path(__file__).parents[2]
-SEEDS = {"small": 500, "large": 60}  # the large ones for what takes long to come about
+SEEDS = {"small": 500, "large": 60, "outage": 20}  # the large ones for what takes long to come about
 TESTS = [(size, first, count // 10) for size, count in SEEDS.items() for first in range(0, count, count // 10)]
 KEPT = [
     tuple(line.split()[:2])
