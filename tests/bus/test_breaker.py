@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from holdfast import Event, EventBus, Reject, RetryPolicy, live
+from holdfast import Event, EventBus, Reject, RetryPolicy, worker
 from holdfast.errors import StoreUnavailable
 from holdfast.ports import elapsed
 from holdfast.worker import WorkerOptions
@@ -24,7 +24,7 @@ SOON = RetryPolicy(base=0.2, max_delay=0.2, max_attempts=50)
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "WorkerOptions", partial(WorkerOptions, breaker_waits=(0.1, 0.2)))
+    monkeypatch.setattr(worker, "WorkerOptions", partial(WorkerOptions, breaker_waits=(0.1, 0.2)))
 
 
 @pytest.mark.parametrize("error", [Reject("a bad order"), ValueError("a bad order")], ids=["rejected", "failing"])
@@ -49,6 +49,29 @@ async def test_an_event_that_can_never_be_handled_does_not_keep_it_open(shared_b
         await until(lambda: runner.is_tripped)
         down = False
         await until(lambda: sorted(seen) == [0, 1, 3, 4, 5])
+
+
+async def test_an_open_one_delays_nobody_else(shared_bus: EventBus) -> None:
+    seen = list[int]()
+
+    @shared_bus.subscribe("a", name="s", breaker=2, retry=RetryPolicy(base=60))
+    async def fail(event: Event) -> None:
+        raise ValueError("down")
+
+    @shared_bus.subscribe("a", name="healthy", breaker=2)
+    async def handle(event: Event) -> None:
+        seen.append(event.payload)
+
+    async with shared_bus:
+        await shared_bus.publish_many([{"name": "a", "payload": n} for n in range(6)])
+        assert shared_bus._live is not None
+        assert shared_bus._live.worker is not None
+        failing, healthy = shared_bus._live.worker._runners.values()
+        await until(lambda: failing.is_tripped)
+        await shared_bus.publish_many([{"name": "a", "payload": n} for n in range(6, 4_000)])  # more than is read ahead
+        await until(lambda: len(seen) == 4_000)
+        assert failing.is_tripped
+        assert not healthy.is_tripped
 
 
 async def test_a_probe_that_never_began_is_none(shared_bus: EventBus) -> None:
