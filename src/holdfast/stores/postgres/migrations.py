@@ -49,6 +49,8 @@ async def migrate(session: Session, schema: str, statements: Statements, where: 
     connection = await session.connect()
     with translated(where):
         async with connection:
+            # A snapshot of the time before the lock was waited for would not show what the others have done.
+            await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
             for migration, text in scripts(schema, statements):
                 async with connection.transaction():
                     await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
