@@ -6,14 +6,14 @@ import os
 import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 from holdfast.errors import StoreUnavailable, WrongStore
 from holdfast.stores import make_store
-from holdfast.stores.values import Advance
+from holdfast.stores.values import Advance, Parked, Receipt, State
 from holdfast.testing import LocalPostgres
 from tests.contract.harness import Scene, keys_of
 
@@ -168,3 +168,52 @@ class TestAnotherServer:
         with pytest.raises(WrongStore, match="--after-restore"):
             await store.open()
         await store.close()
+
+
+class TestAsynchronousCommits:
+    """By the database's default: a server that crashes forgets its last moments, but none of what we rely on."""
+
+    @pytest.fixture
+    async def hasty(self, server, scene):
+        with closing(psycopg.connect(server.dsn(), autocommit=True)) as admin:
+            name = psycopg.conninfo.conninfo_to_dict(scene.dsn)["dbname"]
+            admin.execute(f'alter database "{name}" set synchronous_commit = off')
+        hasty = Scene("postgres", scene.dsn, make_store(scene.dsn, timeout=10))
+        await hasty.store.open()
+        yield hasty
+        await hasty.close()
+
+    async def test_forget_no_effect_of_a_handler_and_no_receipt(self, server, hasty):
+        lease = await hasty.leased()
+        await hasty.publish("a")
+        (row,) = await hasty.rows(lease)
+        with closing(psycopg.connect(hasty.dsn, autocommit=True)) as admin:
+            admin.execute("set synchronous_commit = on; create table effects (id uuid)")
+        receipt = Receipt(lease.slice, row.id, row.day, 1)
+        async with hasty.store.transaction(receipt, lease.epoch) as transaction:
+            await transaction.connection.execute("insert into effects values (%s)", [UUID(bytes=row.id)])
+        server.kill()
+        server.start()
+        with closing(psycopg.connect(hasty.dsn)) as after:
+            assert after.execute("select count(*) from effects").fetchone() == (1,)
+            assert after.execute("select count(*) from holdfast.receipts").fetchone() == (1,)
+
+    async def test_forget_no_epoch(self, server, hasty):
+        lease = await hasty.leased()
+        server.kill()
+        server.start()
+        with closing(psycopg.connect(hasty.dsn)) as after:
+            found = after.execute(
+                "select epoch from holdfast.leases where (subscription, partition) = (%s, %s)", lease.slice
+            ).fetchone()
+        assert found == (lease.epoch,)
+
+    async def test_forget_no_retry(self, server, hasty):
+        lease = await hasty.leased()
+        await hasty.publish("a")
+        (row,) = await hasty.rows(lease)
+        await hasty.settle(lease, parked=[Parked(lease.slice, row, State.RETRYING, 1)])
+        server.kill()
+        server.start()
+        with closing(psycopg.connect(hasty.dsn)) as after:
+            assert after.execute("select count(*) from holdfast.deliveries").fetchone() == (1,)

@@ -110,13 +110,17 @@ class Link:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            self._cut()
+            await self._cut()
 
-    def _cut(self) -> None:
+    async def _cut(self) -> None:
         if self._pid:
             self._wire.ended.add(self._pid)
-        for writer in (self._to_client, self._to_server):
+        writers = (self._to_client, self._to_server)
+        for writer in writers:
             writer.close()
+        for writer in writers:  # or the loop may be closed before the sockets are
+            with suppress(OSError):
+                await writer.wait_closed()
 
     # From the client
 

@@ -129,11 +129,11 @@ def read_only_fact(owner: str | None) -> Fact:
 
 
 def synchronous_fact(owners: list[str], current: str) -> Fact:
-    """Settings that make commits asynchronous. Publishing raises them by itself, other transactions do not."""
+    """Settings that make commits asynchronous. Holdfast's own are synchronous all the same, but for cursors."""
     if not owners:
         return Fact("synchronous_commit", current)
     return Fact(
-        "synchronous_commit", f"off for {', '.join(owners)}: a crash may lose the receipts of its last moments", "note",
+        "synchronous_commit", f"off for {', '.join(owners)}: a crash may lose the last moments of all that is not Holdfast's", "note",
         "; ".join(reset(owner, "synchronous_commit", "on") for owner in owners),
     )  # fmt: skip
 
