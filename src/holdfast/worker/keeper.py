@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import HoldfastError
@@ -48,6 +49,8 @@ class Keeper:
         self._store, self._holder, self._ports, self._ttl = store, holder, ports, ttl
         self.valid_until = 0.0
         """Until when the leases last, by a clock counted from before the last renewal was sent."""
+        self._pause = min(ttl / 4, _TICK_MAX)
+        self._patient_until = -math.inf
         self._soon = asyncio.Event()
         self._outage = Outage("leases cannot be kept now", "leases are kept")
 
@@ -57,7 +60,6 @@ class Keeper:
 
     async def run(self) -> None:
         """Tick until cancelled: several times within a lease, at least once a second, whatever of it is due."""
-        pause = min(self._ttl / 4, _TICK_MAX)
         while True:
             try:
                 await self.tick()
@@ -66,7 +68,7 @@ class Keeper:
             else:
                 self._outage.over()
             try:
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(self._pause):
                     await self._soon.wait()
             except TimeoutError:
                 pass
@@ -91,7 +93,7 @@ class Keeper:
         wish = plan(holder.info.id, roster, held, holder.partition_counts, dead)
         if wish.give_back:
             holder.give_back(wish.give_back)
-        if wish.acquire and not holder.info.draining:
+        if wish.acquire and not holder.info.draining and self._ports.elapsed() >= self._patient_until:
             leases = await self._store.acquire(holder.info.id, wish.acquire, ttl=self._ttl, dead=wish.dead)
             if leases:
                 holder.acquired(leases)
@@ -105,4 +107,7 @@ class Keeper:
             kept = await self._store.renew(self._holder.info.id, epochs, ttl=self._ttl)
             if gone := {one: epoch for one, epoch in epochs.items() if one not in kept}:
                 self._holder.lose(gone)
+            if (now := self._ports.elapsed()) >= self.valid_until:
+                # What kept us from renewing in time may have kept the others: they have time now to say that they live.
+                self._patient_until = now + 2 * self._pause
         self.valid_until = sent + self._ttl
