@@ -91,10 +91,18 @@ class Child:
     @property
     def peak_mib(self) -> float:
         """The most memory that it has held so far."""
+        return self._mib("VmHWM")
+
+    @property
+    def reserved_mib(self) -> float:
+        """The addresses that it has taken, with memory behind them or not: what RLIMIT_AS limits."""
+        return self._mib("VmSize")
+
+    def _mib(self, name: str) -> float:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) / 1024
-        raise AssertionError("the kernel does not tell the peak memory of a process")
+        raise AssertionError(f"the kernel does not tell {name} of a process")
 
 
 class Bench:
@@ -145,6 +153,15 @@ class Bench:
         """Start a publisher; see programs/publish.py."""
         settings = {"keys": 20, "spool": str(self.folder / "spool"), "store_timeout": 1.0} | settings
         return self._start("publish", {"ledger": str(self.acknowledged)} | settings)
+
+    def command(self, *words: str) -> str:
+        """Run a command of ``holdfast`` on the store; returns what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "holdfast", *words], capture_output=True, text=True, check=False, cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "HOLDFAST_DSN": self.dsn},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def _start(self, program: str, settings: dict[str, Any]) -> Child:
         log = self.folder / f"{len(self.children):02}-{program}.log"

@@ -1,7 +1,8 @@
-"""Memory does not grow with the backlog. HOLDFAST_LONG=1: a million events within 300 MiB."""
+"""Memory does not grow with the backlog, and can run out. HOLDFAST_LONG=1: a million events within 300 MiB."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,3 +47,25 @@ def test_a_million_events_within_300_mib(pg: Bench):
     peak = peak_after(pg, "s", 1_000_000)
     print(f"peak {peak:.0f} MiB with a million events of backlog")
     assert peak < 300
+
+
+LIMIT_MIB = 2048
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to RLIMIT_AS")
+@pytest.mark.parametrize("kind", ["plain", "effect"])
+def test_a_handler_that_uses_up_all_memory_fails_alone(bench: Bench, kind: str):
+    bench.store(range(40), keys=8)
+    options = {"kind": kind, "hoards": [10], "max_attempts": 2}
+    worker = bench.work({"s": options}, memory_mib=LIMIT_MIB)
+    wait_until(lambda: bench.deliveries("dead") and bench.receipt_count("s") == 39, "one is dead, the others handled")
+    attempts = bench.run("select attempt, outcome, error, traceback from {h}attempts order by id")
+    assert [attempt[:3] for attempt in attempts] == [(1, "failed", "MemoryError"), (2, "failed", "MemoryError")]
+    assert all("chunks.append" in traceback for *_, traceback in attempts), "it is the allocator that raised"
+    wait_until(lambda: worker.reserved_mib < LIMIT_MIB / 2, "what the handler took is free again")
+    bench.store(range(40, 80), keys=8)
+    wait_until(lambda: bench.receipt_count("s") == 79, "the same worker handles what comes later")
+    assert worker.terminate() == 0
+    assert bench.times("done") == dict.fromkeys(set(range(80)) - {10}, 1)
+    if kind == "effect":
+        assert bench.effects("s") == bench.receipts("s")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tests.crash.harness import wait_until
+import pytest
+
+from tests.crash.harness import first_completions_in_order, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +61,49 @@ def test_two_poison_events_of_one_key_end_dead_in_turn(pg: Bench):
     )
     assert crashes <= 2 * (2 + 2)
     assert [line["n"] for line in pg.lines("done")][-13:] == list(range(7, 20))
+
+
+IN_ITS_KEY, POISONOUS = range(12), 5
+BESIDE = range(12, 24)
+
+
+def poisoned(bench: Bench, on_dead: str) -> None:
+    """A key with poison in its middle, and another key, until nothing more can be done about them."""
+    bench.store(IN_ITS_KEY, key="k")
+    bench.store(BESIDE, key="beside")
+    options = {"dies": [POISONOUS], "max_attempts": 2, "on_dead": on_dead}
+    reached = len(IN_ITS_KEY) - 1 if on_dead == "continue" else POISONOUS
+    crashes = supervise(
+        bench, {"plain": options},
+        lambda: bench.deliveries("dead") and bench.receipt_count("plain") == reached + len(BESIDE),
+    )  # fmt: skip
+    assert crashes <= 2 + 2
+
+
+def test_a_key_goes_on_behind_its_poison(bench: Bench):
+    poisoned(bench, "continue")
+    assert len(bench.deliveries()) == 1
+    assert set(bench.times("done")) == {*IN_ITS_KEY, *BESIDE} - {POISONOUS}
+    first_completions_in_order(bench.lines())
+
+
+@pytest.mark.parametrize("decision", ["retry", "discard"])
+def test_a_key_is_held_behind_its_poison_until_somebody_decides(bench: Bench, decision: str):
+    poisoned(bench, "hold")
+    bench.store([24], key="k")
+    bench.store([25], key="beside")
+    worker = bench.work({"plain": {"on_dead": "hold"}})
+    wait_until(lambda: bench.times("done")[25] == 1, "the other key goes on")
+    wait_until(lambda: len(bench.deliveries("pending")) == 7, "the newest one waits behind the others")
+    assert max(line["n"] for line in bench.lines("start") if line["key"] == "k") == POISONOUS
+
+    bench.command("dead", decision, "--subscription", "plain", "--yes")
+    wait_until(lambda: bench.deliveries("pending") == [], "the key goes on")
+    wait_until(lambda: bench.unsettled() == 0, "nothing is left to do")
+    assert worker.terminate() == 0
+    assert bench.times("done")[POISONOUS] == (decision == "retry")
+    assert {*bench.times("done")} | {POISONOUS} == set(range(26))
+    first_completions_in_order(bench.lines())
 
 
 def test_a_poison_event_in_a_transaction_leaves_no_effect(bench: Bench):

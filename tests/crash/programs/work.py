@@ -1,6 +1,7 @@
 """A worker whose handlers write down what they do, in a file that only grows. Argument: settings as JSON.
 
-What an event's handler does is in the settings: numbers that wait for a file, die, fail, or are put off for an hour.
+What an event's handler does is in the settings: numbers that wait for a file, stop the loop until it is there, use up
+all memory, die, fail, or are put off for an hour.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ SETTINGS = json.loads(sys.argv[1])
 LEDGER = os.open(SETTINGS["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
 
+if SETTINGS.get("memory_mib"):
+    resource.setrlimit(resource.RLIMIT_AS, (SETTINGS["memory_mib"] * 2**20,) * 2)
+
 bus = EventBus(SETTINGS["dsn"], spool="off", lease_ttl=SETTINGS["lease_ttl"], stop_timeout=SETTINGS["stop_timeout"])
 
 
@@ -33,6 +37,19 @@ def note(what: str, subscription: str, event: Event, delivery: Delivery, **more:
     os.write(LEDGER, (json.dumps(line) + "\n").encode())
 
 
+def hoard() -> None:
+    """Take memory until the system gives no more."""
+    chunks = []
+    while True:
+        chunks.append(bytes(2**24))
+
+
+def stand_still(gate: Path) -> None:
+    """Keep the loop, and all that runs in it, until the gate is open."""
+    while not gate.exists():
+        time.sleep(0.01)
+
+
 async def behave(options: dict[str, Any], event: Event) -> None:
     number = event.payload["n"]
     if options.get("seconds"):
@@ -42,6 +59,10 @@ async def behave(options: dict[str, Any], event: Event) -> None:
     if number >= options.get("waits_from", sys.maxsize):
         while not Path(options["gate"]).exists():  # noqa: ASYNC110 - another process opens it
             await asyncio.sleep(0.01)
+    if number in options.get("stands_still", ()):
+        stand_still(Path(options["gate"]))
+    if number in options.get("hoards", ()):
+        hoard()
     if number in options.get("put_off", ()):
         raise Retry(after=3600)
     if number in options.get("rejects", ()):
@@ -92,7 +113,7 @@ def declare(name: str, options: dict[str, Any]) -> None:
         options.get("pattern", "load.*"), handlers[options.get("kind", "plain")], name=name, start="beginning",
         partitions=options.get("partitions", 8), concurrency=options.get("concurrency", 64),
         transactional=options.get("kind") == "effect", batch=options.get("batch"),
-        timeout=options.get("timeout", 60), breaker=options.get("breaker"),
+        timeout=options.get("timeout", 60), breaker=options.get("breaker"), on_dead=options.get("on_dead", "continue"),
         retry=RetryPolicy(max_attempts=options.get("max_attempts", 5), base=options.get("base", 0.1)),
     )  # fmt: skip
 
