@@ -16,11 +16,12 @@ from holdfast.testing import LocalPostgres
 from tests.chaos import report
 from tests.chaos.acting import insist
 from tests.chaos.faults import FAULTS
-from tests.chaos.phases import Phase, can_run, groups_of, plan
+from tests.chaos.phases import Phase, can_run, groups_of, mix, plan
 from tests.chaos.proxy import Proxy
 from tests.chaos.run import Result, broken_off, run_phase
 from tests.chaos.scene import Stage
 from tests.chaos.servers import SMALL_DISK, small_disk
+from tests.chaos.workload import LONGEST_FAULT_S
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,7 +36,6 @@ _TABLES = ("event_log", "receipts", "deliveries", "attempts", "cursors", "leases
 _SETTINGS = {
     "max_connections": "100", "tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "2",
 }  # fmt: skip
-_LONGEST_FAULT_S = 6.0
 
 
 async def run_campaign(
@@ -48,11 +48,8 @@ async def run_campaign(
     """
     random = Random(about.seed)
     faults, not_run = can_run(FAULTS, about.store)
-    seconds = about.minutes * 60
-    if groups:
-        phases = [Phase(" and ".join(groups), frozenset(groups), seconds)]
-    else:
-        phases = plan(groups_of(faults), seconds, random)
+    seconds, every = about.minutes * 60, groups_of(faults)
+    phases = [mix(groups, every, seconds)] if groups else plan(every, seconds, about.seed)
     done: list[Result] = []
     async with AsyncExitStack() as stack:
         server, proxy = None, None
@@ -68,7 +65,7 @@ async def run_campaign(
             with small_disk(_SPOOL_MIB) if SMALL_DISK.is_met else nullcontext(folder) as disk:
                 stage = Stage(
                     f"campaign_{number}", folder / "run", random, server=server, proxy=proxy, spool=disk / "spool",
-                    seconds=min(_LONGEST_FAULT_S, max(0.5, phase.seconds / 60)), per_second=per_second,
+                    seconds=min(LONGEST_FAULT_S, max(0.5, phase.seconds / 60)), per_second=per_second,
                 )  # fmt: skip
                 result = await _run(phase, stage, faults, stop)
             done.append(result)
@@ -115,7 +112,7 @@ async def _version(server: LocalPostgres) -> str:
 
 def _say(result: Result) -> None:
     figures = result.verdict.figures
-    recovery = "never" if result.recovery_s is None else f"after {result.recovery_s:.1f} s"
+    recovery = "never" if result.recovery_s is None else f"after {result.recovery_s:.1f} of {result.heal_s:.0f} s"
     print(
         f"   published {figures['published']}, handled {figures['handled']}, repeats {figures['repeats']}, "
         f"strikes {result.strikes.total()}, lag 0 {recovery}: {'good' if result.is_good else 'NOT GOOD'}"

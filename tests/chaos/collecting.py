@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.evidence import Effect, Evidence, Letter, Publish, Subscription, add_lines
+from holdfast.worker.hand import PAGE_EVENTS
+from tests.chaos.evidence import Attempt, Effect, Evidence, Letter, Publish, Subscription, add_lines
 from tests.chaos.history import read_all
-from tests.chaos.workload import MAX_ATTEMPTS, SPECS, TIMEOUT
+from tests.chaos.workload import BULK_NAME, MAX_ATTEMPTS, SPECS, TIMEOUT
 
 if TYPE_CHECKING:
     from tests.chaos.evidence import Outcome
@@ -65,8 +66,8 @@ async def _add_tables(stage: Stage, evidence: Evidence) -> None:
         counted[name, str(event_id)] += 1
     evidence.repeated_receipts = sum(times > 1 for times in counted.values())
     await _add_dead(stage, evidence, h)
+    evidence.stale_writes = [told for (told,) in await stage.run_sql("select told from stale_writes")]
     if stage.server is not None:
-        evidence.stale_writes = [told for (told,) in await stage.run_sql("select told from stale_writes")]
         # Events that the faults publish themselves and commit: seen, and nobody's history knows them.
         for event_id, key in await stage.run_sql(
             "select id, event_key from holdfast.event_log where event_name in ('chaos.slow', 'chaos.damaged')"
@@ -80,12 +81,12 @@ def _require_follows(evidence: Evidence, follows: set[str]) -> None:
 
 
 async def _add_dead(stage: Stage, evidence: Evidence, h: str) -> None:
-    recorded: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-    for name, event_id, outcome, error in await stage.run_sql(
-        f"select s.name, a.event_id, a.outcome, a.error from {h}attempts a "
+    recorded: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
+    for name, event_id, *attempt in await stage.run_sql(
+        f"select s.name, a.event_id, a.attempt, a.outcome, a.error from {h}attempts a "
         f"join {h}subscriptions s on s.id = a.subscription order by a.id"
     ):
-        recorded[name, str(event_id)].append((outcome, error))
+        recorded[name, str(event_id)].append(Attempt(*attempt))
     for name, event_id, attempts, reason in await stage.run_sql(
         f"select s.name, d.event_id, d.attempts, d.reason from {h}deliveries d "
         f"join {h}subscriptions s on s.id = d.subscription where d.state = 'dead'"
@@ -100,13 +101,26 @@ def _seconds(at: Any) -> float:
     return float((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
 
 
-def paths_reached(stage: Stage, evidence: Evidence, *, paged: bool) -> Counter[str]:
+def paths_reached(stage: Stage, evidence: Evidence) -> Counter[str]:
     """How often each of `PATHS` was taken, as the logs and the histories tell."""
     text = "".join(path.read_text(errors="replace") for path in sorted(stage.folder.glob("*.log")))
     found: Counter[str] = Counter({path: text.count(said) for path, said in _SAID.items()})
     found["dead letter"] = len(evidence.dead)
-    found["backlog of pages"] = int(paged)
+    found["backlog of pages"] = readers_of_pages(evidence)
     found["replay"] = sum(run.is_replay for run in evidence.runs)
     found["visitor"] = sum(run.subscription.startswith("visitor") for run in evidence.runs)
     found["unknown outcome"] = sum(publish.outcome == "unknown" for publish in evidence.publishes.values())
     return found
+
+
+def readers_of_pages(evidence: Evidence) -> int:
+    """
+    How many processes have read more than one page of the bulk, which came in one transaction and so lies in one window:
+    those that handled two events of it that are further apart than a page is long.
+    """
+    numbers: dict[int, list[int]] = defaultdict(list)
+    for run in evidence.runs:
+        publish = evidence.publishes.get(run.id)
+        if publish is not None and publish.name == BULK_NAME and not run.is_replay:
+            numbers[run.pid].append(run.n)
+    return sum(max(seen) - min(seen) >= PAGE_EVENTS for seen in numbers.values())

@@ -35,6 +35,7 @@ class Run:
     n: int
     pid: int
     epoch: int
+    attempt: int
     began: float
     wall: float = 0.0
     ended: float | None = None
@@ -59,12 +60,21 @@ class Effect:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """The record of an attempt that failed."""
+
+    number: int
+    outcome: str
+    error: str
+
+
+@dataclass(frozen=True)
 class Letter:
-    """A dead delivery, with the outcome and the error of each recorded attempt."""
+    """A dead delivery, with all that is on record of it; *attempts* is what its row counts."""
 
     attempts: int
     reason: str
-    recorded: tuple[tuple[str, str], ...]
+    recorded: tuple[Attempt, ...]
 
 
 @dataclass(frozen=True)
@@ -115,8 +125,8 @@ def add_lines(evidence: Evidence, lines: list[dict[str, Any]]) -> None:
                 publish.outcome, publish.where = line["what"], line.get("where", "store")
             case "start":
                 run = Run(
-                    line["subscription"], line["id"], line["key"], line["n"], line["pid"], line["epoch"], line["at"],
-                    line["wall"], is_replay=line["replay"],
+                    line["subscription"], line["id"], line["key"], line["n"], line["pid"], line["epoch"],
+                    line["attempt"], line["at"], line["wall"], is_replay=line["replay"],
                 )  # fmt: skip
                 evidence.runs.append(run)
                 open_runs[_place(line)] = run

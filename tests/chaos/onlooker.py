@@ -15,15 +15,16 @@ from holdfast.ids import IdFactory
 from holdfast.stores import make_store
 from holdfast.stores.inspector import make_inspector
 from holdfast.stores.records import ReplayFilter
+from holdfast.worker.hand import PAGE_EVENTS
 from tests.chaos.acting import insist
-from tests.chaos.workload import SPECS, VISITORS
+from tests.chaos.workload import BULK_NAME, SPECS, VISITORS
 
 if TYPE_CHECKING:
     from tests.chaos.scene import Stage
 
 _LOOK_S = 1.0
 _ORPHAN_S = 10.0
-BULK = 3_000  # more than a worker reads in one page
+_BULK = 3 * PAGE_EVENTS
 _NAME = "operator"
 # Every error that a store in trouble may give to somebody who only looks: he looks again.
 _ANY = (HoldfastError, OSError, AssertionError)
@@ -38,7 +39,6 @@ class Onlooker:
         self._inspector, self._operator = make_inspector(self._store)
         self.registered: dict[str, float] = {}
         self.lags: list[tuple[float, int]] = []
-        self.paged = False
 
     async def watch(self) -> None:
         """Look, for ever."""
@@ -74,7 +74,6 @@ class Onlooker:
             self.registered.setdefault(subscription.name, at)
         lag = sum(subscription.lag for subscription in status.subscriptions)
         self.lags.append((at, lag))
-        self.paged = self.paged or any(one.backlog > BULK / 2 for one in status.subscriptions)
         return lag
 
     async def operate(self) -> None:
@@ -116,25 +115,24 @@ class Onlooker:
         self._stage.set_mood(replace(self._stage.mood, fragile_down=not self._stage.mood.fragile_down))
 
     async def bulk(self) -> None:
-        """Store more events at once than one page takes, while nobody reads; only one subscription wants them."""
+        """Store three pages of events in one transaction, while nobody reads; only one subscription wants them."""
         stage = self._stage
         await self._until_registered("loose")
         # On SQLite, who is stopped inside of a write keeps the whole file locked.
         workers = [process for process in stage.processes if process.role == "worker" and stage.server is not None]
         new_id = IdFactory()
-        ids = [str(new_id()) for _ in range(BULK)]
+        ids = [str(new_id()) for _ in range(_BULK)]
         for n, event_id in enumerate(ids):
-            stage.journal.note("invoke", id=event_id, name="bulk.event", key=None, n=n)
+            stage.journal.note("invoke", id=event_id, name=BULK_NAME, key=None, n=n)
         for worker in workers:
             worker.pause()
         try:
-            values = ", ".join(f"('{event_id}', 'bulk.event', '{{\"n\": {n}}}')" for n, event_id in enumerate(ids))
+            values = ", ".join(f"('{event_id}', '{BULK_NAME}', '{{\"n\": {n}}}')" for n, event_id in enumerate(ids))
             h = "" if stage.server is None else "holdfast."
             sql = f"insert into {h}event_store (id, event_name, payload) values {values}"
             await (stage.run_sql(sql) if stage.server is None else insist(stage, sql))
             for event_id in ids:
                 stage.journal.note("ok", id=event_id)
-            await self.look()
         finally:
             for worker in workers:
                 worker.resume()

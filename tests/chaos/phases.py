@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
+from random import Random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from random import Random
 
     from tests.chaos.fault import Fault
 
@@ -25,29 +25,38 @@ class Phase:
     name: str
     groups: frozenset[str]
     seconds: float
-
-    @property
-    def is_full(self) -> bool:
-        return self.name.startswith("all")
+    is_full: bool = False
+    """Whether no group is left out: then every path must be reached."""
 
 
-def plan(groups: Sequence[str], seconds: float, random: Random) -> list[Phase]:
+def plan(groups: Sequence[str], seconds: float, seed: int) -> list[Phase]:
     """
     Phases that take *seconds* together. A short campaign is one mix of all; in a long one a third of the time is for
-    groups alone, a third for pairs, drawn by chance if there are more than fit, and a third for all together.
+    groups alone, a third for pairs, as many as fit, and a third for all together.
     """
-    everything = frozenset(groups)
     if seconds < _SHORT_S:
-        return [Phase("all together", everything, seconds)]
+        return [mix(groups, groups, seconds)]
     share = seconds / 3
     each = max(LEAST_S, share / len(groups))
     alone = [Phase(f"{group} alone", frozenset({group}), each) for group in groups]
-    pairs = list(combinations(groups, 2))
-    random.shuffle(pairs)
-    both = [Phase(f"{one} and {other}", frozenset({one, other}), each) for one, other in pairs[: int(share // each)]]
+    pairs = pairs_of(groups, int(share // each), seed)
+    both = [Phase(f"{one} and {other}", frozenset({one, other}), each) for one, other in pairs]
     count = max(1, int(share // (4 * each)))
-    mixes = [Phase(f"all together, {n + 1} of {count}", everything, share / count) for n in range(count)]
-    return alone + both + mixes
+    mixed = mix(groups, groups, share / count)
+    return alone + both + [replace(mixed, name=f"{mixed.name}, {n + 1} of {count}") for n in range(count)]
+
+
+def mix(chosen: Sequence[str], groups: Sequence[str], seconds: float) -> Phase:
+    """One phase of the *chosen* groups, which may be all that there are."""
+    is_full = set(chosen) >= set(groups)
+    return Phase("all together" if is_full else " and ".join(chosen), frozenset(chosen), seconds, is_full)
+
+
+def pairs_of(groups: Sequence[str], count: int, seed: int) -> list[tuple[str, str]]:
+    """*count* pairs of groups. Seeds that follow each other take those that follow, in one order of all pairs."""
+    pairs = list(combinations(groups, 2))
+    Random(0).shuffle(pairs)
+    return [pairs[(seed * count + n) % len(pairs)] for n in range(min(count, len(pairs)))]
 
 
 def can_run(faults: Sequence[Fault], store: str) -> tuple[list[Fault], list[Fault]]:

@@ -86,11 +86,18 @@ def _lines(about: About, results: Sequence[Result], not_run: Sequence[Fault]) ->
                 "repeats",
                 "most after a loss",
                 "lag 0 after",
+                "healing bound",
                 "anomalies",
             ),
             [_row(result) for result in results],
         ),
         "",
+        (
+            "*Healing bound*: a lease, every attempt with its timeout, the longest wait of a breaker, half a minute, and "
+            "the crashes of each event that kills its process."
+        ),
+        "",
+        *_pairs(results),
         "## Paths that were reached",
         "",
         *_table(("path", "times"), [(path, str(sum(result.paths[path] for result in results))) for path in PATHS]),
@@ -111,6 +118,11 @@ def _lines(about: About, results: Sequence[Result], not_run: Sequence[Fault]) ->
     return lines
 
 
+def _pairs(results: Sequence[Result]) -> list[str]:
+    found = [" with ".join(sorted(result.phase.groups)) for result in results if len(result.phase.groups) == 2]
+    return [f"Pairs: {'; '.join(found)}. Runs with the seeds that follow have others.", ""] if found else []
+
+
 def _findings(result: Result) -> list[str]:
     lines = [f"- {result.phase.name}: {problem}" for problem in result.problems[:_SHOWN]]
     for rule, found in result.verdict.anomalies.items():
@@ -126,7 +138,7 @@ def _row(result: Result) -> tuple[str, ...]:
         result.phase.name + ("" if result.is_whole else " (cut short)"), f"{result.phase.seconds:.0f}",
         str(result.strikes.total()), f"{figures['published']:,}", f"{figures['handled']:,}", f"{figures['repeats']:,}",
         str(figures["most repeats after one loss"]),
-        "never" if result.recovery_s is None else f"{result.recovery_s:.1f} s",
+        "never" if result.recovery_s is None else f"{result.recovery_s:.1f} s", f"{result.heal_s:.0f} s",
         str(sum(figures[rule] for rule in RULES) + len(result.problems)),
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from tests.chaos.workload import LEASE_TTL, MAX_ATTEMPTS, TIMEOUT, VISITORS, Moo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tests.chaos.checker import Verdict
     from tests.chaos.fault import Fault
@@ -34,7 +35,7 @@ HEAL_PER_POISON_S = (MAX_ATTEMPTS + 2) * (LEASE_TTL + 3.0)
 _QUIET_SHARE = 0.25
 _ORPHAN_S = 2.0
 _FIRST = {"worker stopped past its lease", "store away", "worker killed", "server killed"}
-_COMPLAINTS = (" CRITICAL ", "was never awaited", "never retrieved")
+_COMPLAINTS = (" CRITICAL ", "was never awaited", "never retrieved", "Task was destroyed but it is pending")
 _OUTSIDE = frozenset({HANDLERS, PROGRAMS})
 
 
@@ -52,6 +53,8 @@ class Result:
     attempts: list[float]
     repeats: list[float]
     recovery_s: float | None
+    heal_s: float = 0.0
+    """How long that may take."""
     failed_strikes: Counter[str] = field(default_factory=Counter)
     """Faults that another fault kept from doing all that they were to do."""
     problems: list[str] = field(default_factory=list)
@@ -80,17 +83,18 @@ async def run_phase(phase: Phase, stage: Stage, faults: Sequence[Fault], stop: a
         striking = [fault for fault in faults if fault.group in phase.groups]
         problems += await _hurt(phase, stage, striking, onlooker, strikes, stop)
         await _pass_by(phase.seconds * _QUIET_SHARE, stop)
-        recovery = await _heal(stage, onlooker, watching)
+        recovery, bound = await _heal(stage, onlooker, watching)
         if recovery is None:
-            problems.append(f"the lag was not 0 again within {_heal_bound(stage):.0f} s")
+            problems.append(f"the lag was not 0 again within {bound:.0f} s")
         evidence = await collect(stage, onlooker.registered, onlooker.lags)
         await onlooker.close()  # with its own sessions
         evidence.left_over |= await _left_over(stage)
-        paths = paths_reached(stage, evidence, paged=onlooker.paged)
+        paths = paths_reached(stage, evidence)
         if phase.is_full and not stop.is_set():
             problems += [f"never reached: {path}" for path in PATHS if not paths[path]]
-        problems += _complaints(stage)
-        return _result(phase, evidence, began, paths, strikes, recovery, problems, is_whole=not stop.is_set())
+        problems += complaints(stage.folder)
+        result = _result(phase, evidence, began, paths, strikes, problems, is_whole=not stop.is_set())
+        return replace(result, recovery_s=recovery, heal_s=bound)
     finally:
         await onlooker.close()
         await stage.close()
@@ -164,8 +168,11 @@ async def _pass_by(seconds: float, stop: asyncio.Event, tasks: Sequence[asyncio.
     await asyncio.gather(stopping, return_exceptions=True)
 
 
-async def _heal(stage: Stage, onlooker: Onlooker, watching: asyncio.Task[None]) -> float | None:
-    """End all trouble and all publishing; returns how long it took until nothing was left to do, None if too long."""
+async def _heal(stage: Stage, onlooker: Onlooker, watching: asyncio.Task[None]) -> tuple[float | None, float]:
+    """
+    End all trouble and all publishing; returns how long it took until nothing was left to do, None if too long, and how
+    long it might take.
+    """
     began = time.monotonic()
     stage.resume_all()
     visitors = tuple(name for name in VISITORS if name in onlooker.registered)
@@ -188,8 +195,7 @@ async def _heal(stage: Stage, onlooker: Onlooker, watching: asyncio.Task[None]) 
         lag = await onlooker.look()
         with suppress(Exception):  # the server is still coming back
             await onlooker.end_prepared(older_than=_ORPHAN_S)
-        spooled = stage.spool_bytes()
-        quiet = quiet + 1 if lag == 0 and not spooled else 0
+        quiet = quiet + 1 if lag == 0 and not stage.spool_files() else 0
         if quiet == 3:
             recovery = time.monotonic() - began
             break
@@ -201,7 +207,7 @@ async def _heal(stage: Stage, onlooker: Onlooker, watching: asyncio.Task[None]) 
     await stage.stop_role("worker")
     await onlooker.look()
     await onlooker.end_prepared(older_than=0)
-    return recovery
+    return recovery, bound
 
 
 def _heal_bound(stage: Stage) -> float:
@@ -227,7 +233,7 @@ async def _left_over(stage: Stage) -> dict[str, int]:
             "(select oid from pg_database where datname = current_database())",
         }
     counts = {what: int((await stage.run_sql(sql))[0][0]) for what, sql in found.items()}
-    return counts | {"bytes in the spool": stage.spool_bytes()}
+    return counts | {"spool files": stage.spool_files()}
 
 
 async def _until_gone(stage: Stage, sql: str) -> None:
@@ -238,10 +244,10 @@ async def _until_gone(stage: Stage, sql: str) -> None:
         await asyncio.sleep(0.1)
 
 
-def _complaints(stage: Stage) -> list[str]:
-    """What no fault may bring a program to."""
+def complaints(folder: Path) -> list[str]:
+    """What no fault may bring a program to, as its log in *folder* tells."""
     found = []
-    for path in sorted(stage.folder.glob("*.log")):
+    for path in sorted(folder.glob("*.log")):
         found += [
             f"{path.name}: {line[:300]}"
             for line in path.read_text(errors="replace").splitlines()
@@ -252,7 +258,7 @@ def _complaints(stage: Stage) -> list[str]:
 
 def _result(
     phase: Phase, evidence: Evidence, began: float, paths: Counter[str], strikes: Counter[str],
-    recovery: float | None, problems: list[str], *, is_whole: bool,
+    problems: list[str], *, is_whole: bool,
 ) -> Result:  # fmt: skip
     seen: set[tuple[str, str]] = set()
     attempts, repeats = [], []
@@ -265,7 +271,7 @@ def _result(
     return Result(
         phase=replace(phase), verdict=judge(evidence), paths=paths, strikes=strikes,
         lags=[(at - began, lag) for at, lag in evidence.lags], marks=_marks(evidence, began), attempts=attempts,
-        repeats=repeats, recovery_s=recovery, problems=problems, is_whole=is_whole,
+        repeats=repeats, recovery_s=None, problems=problems, is_whole=is_whole,
         failed_strikes=Counter(line["fault"] for line in evidence.faults if line["what"] == "fails"),
     )  # fmt: skip
 

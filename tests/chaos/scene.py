@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from holdfast.spool_format import HEADER_SIZE
 from holdfast.stores import make_store
+from tests.chaos import witness
 from tests.chaos.acting import NAME
 from tests.chaos.history import Journal, read
 from tests.chaos.workload import Mood
@@ -35,34 +35,6 @@ _EFFECTS = """
     create table effects (
         place {serial}, subscription text, event_id text, event_key text, n integer, follow_id text, replay boolean
     )
-"""
-# A row is noted when the session that writes it says that it is one process, and the partition is another's. Rows
-# that no worker's session writes (registration, replay, sessions through a pooler) say nothing.
-_WATCH = """
-    create table stale_writes (told text);
-    create function watch_owner() returns trigger language plpgsql security definer as $$
-    declare
-        writer text := current_setting('chaos.writer', true);
-        owner integer;
-    begin
-        if coalesce(writer, '') <> '' then
-            select w.pid into owner from holdfast.leases l join holdfast.workers w on w.id = l.owner
-            where l.subscription = new.subscription and l.partition = new.partition;
-            if owner is not null and owner <> writer::integer then
-                insert into stale_writes values (format('%s: process %s wrote partition %s of subscription %s, which '
-                    'process %s owned', tg_table_name, writer, new.partition, new.subscription, owner));
-            end if;
-        end if;
-        return null;
-    end $$;
-    create trigger watch_owner after update on holdfast.cursors for each row execute function watch_owner();
-    create trigger watch_owner after insert on holdfast.deliveries for each row
-        when (new.replay is null) execute function watch_owner();
-    -- Whoever keeps house may date a waiting row anew, whosever it is; nothing else of it.
-    create trigger watch_changes after update on holdfast.deliveries for each row
-        when (new.replay is null and (new.state, new.attempts, new.put_offs, new.claim, new.reason)
-            is distinct from (old.state, old.attempts, old.put_offs, old.claim, old.reason))
-        execute function watch_owner();
 """
 
 
@@ -179,7 +151,7 @@ class Stage:
         mood.write(self.mood_file)
 
     async def prepare(self) -> None:
-        """Make the tables: Holdfast's, the handlers' own, and what watches over owners."""
+        """Make the tables: Holdfast's, the handlers' own, and what watches over writers."""
         if self.server is not None:
             await self.run_sql(f'create database "{self.name}"', "postgres")
         store = make_store(self.dsn, timeout=30)
@@ -187,9 +159,10 @@ class Stage:
         await store.close()
         if self.server is None:
             await self.run_sql(_EFFECTS.format(serial="integer primary key autoincrement"))
+            await self.run_sql(witness.TABLE)
         else:
             await self.run_sql(_EFFECTS.format(serial="bigint generated always as identity primary key"))
-            await self.run_sql(_WATCH)
+            await self.run_sql(witness.POSTGRES)
 
     async def start(self, workers: int, publishers: int) -> None:
         for role, count in (("worker", workers), ("publisher", publishers)):
@@ -231,9 +204,9 @@ class Stage:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
 
-    def spool_bytes(self) -> int:
-        """What publishers have spooled and the store has not taken; a file without an event has its header only."""
-        return sum(size for path in self.spool.rglob("*.spool") if (size := path.stat().st_size) > HEADER_SIZE)
+    def spool_files(self) -> int:
+        """How many there are, with events or without: a file whose events the store has is deleted."""
+        return sum(1 for _ in self.spool.rglob("*.spool"))
 
     def resume_all(self) -> None:
         for child in self.processes:

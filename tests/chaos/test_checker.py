@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.checker import REPEATS_PER_LOSS_MAX, judge
-from tests.chaos.evidence import Effect, Evidence, Letter, Publish, Run, Subscription, add_lines
+from tests.chaos.checker import FLUSH_WINDOW_S, judge
+from tests.chaos.evidence import Attempt, Effect, Evidence, Letter, Publish, Run, Subscription, add_lines
+from tests.chaos.workload import CONCURRENCY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,14 +32,23 @@ def good() -> Evidence:
         for n in range(4):
             evidence.runs.append(run(name, n))
             evidence.receipts[name, str(n)] = 1000.0 + n
-        evidence.dead[name, "4"] = Letter(5, "ValueError: no", (("failed", "ValueError"),) * 5)
+        evidence.runs += [run(name, 4, attempt=n, completed=False, began=20.0 + n, ended=20.5 + n) for n in range(1, 6)]
+        evidence.dead[name, "4"] = letter(5)
     evidence.effects = [Effect(n, "books", str(n), "k", n) for n in range(4)]
     return evidence
 
 
 def run(name: str, n: int, **other: object) -> Run:
-    began = Run(name, str(n), "k", n, pid=7, epoch=1, began=10.0 + n, wall=1000.0 + n, ended=10.5 + n, completed=True)
+    began = Run(
+        name, str(n), "k", n, pid=7, epoch=1, attempt=1, began=10.0 + n, wall=1000.0 + n, ended=10.5 + n, completed=True
+    )
     return replace(began, **other)  # type: ignore[arg-type]
+
+
+def letter(attempts: int, error: str = "ValueError") -> Letter:
+    """As many attempts, all of them on record."""
+    recorded = tuple(Attempt(number, "failed", error) for number in range(1, attempts + 1))
+    return Letter(attempts, "ValueError: no", recorded)
 
 
 def forget(evidence: Evidence) -> None:
@@ -69,9 +79,10 @@ def complete_twice(evidence: Evidence) -> None:
 
 
 def repeat_too_many(evidence: Evidence) -> None:
-    for n in range(10, 11 + REPEATS_PER_LOSS_MAX):
+    """One a second, as if nothing had been written for minutes."""
+    for n in range(10, 11 + CONCURRENCY + 2 * round(FLUSH_WINDOW_S)):
         evidence.publishes[str(n)] = Publish(str(n), "other", None, n, 1.0, "ok")
-        evidence.runs += [run("mail", n, key=None), run("mail", n, key=None, pid=8, epoch=2, began=1e5, ended=1e6)]
+        evidence.runs += [run("mail", n, key=None), run("mail", n, key=None, pid=8, epoch=2, began=1e5, ended=1e5 + 1)]
 
 
 def swap(evidence: Evidence) -> None:
@@ -104,11 +115,20 @@ def two_receipts(evidence: Evidence) -> None:
 
 
 def die_early(evidence: Evidence) -> None:
-    evidence.dead["mail", "4"] = Letter(2, "ValueError: no", (("failed", "ValueError"),) * 2)
+    evidence.runs = [one for one in evidence.runs if one.attempt <= 2]
+    evidence.dead["mail", "4"] = letter(2)
+
+
+def die_late(evidence: Evidence) -> None:
+    evidence.dead["mail", "4"] = letter(6)
 
 
 def die_without_error(evidence: Evidence) -> None:
-    evidence.dead["mail", "4"] = Letter(5, "ValueError: no", (("failed", ""),) * 5)
+    evidence.dead["mail", "4"] = letter(5, error="")
+
+
+def die_without_record(evidence: Evidence) -> None:
+    evidence.dead["mail", "4"] = replace(letter(5), recorded=letter(5).recorded[:1])
 
 
 def die_without_attempt(evidence: Evidence) -> None:
@@ -131,8 +151,8 @@ PLANTED: list[tuple[str, Callable[[Evidence], None]]] = [
     ("lost", forget), ("lost", forget_effect), ("unexpected", invent), ("phantom", see_failed),
     ("effects", second_effect), ("effects", complete_twice), ("effects", repeat_too_many), ("order", swap),
     ("order", overlap), ("order", overlook_receipt), ("order", swap_effects), ("receipts", receipt_of_nothing),
-    ("receipts", effect_without_receipt), ("receipts", two_receipts), ("dead letters", die_early),
-    ("dead letters", die_without_error), ("dead letters", die_without_attempt), ("stale writes", write_late),
+    ("receipts", effect_without_receipt), ("receipts", two_receipts), ("dead letters", die_early), ("dead letters", die_late),
+    ("dead letters", die_without_error), ("dead letters", die_without_record), ("dead letters", die_without_attempt), ("stale writes", write_late),
     ("lag", stay_behind), ("left over", leave_session),
 ]  # fmt: skip
 
@@ -161,6 +181,29 @@ def test_a_completion_that_another_lease_repeats_is_counted_and_allowed() -> Non
     verdict = judge(evidence)
     assert verdict.is_good
     assert verdict.figures["repeats"] == 1
+
+
+def test_what_was_completed_within_one_flush_window_may_all_be_repeated() -> None:
+    evidence = good()
+    repeat_too_many(evidence)
+    for one in evidence.runs:
+        if one.pid == 7 and one.n >= 10:
+            one.ended = 20.0 + FLUSH_WINDOW_S * (one.n % 2)
+    assert judge(evidence).is_good
+
+
+def test_an_attempt_that_was_counted_and_that_nobody_began_needs_no_record() -> None:
+    evidence = good()
+    evidence.runs = [one for one in evidence.runs if (one.subscription, one.attempt) != ("mail", 3)]
+    recorded = tuple(attempt for attempt in letter(5).recorded if attempt.number != 3)
+    evidence.dead["mail", "4"] = replace(letter(5), recorded=recorded)
+    assert judge(evidence).is_good
+
+
+def test_who_replays_a_dead_letter_finds_the_attempts_before_on_record_too() -> None:
+    evidence = good()
+    evidence.dead["mail", "4"] = replace(letter(5), recorded=letter(5).recorded * 2)
+    assert judge(evidence).is_good
 
 
 def test_an_event_of_unknown_outcome_may_appear_anywhere_in_its_key() -> None:

@@ -17,6 +17,8 @@ LEASE_TTL = 2.0
 MAX_ATTEMPTS = 3
 RETRY_BASE = 0.2
 TIMEOUT = 4.0
+CONCURRENCY, THREADS = 32, 8
+LONGEST_FAULT_S = 6.0
 _LOOK_S = 0.5
 
 # Kinds of events, by the last segment of the name, and how often they come while handlers are to make trouble.
@@ -26,6 +28,7 @@ TROUBLE = {
     "blocks": 1,
 }  # fmt: skip
 PLAIN_WEIGHT = 9_500
+BULK_NAME = "bulk.event"
 
 
 @dataclass(frozen=True)

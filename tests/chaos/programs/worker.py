@@ -14,11 +14,15 @@ from typing import Any
 
 from holdfast import Delivery, Event, EventBus, Reject, Retry, RetryPolicy
 from tests.chaos.history import Journal
+from tests.chaos.witness import witnessed
 from tests.chaos.workload import (
+    CONCURRENCY,
     LEASE_TTL,
     MAX_ATTEMPTS,
     RETRY_BASE,
+    SPECS,
     SUBSCRIPTIONS,
+    THREADS,
     TIMEOUT,
     VISITORS,
     MoodReader,
@@ -32,9 +36,7 @@ logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(leveln
 journal = Journal(SETTINGS["journal"])
 mood = MoodReader(SETTINGS["mood"])
 is_sqlite = SETTINGS["dsn"].startswith("sqlite")
-# Its sessions say whose they are, for the trigger that watches over owners.
-own_dsn = SETTINGS["dsn"] if is_sqlite else f"{SETTINGS['dsn']}?options=-c%20chaos.writer%3D{os.getpid()}"
-bus = EventBus(own_dsn, spool="off", lease_ttl=LEASE_TTL, stop_timeout=5)
+bus = EventBus(witnessed(SETTINGS["dsn"]), spool="off", lease_ttl=LEASE_TTL, stop_timeout=5)
 MARK = "?" if is_sqlite else "%s"
 INSERT = (
     "insert into effects (subscription, event_id, event_key, n, follow_id, replay) "
@@ -70,6 +72,9 @@ def trouble(name: str, event: Event, delivery: Delivery) -> float:
             raise asyncio.CancelledError
         case "blocks" if name == "mail":
             time.sleep(3 * LEASE_TTL)  # the whole process, its heartbeats too
+        case "slow" if is_sqlite and SPECS[name].kind == "transactional":
+            # It has the file's one write lock: nobody could renew a lease meanwhile, as the documentation says.
+            return random.uniform(0.1, LEASE_TTL / 4)
         case "slow":
             return random.uniform(0.2, 1.5 * LEASE_TTL)
         case "never" if name == "loose":
@@ -147,7 +152,7 @@ def handle(name: str, spec: Spec) -> Any:
 def declare(name: str, spec: Spec) -> None:
     bus.subscribe(
         list(spec.patterns), handle(name, spec), name=name, ordering=spec.ordering,
-        partitions=spec.partitions, concurrency=8 if spec.sync else 32, transactional=spec.kind == "transactional",
+        partitions=spec.partitions, concurrency=THREADS if spec.sync else CONCURRENCY, transactional=spec.kind == "transactional",
         batch=10 if spec.kind == "batch" else None, timeout=TIMEOUT, breaker=spec.breaker,
         retry=RetryPolicy(max_attempts=MAX_ATTEMPTS, base=RETRY_BASE),
     )  # fmt: skip
