@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 import holdfast.stores.postgres
 from holdfast.errors import LeaseLost, StoreBusy
@@ -49,7 +50,14 @@ class TestTheFence:
         rows = await scene.rows(lease)
         await scene.lapse(lease)
         with closing(connect(scene.dsn, autocommit=False)) as usurper:
-            wanted = {"worker": uuid4(), "ttl": TTL, "dead": [], "subscriptions": [lease.slice[0]], "counts": [1]}
+            wanted = {
+                "worker": uuid4(),
+                "ttl": TTL,
+                "dead": [],
+                "patient": False,
+                "subscriptions": [lease.slice[0]],
+                "counts": [1],
+            }
             usurper.execute(scene.store._statements["acquire"], wanted)
             stale = asyncio.create_task(scene.settle(lease, parked=[Parked(lease.slice, rows[0], State.RETRYING, 1)]))
             await until_blocked(scene, "settle")
@@ -208,7 +216,14 @@ class TestLocks:
         subscription = await scene.subscribe()
         with closing(connect(scene.dsn, autocommit=False)) as connection:
             connection.execute("select now(), pg_sleep(0.3)")
-            wanted = {"worker": uuid4(), "ttl": 0.2, "dead": [], "subscriptions": [subscription.id], "counts": [1]}
+            wanted = {
+                "worker": uuid4(),
+                "ttl": 0.2,
+                "dead": [],
+                "patient": False,
+                "subscriptions": [subscription.id],
+                "counts": [1],
+            }
             connection.execute(scene.store._statements["acquire"], wanted)
             ((is_live,),) = connection.execute("select lease_until > clock_timestamp() from holdfast.leases").fetchall()
         assert is_live
@@ -235,7 +250,12 @@ class TestRetention:
         assert await scene.store.maintain(retention=EVERYTHING_IS_OLD) == (0, ("billing",))
         assert await scene.stored() == ["a", "slow"]
 
-    async def test_sees_what_commits_while_it_waits_for_the_lock(self, scene):
+    @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+    async def test_sees_what_commits_while_it_waits_for_the_lock(self, scene_of_its_own, isolation):
+        """Whatever the database's default says that a transaction may see."""
+        scene = scene_of_its_own
+        database = conninfo_to_dict(scene.dsn)["dbname"]
+        await scene.sql(f"alter database {database} set default_transaction_isolation = '{isolation}'")
         lease = await scene.leased()
         met, number = False, 0
         while not met and number < 50:  # it waits for 0.1 s only, which a busy machine may sleep through

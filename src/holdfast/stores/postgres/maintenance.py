@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import StoreBusy
 from holdfast.event import EPOCH
@@ -42,7 +42,7 @@ class Keeping:
         """Make the partitions of today and the days ahead that are missing; a busy lock waits for the next time."""
         for (day,) in await self._background.run(self._statements["missing_days"], {"ahead": _DAYS_AHEAD}):
             try:
-                ((made,),) = await self._background.run(self._statements["make_day"], {"day": _days(day)})
+                ((made,),) = await self._looking_again("make_day", {"day": _days(day)})
             except StoreBusy:
                 logger.info("partitions of %s are not made yet: somebody holds a lock on the log", _days(day))
                 return
@@ -53,13 +53,21 @@ class Keeping:
         dropped, blocking = 0, set[str]()
         for (name,) in await self._background.run(self._statements["old_days"], {"retention": float(retention)}):
             try:
-                ((rows, blockers),) = await self._background.run(self._statements["drop_day"], {"suffix": name})
+                ((rows, blockers),) = await self._looking_again("drop_day", {"suffix": name})
             except StoreBusy:
                 logger.info("partition event_log_%s is not dropped yet: somebody holds a lock on it", name)
                 break
             dropped += rows
             blocking |= set(blockers)
         return Maintenance(dropped, tuple(sorted(blocking)))
+
+    async def _looking_again(self, function: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """
+        Call a function that looks once more when it has its lock: in a transaction of its own, which is read committed.
+        By the default of role or database it might see the time before it waited, and drop what has come since.
+        """
+        async with self._background.transaction() as connection:
+            return await (await connection.execute(self._statements[function], parameters, binary=True)).fetchall()
 
 
 def _days(day: int) -> date:
