@@ -77,6 +77,17 @@ class TestAcquiring:
         assert await scene.leases(subscription, uuid4()) == []
         assert await scene.leases(subscription) == []
 
+    async def test_patiently_leaves_what_has_run_out_to_its_owner_and_takes_the_rest(self, scene):
+        subscription = await scene.subscribe(partitions=3)
+        dead, owner = uuid4(), uuid4()
+        (gone,) = await scene.store.acquire(dead, {subscription.id: 1}, ttl=TTL)
+        (lapsed,) = await scene.store.acquire(owner, {subscription.id: 1}, ttl=TTL)
+        await scene.lapse(lapsed)
+        taken = await scene.store.acquire(scene.worker, {subscription.id: 3}, ttl=TTL, dead=[dead], patient=True)
+        assert [lease.slice for lease in taken] == [gone.slice, (subscription.id, 2)]
+        (late,) = await scene.store.acquire(scene.worker, {subscription.id: 3}, ttl=TTL)
+        assert late.slice == lapsed.slice
+
     @shared
     async def test_by_many_at_once_gives_each_partition_to_one(self, scene):
         subscription = await scene.subscribe(partitions=32)

@@ -50,30 +50,30 @@ class Leasing:
         )
 
     async def acquire(
-        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = ()
+        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = (), patient: bool = False
     ) -> list[Lease]:
-        return await self._wire.call("acquire", self._acquire(worker, wanted, ttl, dead))
+        return await self._wire.call("acquire", self._acquire(worker, wanted, ttl, dead, patient))
 
     def _acquire(
-        self, worker: UUID, wanted: Mapping[int, int], ttl: float, dead: Collection[UUID]
+        self, worker: UUID, wanted: Mapping[int, int], ttl: float, dead: Collection[UUID], patient: bool
     ) -> Generator[Pause, None, list[Lease]]:
         taken = [
             self._take(slice_, worker, ttl)
             for subscription, count in sorted(wanted.items())
-            for slice_ in self._free(subscription, dead)[: max(count, 0)]
+            for slice_ in self._free(subscription, dead, patient)[: max(count, 0)]
         ]
         yield Pause.ROUND_TRIP
         # The cursors are read by a later statement: whoever released them has committed by then.
         return [lease._replace(cursor=self._server.tables.cursors[lease.slice]) for lease in taken]
 
-    def _free(self, subscription: int, dead: Collection[UUID]) -> list[Slice]:
-        """Nobody's, expired, or a dead process's; what somebody settles just now is skipped."""
+    def _free(self, subscription: int, dead: Collection[UUID], patient: bool) -> list[Slice]:
+        """Nobody's, a dead process's, or, unless patient, expired; what somebody settles just now is skipped."""
         now, server = self._server.clock(), self._server
         return [
             slice_
             for slice_, row in sorted(server.tables.leases.items())
             if slice_.subscription == subscription
-            and (row.owner is None or row.owner in dead or is_over(row, now))
+            and (row.owner is None or row.owner in dead or (not patient and is_over(row, now)))
             and not server.is_lease_locked(slice_)
         ]
 

@@ -197,10 +197,10 @@ class Store(Protocol):
         ...
 
     async def acquire(
-        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = ()
+        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = (), patient: bool = False
     ) -> list[Lease]:
         """
-        Lease up to ``wanted[subscription]`` partitions that are free, expired, or owned by one of *dead*.
+        Lease up to ``wanted[subscription]`` partitions that are free, owned by one of *dead*, or, if not *patient*, expired.
 
         The lowest partitions first, in the order of their slices. Never waits for a rival. Epoch + 1, ``clean`` false
         in the store until released; ``crashes`` + 1 when lost. A lease more than twice the ttl ahead of the database's clock counts as expired.

@@ -49,7 +49,8 @@ class Keeper:
         self._store, self._holder, self._ports, self._ttl = store, holder, ports, ttl
         self.valid_until = 0.0
         """Until when the leases last, by a clock counted from before the last renewal was sent."""
-        self._pause = min(ttl / 4, _TICK_MAX)
+        self._heard = math.inf  # when the store has last answered
+        self._was_silent = False
         self._patient_until = -math.inf
         self._soon = asyncio.Event()
         self._outage = Outage("leases cannot be kept now", "leases are kept")
@@ -60,6 +61,7 @@ class Keeper:
 
     async def run(self) -> None:
         """Tick until cancelled: several times within a lease, at least once a second, whatever of it is due."""
+        pause = min(self._ttl / 4, _TICK_MAX)
         while True:
             try:
                 await self.tick()
@@ -68,7 +70,7 @@ class Keeper:
             else:
                 self._outage.over()
             try:
-                async with asyncio.timeout(self._pause):
+                async with asyncio.timeout(pause):
                     await self._soon.wait()
             except TimeoutError:
                 pass
@@ -81,6 +83,7 @@ class Keeper:
         holder.renewed()
         epochs = dict(holder.epochs)
         roster = await self._store.heartbeat(holder.info, ttl=max(self._ttl, 3 * _TICK_MAX))
+        self._look_at_the_silence()
         others = {lease.slice for lease in roster.leases if lease.owner not in (None, holder.info.id)}
         if gone := {one: epoch for one, epoch in epochs.items() if one in others}:
             holder.lose(gone)
@@ -93,10 +96,24 @@ class Keeper:
         wish = plan(holder.info.id, roster, held, holder.partition_counts, dead)
         if wish.give_back:
             holder.give_back(wish.give_back)
-        if wish.acquire and not holder.info.draining and self._ports.elapsed() >= self._patient_until:
-            leases = await self._store.acquire(holder.info.id, wish.acquire, ttl=self._ttl, dead=wish.dead)
+        if wish.acquire and not holder.info.draining:
+            patient = self._ports.elapsed() < self._patient_until
+            leases = await self._store.acquire(
+                holder.info.id, wish.acquire, ttl=self._ttl, dead=wish.dead, patient=patient
+            )
             if leases:
                 holder.acquired(leases)
+
+    def _look_at_the_silence(self) -> None:
+        """
+        What kept us from the store for as long as a lease lasts may have kept the others: they get a few rounds to say
+        that they live. Only once, or a store that is always slow would keep what has run out from being taken.
+        """
+        now = self._ports.elapsed()
+        is_silent = now - self._heard > self._ttl
+        if is_silent and not self._was_silent:
+            self._patient_until = now + 2 * _TICK_MAX
+        self._heard, self._was_silent = now, is_silent
 
     async def _renew(self, epochs: Mapping[Slice, int]) -> None:
         """Each renewal writes a row for each lease, so not in every round: once a quarter of their time is over."""
@@ -107,7 +124,4 @@ class Keeper:
             kept = await self._store.renew(self._holder.info.id, epochs, ttl=self._ttl)
             if gone := {one: epoch for one, epoch in epochs.items() if one not in kept}:
                 self._holder.lose(gone)
-            if (now := self._ports.elapsed()) >= self.valid_until:
-                # What kept us from renewing in time may have kept the others: they have time now to say that they live.
-                self._patient_until = now + 2 * self._pause
         self.valid_until = sent + self._ttl

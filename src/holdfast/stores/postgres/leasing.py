@@ -52,7 +52,7 @@ class Leasing:
         )
 
     async def acquire(
-        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = ()
+        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = (), patient: bool = False
     ) -> list[Lease]:
         ordered = sorted((subscription, count) for subscription, count in wanted.items() if count > 0)
         rows = await self._lease.run(
@@ -61,6 +61,7 @@ class Leasing:
                 "worker": worker,
                 "ttl": float(ttl),
                 "dead": list(dead),
+                "patient": patient,
                 "subscriptions": [subscription for subscription, _ in ordered],
                 "counts": [count for _, count in ordered],
             },

@@ -28,9 +28,9 @@ class Leasing:
         return await self._writer.run(heartbeat, worker, ttl)
 
     async def acquire(
-        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = ()
+        self, worker: UUID, wanted: Mapping[int, int], *, ttl: float, dead: Collection[UUID] = (), patient: bool = False
     ) -> list[Lease]:
-        return await self._writer.run(acquire, worker, wanted, ttl, dead)
+        return await self._writer.run(acquire, worker, wanted, ttl, dead, patient)
 
     async def renew(self, worker: UUID, leases: Mapping[Slice, int], *, ttl: float) -> set[Slice]:
         return await self._writer.run(renew, worker, leases, ttl)
@@ -77,7 +77,7 @@ def _worker(row: Sequence[Any]) -> WorkerInfo:
 
 
 def acquire(
-    session: Session, worker: UUID, wanted: Mapping[int, int], ttl: float, dead: Collection[UUID]
+    session: Session, worker: UUID, wanted: Mapping[int, int], ttl: float, dead: Collection[UUID], patient: bool
 ) -> list[Lease]:
     owner, gone = str(worker), json_text([str(one) for one in dead])
     taken = []
@@ -85,7 +85,7 @@ def acquire(
         for subscription, count in sorted(wanted.items()):
             free = session.rows(
                 "free_leases", subscription=subscription, count=max(count, 0), dead=gone,
-                now=session.now(),
+                patient=patient, now=session.now(),
             )  # fmt: skip
             taken += [_lease(row) for row in free]
         until = session.now(ttl)

@@ -1,4 +1,5 @@
--- Take leases that are nobody's, expired, impossibly far ahead (the clock stepped back), or a dead process's.
+-- Take leases that are nobody's, a dead process's, or, unless patient, expired or impossibly far ahead (the clock stepped
+-- back).
 -- "for update" conflicts with the key-share locks of settlers: whoever settles under the old epoch is through, or
 -- will find the new one. Materialized, so that "limit" and "skip locked" cannot be planned apart.
 with wanted as (
@@ -7,9 +8,9 @@ with wanted as (
     select free.* from wanted cross join lateral (
         select l.subscription, l.partition, l.owner, l.clean
         from :"schema".leases as l
-        where l.subscription = wanted.subscription and (l.owner is null or l.lease_until <= clock_timestamp()
-            or l.lease_until > clock_timestamp() + make_interval(secs => 2 * l.ttl)
-            or l.owner = any(%(dead)s::uuid[]))
+        where l.subscription = wanted.subscription and (l.owner is null or l.owner = any(%(dead)s::uuid[])
+            or not %(patient)s and (l.lease_until <= clock_timestamp()
+                or l.lease_until > clock_timestamp() + make_interval(secs => 2 * l.ttl)))
         order by l.partition limit wanted.count
         for update skip locked
     ) as free
