@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from holdfast.stores.sql import Migration, Statements
 
 _LOCK = 7026_0001  # any number that nobody else uses for advisory locks in the database
+_BRIEFLY = "set local lock_timeout = '100ms'"
+_PAUSE_S, _PATIENCE_S = 0.3, 600.0
 
 
 def scripts(schema: str, statements: Statements) -> Iterator[tuple[Migration | None, str]]:
@@ -44,6 +48,9 @@ async def migrate(session: Session, schema: str, statements: Statements, where: 
     Apply what is missing, in order; returns the names applied.
 
     Twenty at once are safe: the lock is held by the transaction of each step, and every step looks again.
+
+    Raises:
+        StoreBusy: Somebody has held a lock that a step needs for ten minutes.
     """
     applied: list[str] = []
     connection = await session.connect()
@@ -52,14 +59,32 @@ async def migrate(session: Session, schema: str, statements: Statements, where: 
             # A snapshot of the time before the lock was waited for would not show what the others have done.
             await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
             for migration, text in scripts(schema, statements):
-                async with connection.transaction():
-                    await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
-                    if migration is None:
-                        await connection.execute(sql.SQL(text))
-                    elif not await _is_applied(connection, schema, migration.version):
-                        await connection.execute(sql.SQL(text))
-                        applied.append(migration.title)
+                if await _step(connection, schema, migration, text) and migration is not None:
+                    applied.append(migration.title)
     return applied
+
+
+async def _step(connection: psycopg.AsyncConnection, schema: str, migration: Migration | None, text: str) -> bool:
+    """
+    Apply a step; False where it was there already.
+
+    Tried again and again while somebody has a lock that it needs: who waits for such a lock keeps everybody waiting who
+    comes later, and a handler may have one for minutes.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            async with connection.transaction():
+                await connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+                await connection.execute(_BRIEFLY)
+                if migration is not None and await _is_applied(connection, schema, migration.version):
+                    return False
+                await connection.execute(sql.SQL(text))
+                return True
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_PAUSE_S)
 
 
 async def is_current(session: Session, schema: str) -> bool:
