@@ -44,8 +44,11 @@ MUTANTS = (
         (
             Change(
                 f"{SQLITE}/queries/free_leases.sql",
-                "l.lease_until <= :now or (julianday(l.lease_until) - julianday(:now)) * 86400 > 2 * l.ttl\n        or ",
-                "",
+                """
+        or not :patient and (
+            l.lease_until <= :now or (julianday(l.lease_until) - julianday(:now)) * 86400 > 2 * l.ttl))
+""",
+                ")\n",
             ),
         ),
         tests=(

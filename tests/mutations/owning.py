@@ -117,17 +117,17 @@ MUTANTS = (
         (
             Change(
                 f"{POSTGRES}/queries/acquire.sql",
-                """\
-(l.owner is null or l.lease_until <= clock_timestamp()
-            or l.lease_until > clock_timestamp() + make_interval(secs => 2 * l.ttl)
+                """
+            or not %(patient)s and (l.lease_until <= clock_timestamp()
+                or l.lease_until > clock_timestamp() + make_interval(secs => 2 * l.ttl)))
 """,
-                "(l.owner is null\n",
+                ")\n",
             ),
         ),
         twin=(
             Change(
                 f"{SIMULATION}/store_leases.py",
-                "(row.owner is None or row.owner in dead or is_over(row, now))",
+                "(row.owner is None or row.owner in dead or (not patient and is_over(row, now)))",
                 "(row.owner is None or row.owner in dead)",
             ),
         ),
