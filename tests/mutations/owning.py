@@ -279,4 +279,26 @@ where d.subscription = %(subscription)s and d.event_id = any(%(ids)b::uuid[]);
         ),
         rules=("unhandled",),
     ),
+    Mutant(
+        "commits that may be forgotten",
+        "Where commits are asynchronous, a server that crashes forgets what was handled, which comes again behind what came later.",
+        (
+            Change(
+                f"{POSTGRES}/schema/0006_pre_synchronous.sql",
+                """\
+create trigger commit_synchronously before insert on :"schema".receipts
+    for each statement execute function :"schema".commit_synchronously();
+alter table :"schema".receipts enable always trigger commit_synchronously;
+""",
+                "",
+            ),
+        ),
+        tests=("tests/postgres/test_crashes.py::TestAsynchronousCommits::test_forget_no_receipt_of_a_flush",),
+    ),
+    Mutant(
+        "no patience with the silent",
+        "After an outage whoever is back first takes over from the others, who live.",
+        (Change("src/holdfast/worker/keeper.py", "self._patient_until = now + 2 * _TICK_MAX", "pass"),),
+        tests=("tests/unit/test_keeper.py::test_who_was_silent_as_long_does_not_take_the_other_for_dead",),
+    ),
 )

@@ -213,4 +213,23 @@ MUTANTS = (
             "tests/postgres/test_traps_of_writing.py::TestRetention::test_sees_what_commits_while_it_waits_for_the_lock",
         ),
     ),
+    Mutant(
+        "retention that sees the time before its lock",
+        "Where transactions are repeatable read by default, what came while the lock was waited for is dropped.",
+        (
+            Change(
+                f"{POSTGRES}/maintenance.py",
+                """\
+        async with self._background.transaction() as connection:
+            return await (await connection.execute(self._statements[function], parameters, binary=True)).fetchall()
+""",
+                """\
+        return await self._background.run(self._statements[function], parameters)
+""",
+            ),
+        ),
+        tests=(
+            "tests/postgres/test_traps_of_writing.py::TestRetention::test_sees_what_commits_while_it_waits_for_the_lock",
+        ),
+    ),
 )

@@ -15,7 +15,8 @@ from holdfast.errors import StoreUnavailable, WrongStore
 from holdfast.stores import make_store
 from holdfast.stores.values import Advance, Parked, Receipt, State
 from holdfast.testing import LocalPostgres
-from tests.contract.harness import Scene, keys_of
+from tests.contract.harness import Scene, keys_of, settlement_of
+from tests.contract.harness import receipt as receipt_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,6 +197,15 @@ class TestAsynchronousCommits:
         server.start()
         with closing(psycopg.connect(hasty.dsn)) as after:
             assert after.execute("select count(*) from effects").fetchone() == (1,)
+            assert after.execute("select count(*) from holdfast.receipts").fetchone() == (1,)
+
+    async def test_forget_no_receipt_of_a_flush(self, server, hasty):
+        lease = await hasty.leased()
+        await hasty.publish("a")
+        await hasty.store.settle(settlement_of(receipts=[receipt_of(lease, row) for row in await hasty.rows(lease)]))
+        server.kill()
+        server.start()
+        with closing(psycopg.connect(hasty.dsn)) as after:
             assert after.execute("select count(*) from holdfast.receipts").fetchone() == (1,)
 
     async def test_forget_no_epoch(self, server, hasty):
