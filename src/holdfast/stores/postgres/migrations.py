@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -71,7 +70,8 @@ async def _step(connection: psycopg.AsyncConnection, schema: str, migration: Mig
     Tried again and again while somebody has a lock that it needs: who waits for such a lock keeps everybody waiting who
     comes later, and a handler may have one for minutes.
     """
-    deadline = time.monotonic() + _PATIENCE_S
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE_S
     while True:
         try:
             async with connection.transaction():
@@ -82,7 +82,7 @@ async def _step(connection: psycopg.AsyncConnection, schema: str, migration: Mig
                 await connection.execute(sql.SQL(text))
                 return True
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            if time.monotonic() > deadline:
+            if loop.time() > deadline:
                 raise
             await asyncio.sleep(_PAUSE_S)
 
