@@ -124,12 +124,6 @@ class TestAnIdThatComesAgain:
         assert await scene.store.append(batch, atomic=False) == [STORED, CONFLICT, STORED, DUPLICATE]
         assert await scene.stored() == ["a", "b", "c"]
 
-    async def test_far_apart_in_a_long_batch(self, scene):
-        first, *others = (event(str(number)) for number in range(1_100))
-        assert await scene.store.append([first, *others, first._replace(key="other")], atomic=True) != [STORED] * 1_101
-        assert await scene.stored() == []
-        assert await scene.store.append([first, *others, first], atomic=True) == [STORED] * 1_100 + [DUPLICATE]
-
     @pytest.mark.parametrize("old", [False, True])
     async def test_within_one_batch_the_first_counts(self, scene, old):
         first = event("a", event_id=uuid4() if old else None)

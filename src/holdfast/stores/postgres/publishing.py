@@ -12,13 +12,12 @@ from holdfast.ids import is_uuid7
 from holdfast.ports import wall_millis
 from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.errors import translated
-from holdfast.stores.postgres.pipelines import pipelined
 from holdfast.stores.repeats import as_uuid, compare, repeat
 from holdfast.stores.values import Appended
 from holdfast.transactions import adapt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from uuid import UUID
 
     from holdfast.event import NewEvent
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from holdfast.transactions import Caller
 
 _OLD_MILLIS = 20 * 3600 * 1000
-_CHUNK = 1_000
 
 
 class Publishing:
@@ -61,12 +59,8 @@ class Publishing:
 
     async def _append_atomic(self, events: Sequence[NewEvent]) -> list[Appended]:
         async with self._publish.transaction() as connection:
-            async with pipelined(connection):  # the server stores a chunk while the next one is put together
-                cursors = [
-                    await connection.execute(self._statements["append"], columns(chunk), binary=True)
-                    for chunk in chunks(events)
-                ]
-            stored = [row for cursor in cursors for row in await cursor.fetchall()]
+            cursor = await connection.execute(self._statements["append"], columns(events), binary=True)
+            stored = await cursor.fetchall()
             if len(stored) == len(events):
                 return [Appended.STORED] * len(stored)
             results = compare(events, stored, await self._existing(connection, events))
@@ -150,11 +144,6 @@ class Publishing:
                 f"nothing was published; pass a connection to the bus's own database"
             )
         return [(one,) for one in msgspec.json.decode(stored)]
-
-
-def chunks(events: Sequence[NewEvent]) -> Iterator[Sequence[NewEvent]]:
-    """What goes to the server in one statement, of a list that is stored as a whole."""
-    return (events[first : first + _CHUNK] for first in range(0, len(events), _CHUNK))
 
 
 def is_old(event_id: UUID) -> bool:
