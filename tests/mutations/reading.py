@@ -219,13 +219,8 @@ MUTANTS = (
         (
             Change(
                 f"{POSTGRES}/maintenance.py",
-                """\
-        async with self._background.transaction() as connection:
-            return await (await connection.execute(self._statements[function], parameters, binary=True)).fetchall()
-""",
-                """\
-        return await self._background.run(self._statements[function], parameters)
-""",
+                """        await self._background.run("set default_transaction_isolation to 'read committed'")\n""",
+                "",
             ),
         ),
         tests=(

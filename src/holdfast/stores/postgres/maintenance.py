@@ -63,11 +63,11 @@ class Keeping:
 
     async def _looking_again(self, function: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """
-        Call a function that looks once more when it has its lock: in a transaction of its own, which is read committed.
+        Call a function that looks once more when it has its lock: each of its statements must see what is committed.
         By the default of role or database it might see the time before it waited, and drop what has come since.
         """
-        async with self._background.transaction() as connection:
-            return await (await connection.execute(self._statements[function], parameters, binary=True)).fetchall()
+        await self._background.run("set default_transaction_isolation to 'read committed'")
+        return await self._background.run(self._statements[function], parameters)
 
 
 def _days(day: int) -> date:
