@@ -208,7 +208,7 @@ class Live:
         await self.prepare()
         if self.worker is not None:
             return
-        from holdfast.worker import Worker, WorkerOptions  # a third of the import, which who only publishes is spared
+        from holdfast.worker import Worker, WorkerOptions  # who only publishes is spared the import
 
         options = self._options
         worker = Worker(

@@ -158,7 +158,8 @@ class Scene:
         while True:
             page = await self.read(cursor, reader, **bounds)
             rows += page.rows
-            if not page.rows and cursor.open is None:
+            # In a window between two stored snapshots nothing may have come, and more behind it.
+            if not page.rows and page.cursor.open is None and page.cursor == cursor:
                 return rows, page.cursor
             cursor = page.cursor
 

@@ -84,6 +84,15 @@ class TestConcurrentWriters:
             assert all(numbers == list(range(len(numbers))) for numbers in in_order.values()), f"seed {seed}"
         assert len(writers.committed - naive.seen) > 0, f"the trap did not snap; seed {seed}"
 
+    async def test_a_laggard_goes_on_behind_a_window_in_which_nothing_has_come(self, scene):
+        cursor, _ = await place(scene)
+        with closing(connect(scene.dsn)) as connection:
+            for _ in range(2):
+                connection.execute("select pg_current_xact_id()")
+                store_snapshot(connection)
+        await scene.publish(*map(str, range(20)))
+        assert keys_of((await scene.read_all(cursor, limit=7))[0]) == [str(n) for n in range(20)]
+
     async def test_an_open_transaction_holds_nobody_up_and_is_read_when_it_commits(self, scene):
         cursor, reader = await place(scene)
         with closing(connect(scene.dsn, autocommit=False)) as early, closing(connect(scene.dsn)) as orphan:

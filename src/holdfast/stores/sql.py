@@ -53,7 +53,7 @@ class Statements:
     """
 
     def __init__(self, package: str, schema: str | None) -> None:
-        from importlib.resources import files  # a tenth of the import of holdfast, which a store alone needs
+        from importlib.resources import files  # slow to import, and only a store needs it
 
         self._folder = files(package)
         self._qualifier = "" if schema is None else f'"{check_schema_name(schema)}".'
