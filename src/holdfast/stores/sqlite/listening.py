@@ -27,11 +27,14 @@ async def listen(connect: Callable[[], sqlite3.Connection], wake: Callable[[], N
         except RuntimeError:  # the loop has been closed
             stop.set()
 
+    watching = asyncio.wrap_future(thread.submit(watch, connect, changed, stop))
     try:
-        await thread.run(watch, connect, changed, stop)
+        await asyncio.shield(watching)
     finally:
         stop.set()
         thread.close()
+        # A process that ends before its connection is closed would leave the write-ahead log beside the file.
+        await asyncio.wait([watching])
 
 
 def watch(connect: Callable[[], sqlite3.Connection], changed: Callable[[], None], stop: Stop) -> None:
