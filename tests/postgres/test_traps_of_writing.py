@@ -16,7 +16,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 import holdfast.stores.postgres
-from holdfast.errors import LeaseLost, StoreBusy
+from holdfast.errors import LeaseLost, StoreBusy, StoreError
 from holdfast.ids import uuid7
 from holdfast.stores import make_store
 from holdfast.stores.values import Advance, Appended, Parked, Receipt, Released, Settlement, State
@@ -271,6 +271,25 @@ class TestRetention:
             assert f"slow-{number}" in await scene.stored()
             number += 1
         assert met
+
+    async def test_is_refused_where_it_would_not_see_what_commits_while_it_waits(self, scene_of_its_own, monkeypatch):
+        """A pooler may give the setting to one session, and the function to another."""
+        scene = scene_of_its_own
+        database = conninfo_to_dict(scene.dsn)["dbname"]
+        await scene.sql(f"alter database {database} set default_transaction_isolation = 'repeatable read'")
+        background = scene.store._background
+        run = background.run
+
+        async def run_elsewhere(sql, parameters=None):
+            return [] if sql.startswith("set default_transaction_isolation") else await run(sql, parameters)
+
+        monkeypatch.setattr(background, "run", run_elsewhere)
+        lease = await scene.leased()
+        await scene.publish("a")
+        await scene.handle_all(lease)
+        with pytest.raises(StoreError, match=r"^drop_day was not done: .* alter role"):
+            await scene.store.maintain(retention=EVERYTHING_IS_OLD)
+        assert await scene.stored() == ["a"]
 
     async def test_keeps_the_content_of_a_dead_letter_that_somebody_retries_meanwhile(self, scene):
         lease = await scene.leased()

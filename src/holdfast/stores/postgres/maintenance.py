@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import StoreBusy
+from holdfast.errors import StoreBusy, StoreError
 from holdfast.event import EPOCH
 from holdfast.stores.values import Maintenance
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("holdfast.store")
 
 _DAYS_AHEAD = 7
+_OUTDATED = (
+    "{function} was not done: its transaction would not see what is committed while it waits. A pooler gives each "
+    "transaction another session, with the defaults of role and database: "
+    "alter role ... set default_transaction_isolation to 'read committed'"
+)
 
 
 class Keeping:
@@ -67,7 +72,10 @@ class Keeping:
         By the default of role or database it might see the time before it waited, and drop what has come since.
         """
         await self._background.run("set default_transaction_isolation to 'read committed'")
-        return await self._background.run(self._statements[function], parameters)
+        rows = await self._background.run(self._statements[function], parameters)
+        if not rows:
+            raise StoreError(_OUTDATED.format(function=function))
+        return rows
 
 
 def _days(day: int) -> date:
