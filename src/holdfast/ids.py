@@ -14,7 +14,7 @@ import time
 from datetime import date, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
-from uuid import RFC_4122, UUID
+from uuid import UUID
 from weakref import WeakMethod
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ RANDOM_BYTES = 10
 _MILLIS_MAX = 2**48 - 1
 _MILLIS_PER_DAY = 86_400_000
 _NANOS_PER_MILLI = 1_000_000
+_FORM = 0xF << 76 | 0b11 << 62  # version and variant
+_FORM_OF_7 = 7 << 76 | 0b10 << 62
 _UNIX_EPOCH = date(1970, 1, 1)
 
 
@@ -47,7 +49,7 @@ def uuid7(millis: int, random_bytes: bytes) -> UUID:
 
 def is_uuid7(event_id: UUID) -> bool:
     """Whether *event_id* is of version 7 (and of the RFC's variant), so that it tells its time."""
-    return event_id.variant == RFC_4122 and event_id.version == 7
+    return event_id.int & _FORM == _FORM_OF_7
 
 
 def day_of(event_id: UUID) -> date | None:
@@ -100,7 +102,7 @@ def _assemble(millis: int, rand_a: int, rand_b: int) -> UUID:
     """A UUIDv7 from its fields; of the last two only the low 12 and 62 bits count."""
     if not 0 <= millis <= _MILLIS_MAX:
         raise ValueError(f"{millis} ms is outside of 0 to 2**48 - 1")
-    return UUID(int=millis << 80 | 0x7 << 76 | (rand_a & 0xFFF) << 64 | 0b10 << 62 | rand_b & (1 << 62) - 1)
+    return UUID(int=millis << 80 | (rand_a & 0xFFF) << 64 | _FORM_OF_7 | rand_b & (1 << 62) - 1)
 
 
 new_id = IdFactory()

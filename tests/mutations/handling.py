@@ -9,6 +9,18 @@ _PUBLISHER = "src/holdfast/publisher.py"
 
 MUTANTS = (
     Mutant(
+        "calls of one key under way in two transactions",
+        "The later call may be stored first, and is handled first.",
+        (
+            Change(
+                "src/holdfast/grouping.py",
+                "        held = {key for group in self._under_way for request in group for key in request.keys}\n",
+                "        held = set()\n",
+            ),
+        ),
+        rules=("overtakings",),
+    ),
+    Mutant(
         "receipt outside the handler's transaction",
         "The receipt commits first: a handler that fails, or a crash, leaves it without the effect.",
         (

@@ -11,7 +11,7 @@ from tests.simulation.expected import subscriptions, wanted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.simulation.history import Call
+    from tests.simulation.history import Call, Publish
     from tests.simulation.subscriptions import Declared
     from tests.simulation.tables import KnownSubscription, LoggedEvent
     from tests.simulation.world import World
@@ -20,13 +20,11 @@ Key = tuple[str, str]
 
 
 class Placed(NamedTuple):
-    """An event of a key, and between which numbers it came into being for everybody, and for its publisher."""
+    """An event of a key, the number at which it came into being for everybody, and how it was published."""
 
     entry: LoggedEvent
     committed: int
-    lineage: str | None
-    invoked: int | None
-    acknowledged: int | None
+    call: Publish | None  # by a bus
 
     def comes_before(self, other: Placed) -> bool:
         """By cause and effect, as anybody could see it, or by the order of the calls of one bus."""
@@ -34,13 +32,12 @@ class Placed(NamedTuple):
             return self.entry.row.position < other.entry.row.position
         if self.committed < other.entry.drawn:
             return True
-        return (
-            self.lineage is not None
-            and self.lineage == other.lineage
-            and self.acknowledged is not None
-            and other.invoked is not None
-            and self.acknowledged < other.invoked
-        )
+        earlier, later = self.call, other.call
+        if earlier is None or later is None or earlier.outcome != "ok" or earlier.lineage != later.lineage:
+            return False
+        assert earlier.returned is not None
+        in_one_bus = earlier.process is later.process and earlier.invoked < later.invoked
+        return in_one_bus or earlier.returned < later.invoked
 
 
 def overtakings(world: World) -> Iterator[str]:
@@ -86,14 +83,7 @@ def _placed_by_key(world: World) -> dict[Key, list[Placed]]:
             row = fact.about.row
             publish = world.history.publishes.get(row.id)
             by_bus = publish is not None and publish.how == "bus"
-            found[row.tenant_id, row.key].append(
-                Placed(
-                    fact.about, fact.number,
-                    publish.lineage if publish is not None and by_bus else None,
-                    publish.invoked if publish is not None and by_bus else None,
-                    publish.returned if publish is not None and publish.outcome == "ok" else None,
-                )
-            )  # fmt: skip
+            found[row.tenant_id, row.key].append(Placed(fact.about, fact.number, publish if by_bus else None))
     return found
 
 

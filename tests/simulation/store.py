@@ -42,6 +42,7 @@ class SimulatedStore(Log, Subscriptions, HandlerTransactions):
         self._server, self._wire, self._page_events = server, wire, page_events
         self.address = "simulated"
         self.is_durable = True
+        self.writers = 2
         self.identity = "simulated"
         self.listeners: list[Callable[[], None]] = server.listeners
 

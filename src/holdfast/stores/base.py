@@ -107,6 +107,11 @@ class Store(Protocol):
         ...
 
     @property
+    def writers(self) -> int:
+        """How many calls of `append` it can work on at once; more wait for each other."""
+        ...
+
+    @property
     def identity(self) -> str:
         """Id of the store; known once `open` has returned."""
         ...

@@ -33,32 +33,33 @@ class Publishing:
     """The part of the PostgreSQL store that appends."""
 
     _statements: Statements
-    _publish: Session
+    _writers: tuple[Session, ...]
     _lease: Session
     _where: str
     _channel: str
     identity: str
 
     async def append(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
-        if any(is_old(event.id) for event in events):
-            return await self._append_old(events, atomic=atomic)
+        writer = next((writer for writer in self._writers if writer.is_free), self._writers[0])
+        if has_old(events):
+            return await self._append_old(writer, events, atomic=atomic)
         if len(events) == 1:
-            stored = await self._publish.run(self._statements["append_one"], one_row(events[0]))
+            stored = await writer.run(self._statements["append_one"], one_row(events[0]))
         elif not atomic:
-            stored = await self._publish.run(self._statements["append"], columns(events))
+            stored = await writer.run(self._statements["append"], columns(events))
         else:
-            return await self._append_atomic(events)
+            return await self._append_atomic(writer, events)
         if len(stored) == len(events):
             return [Appended.STORED] * len(stored)
         try:
-            existing = await self._publish.run(self._statements["existing"], {"ids": [event.id for event in events]})
+            existing = await writer.run(self._statements["existing"], {"ids": [event.id for event in events]})
         except StoreUnavailable as error:
             error.maybe_done = True  # what was new among them is committed, whatever became of the question
             raise
         return compare(events, stored, existing)
 
-    async def _append_atomic(self, events: Sequence[NewEvent]) -> list[Appended]:
-        async with self._publish.transaction() as connection:
+    async def _append_atomic(self, writer: Session, events: Sequence[NewEvent]) -> list[Appended]:
+        async with writer.transaction() as connection:
             cursor = await connection.execute(self._statements["append"], columns(events), binary=True)
             stored = await cursor.fetchall()
             if len(stored) == len(events):
@@ -68,9 +69,9 @@ class Publishing:
                 await connection.execute("rollback; begin", prepare=False)
             return results
 
-    async def _append_old(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
+    async def _append_old(self, writer: Session, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
         """Ids that may lie on any day meet no common unique index: lock them, look, then insert."""
-        async with self._publish.transaction() as connection:
+        async with writer.transaction() as connection:
             await connection.execute(self._statements["lock_ids"], {"ids": _id_list(events)})
             fresh, results = without(events, await self._existing(connection, events))
             if fresh and not (atomic and Appended.CONFLICT in results):
@@ -98,7 +99,7 @@ class Publishing:
             return self._append_through(caller, events)
         caller.require_transaction()
         with translated(self._where):
-            if any(is_old(event.id) for event in events):
+            if has_old(events):
                 await caller.run(self._statements["lock_ids_within"], {"ids": _id_list(events)})
                 existing = await caller.run(self._statements["existing_within"], {"ids": _id_list(events)})
                 fresh, results = without(events, existing)
@@ -120,7 +121,7 @@ class Publishing:
     def _append_through(self, caller: Caller, events: Sequence[NewEvent]) -> list[Appended]:
         caller.require_transaction()
         with translated(self._where):
-            if any(is_old(event.id) for event in events):
+            if has_old(events):
                 caller.run_sync(self._statements["lock_ids_within"], {"ids": _id_list(events)})
                 existing = caller.run_sync(self._statements["existing_within"], {"ids": _id_list(events)})
                 fresh, results = without(events, existing)
@@ -146,9 +147,10 @@ class Publishing:
         return [(one,) for one in msgspec.json.decode(stored)]
 
 
-def is_old(event_id: UUID) -> bool:
-    """Whether the id's own time says little about the day that it is stored on: not version 7, or 20 hours old."""
-    return not is_uuid7(event_id) or abs(wall_millis() - (event_id.int >> 80)) > _OLD_MILLIS
+def has_old(events: Sequence[NewEvent]) -> bool:
+    """Whether an id's own time says little about the day that it is stored on: not version 7, or 20 hours old."""
+    now = wall_millis()
+    return any(not is_uuid7(event.id) or abs(now - (event.id.int >> 80)) > _OLD_MILLIS for event in events)
 
 
 def one_row(event: NewEvent) -> dict[str, Any]:

@@ -36,8 +36,8 @@ _PLANNED_ONCE = ("publish", "reader", "settle", "lease")
 class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, HandlerTransactions, Keeping):
     """Events in PostgreSQL 14 or later; see `holdfast.stores.base.Store` for what each method promises.
 
-    Sessions, each opened when first needed: publishing, settling, leases, other work, background, one for each
-    reader, one that listens; and pools for transactional handlers.
+    Sessions, each opened when first needed: two for publishing, one each for settling, leases, other work, background,
+    each reader, one that listens; and pools for transactional handlers.
 
     Args:
         dsn: A libpq connection string or URL.
@@ -61,7 +61,9 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         self._statements = Statements("holdfast.stores.postgres", schema)
         self._channel = f"holdfast_{schema}"
         self._timeout, self._acquaintance = timeout, Acquaintance()
-        self._publish = self._session("publish", timeout)
+        # The second is opened when two groups of calls are under way for the first time.
+        self._writers = (self._session("publish", timeout), self._session("publish", timeout))
+        self.writers = len(self._writers)
         # What is fenced gives up before the lease can run out under it.
         patient = max(0.5, min(10.0, lease_ttl / 2))
         self._work, self._settle = self._session("work", max(patient, 10.0)), self._session("settle", patient)
@@ -79,8 +81,9 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._check_identity(await self._publish.run(self._statements["identity"]))
-        await self._publish.run(self._statements["incarnation"])
+        first = self._writers[0]
+        self._check_identity(await first.run(self._statements["identity"]))
+        await first.run(self._statements["incarnation"])
 
     def _check_identity(self, rows: list[tuple[Any, ...]]) -> None:
         if not rows:
@@ -103,7 +106,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         self.identity = str(UUID(bytes=store_id))
 
     async def close(self) -> None:
-        for session in (self._publish, self._work, self._settle, self._lease, self._background):
+        for session in (*self._writers, self._work, self._settle, self._lease, self._background):
             await session.close()
         if self._pool is not None:
             await self._pool.close()
@@ -113,7 +116,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
 
     def abandon(self) -> None:
         """Let go of every connection without waiting: the loop that could wait is gone."""
-        for session in (self._publish, self._work, self._settle, self._lease, self._background):
+        for session in (*self._writers, self._work, self._settle, self._lease, self._background):
             session.abandon()
 
     async def migrate(self) -> list[str]:
