@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SOURCES := src tests bench
+# The tests wait for processes more than they compute.
+JOBS = $$(python -c 'import os; print(max(3, os.cpu_count()))')
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test simulate mutants chaos model check bench costs figures format lock clean
@@ -20,7 +22,7 @@ demo: $(READY)  ## events survive kills, outages and errors (JSONL=FILE: yours)
 
 test: $(READY)  ## the whole suite, on SQLite and PostgreSQL (ARGS="-k name")
 	@$(RUN) python -m pytest $(or $(ARGS),tests/acceptance)
-	@$(if $(ARGS),:,$(RUN) python -m pytest -n auto --dist loadfile --ignore=tests/acceptance)
+	@$(if $(ARGS),:,$(RUN) python -m pytest -n $(JOBS) --dist loadfile --ignore=tests/acceptance)
 
 simulate: $(READY)  ## the engine under faults in virtual time (SEEDS=0..99)
 	@$(RUN) python -m tests.simulation $(or $(SEEDS),1000) --size $(or $(SIZE),small) --store $(or $(STORE),simulated)

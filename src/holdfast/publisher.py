@@ -68,7 +68,7 @@ class Publisher:
         self._store, self._prepare, self._spool, self._timeout = store, prepare, spool, timeout
         self._in_thread, self._stored, self._now = in_thread, stored, now
         self._queue = Queue(store.writers)
-        self._flushers: set[asyncio.Task[None]] = set()
+        self._flushers: list[asyncio.Task[None]] = []
         self._next_flusher: asyncio.Task[None] | None = None  # has not begun: it takes whoever comes until then
         self._drainer: asyncio.Task[None] | None = None
         self._spooling = False
@@ -137,8 +137,8 @@ class Publisher:
         Let calls under way end, and the spool drain for as long as the store takes it, at most the store's time: a
         program that runs for a moment only would add to it for ever. What is left stays for the next process.
         """
-        while self._flushers:
-            await asyncio.gather(*self._flushers, return_exceptions=True)
+        while running := [flusher for flusher in self._flushers if not flusher.done()]:
+            await asyncio.gather(*running, return_exceptions=True)
         for task in (self._drainer, self._notifier):
             if task is not None:
                 task.cancel()
@@ -153,11 +153,12 @@ class Publisher:
     # Storing
 
     def _start_flusher(self) -> None:
+        # By asking each: whoever was answered by one that has just ended may come before its callback.
+        self._flushers = [flusher for flusher in self._flushers if not flusher.done()]
         is_coming = self._next_flusher is not None and not self._next_flusher.done()
         if not is_coming and len(self._flushers) < self._store.writers:
             self._next_flusher = asyncio.get_running_loop().create_task(self._flush_all())
-            self._flushers.add(self._next_flusher)
-            self._next_flusher.add_done_callback(self._flushers.discard)
+            self._flushers.append(self._next_flusher)
 
     async def _flush_all(self) -> None:
         self._next_flusher = None

@@ -21,6 +21,24 @@ MUTANTS = (
         rules=("overtakings",),
     ),
     Mutant(
+        "a flusher that has ended still counts",
+        "Whoever publishes as soon as it is answered waits for ever: nobody takes the call up.",
+        (
+            Change(
+                _PUBLISHER,
+                "        self._flushers = [flusher for flusher in self._flushers if not flusher.done()]\n",
+                "",
+            ),
+            Change(
+                _PUBLISHER,
+                "            self._flushers.append(self._next_flusher)\n",
+                "            self._flushers.append(self._next_flusher)\n"
+                "            self._next_flusher.add_done_callback(self._flushers.remove)\n",
+            ),
+        ),
+        rules=("Lagging",),
+    ),
+    Mutant(
         "receipt outside the handler's transaction",
         "The receipt commits first: a handler that fails, or a crash, leaves it without the effect.",
         (

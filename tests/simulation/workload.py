@@ -41,8 +41,10 @@ def _some(world: World, most: int = 3) -> list[NewEvent]:
 
 
 async def publish_some(world: World, one: SimulatedProcess) -> None:
-    events = _some(world)
-    await one.publish(*events, atomic=len(events) > 1)
+    """Publish; now and then once more as soon as that has been answered."""
+    for _ in range(world.random.choice((1, 1, 1, 2))):
+        events = _some(world)
+        await one.publish(*events, atomic=len(events) > 1)
 
 
 async def publish_within(world: World, one: SimulatedProcess) -> None:
