@@ -153,9 +153,12 @@ async def test_a_publish_is_one_statement_and_a_hint(bus: EventBus, logged: tupl
     assert await sent_once_told(logged[1]) == {"append_one": 1, "notify": 1}
 
 
-async def test_two_hundred_callers_share_a_statement_and_a_hint(bus: EventBus, logged: tuple[str, ServerLog]) -> None:
+async def test_two_hundred_callers_share_two_statements(bus: EventBus, logged: tuple[str, ServerLog]) -> None:
+    """Half of them each, on two connections."""
     await asyncio.gather(*(bus.publish("order.placed", {"order_id": n}, key=f"order-{n}") for n in range(200)))
-    assert await sent_once_told(logged[1]) == {"append": 1, "notify": 1}
+    sent = await sent_once_told(logged[1])
+    assert sent["append"] == 2
+    assert sent["notify"] <= 2
 
 
 async def test_calls_one_after_the_other_share_a_hint_in_five_milliseconds(
