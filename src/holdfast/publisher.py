@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.errors import (
@@ -17,7 +19,6 @@ from holdfast.errors import (
     StoreUnavailable,
 )
 from holdfast.event import Published
-from holdfast.grouping import Queue, Request
 from holdfast.stores.values import Appended
 
 if TYPE_CHECKING:
@@ -32,10 +33,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("holdfast.publish")
 
+_GROUP, _GROUP_BYTES = 500, 4 * 2**20
+_WORTH_HALVING = 64  # a commit for fewer calls costs more than is won by it
 _SPOOL_PAGE = 200
 _LAST_PAGE = 100
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _HINT_PAUSE = 0.005  # between two hints to other processes, seconds
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """Events of one call, and who waits for them."""
+
+    events: Sequence[NewEvent]
+    answer: asyncio.Future[list[Published]]
+    atomic: bool
 
 
 class Ready(Protocol):
@@ -45,9 +57,9 @@ class Ready(Protocol):
 
 
 class Publisher:
-    """Stores events for one process, in as many transactions at once as the store has writers.
+    """Stores events for one process, one transaction at a time.
 
-    Calls that come while none is free go into the next one together (`holdfast.grouping`). While the store cannot be
+    Calls that come while a transaction is under way go into the next one together. While the store cannot be
     reached, and until the spool has drained, events go to the spool, so that the order of calls is kept.
 
     Args:
@@ -67,9 +79,8 @@ class Publisher:
     ) -> None:  # fmt: skip
         self._store, self._prepare, self._spool, self._timeout = store, prepare, spool, timeout
         self._in_thread, self._stored, self._now = in_thread, stored, now
-        self._queue = Queue(store.writers)
-        self._flushers: list[asyncio.Task[None]] = []
-        self._next_flusher: asyncio.Task[None] | None = None  # has not begun: it takes whoever comes until then
+        self._requests: deque[Request] = deque()
+        self._flusher: asyncio.Task[None] | None = None
         self._drainer: asyncio.Task[None] | None = None
         self._spooling = False
         self._nearly = True  # nothing says that the store is away: the last records are worth waiting for
@@ -98,8 +109,9 @@ class Publisher:
         Cancelled while it waits for its turn, it is withdrawn; later the events may be stored.
         """
         request = Request(events, asyncio.get_running_loop().create_future(), atomic)
-        self._queue.add(request)
-        self._start_flusher()
+        self._requests.append(request)
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.get_running_loop().create_task(self._flush_all())
         return await request.answer
 
     async def settle_spool(self, keys: Sequence[tuple[str, str | None]]) -> None:
@@ -137,8 +149,8 @@ class Publisher:
         Let calls under way end, and the spool drain for as long as the store takes it, at most the store's time: a
         program that runs for a moment only would add to it for ever. What is left stays for the next process.
         """
-        while running := [flusher for flusher in self._flushers if not flusher.done()]:
-            await asyncio.gather(*running, return_exceptions=True)
+        if self._flusher is not None:
+            await asyncio.wait([self._flusher])  # which a cancelled close leaves to its end: its callers wait for it
         for task in (self._drainer, self._notifier):
             if task is not None:
                 task.cancel()
@@ -152,23 +164,34 @@ class Publisher:
 
     # Storing
 
-    def _start_flusher(self) -> None:
-        # By asking each: whoever was answered by one that has just ended may come before its callback.
-        self._flushers = [flusher for flusher in self._flushers if not flusher.done()]
-        is_coming = self._next_flusher is not None and not self._next_flusher.done()
-        if not is_coming and len(self._flushers) < self._store.writers:
-            self._next_flusher = asyncio.get_running_loop().create_task(self._flush_all())
-            self._flushers.append(self._next_flusher)
-
     async def _flush_all(self) -> None:
-        self._next_flusher = None
-        while group := self._queue.take():
-            if self._queue:
-                self._start_flusher()
-            try:
-                await self._flush(group)
-            finally:
-                self._queue.release(group)
+        # Many who wait at the start were answered together, and would for ever be: all of them make their next events
+        # while the store waits, then wait while it works. Half of them go first, and from then on they take turns.
+        most = max(_WORTH_HALVING, len(self._requests) // 2) if self._store.is_remote else _GROUP
+        while self._requests:
+            batch = self._next_batch(min(_GROUP, most))
+            if batch:
+                await self._flush(batch)
+            most = _GROUP
+
+    def _next_batch(self, most: int) -> list[Request]:
+        """Requests that go together: one that must be stored whole goes alone; cancelled ones are withdrawn."""
+        batch: list[Request] = []
+        size = length = 0
+        while self._requests and size < most and length < _GROUP_BYTES:
+            request = self._requests[0]
+            if request.answer.done():
+                self._requests.popleft()
+                continue
+            if request.atomic and batch:
+                break
+            self._requests.popleft()
+            batch.append(request)
+            size += len(request.events)
+            length += sum(len(event.payload) for event in request.events)
+            if request.atomic:
+                break
+        return batch
 
     async def _flush(self, batch: list[Request]) -> None:
         try:

@@ -9,36 +9,6 @@ _PUBLISHER = "src/holdfast/publisher.py"
 
 MUTANTS = (
     Mutant(
-        "calls of one key under way in two transactions",
-        "The later call may be stored first, and is handled first.",
-        (
-            Change(
-                "src/holdfast/grouping.py",
-                "        held = {key for group in self._under_way for request in group for key in request.keys}\n",
-                "        held = set()\n",
-            ),
-        ),
-        rules=("overtakings",),
-    ),
-    Mutant(
-        "a flusher that has ended still counts",
-        "Whoever publishes as soon as it is answered waits for ever: nobody takes the call up.",
-        (
-            Change(
-                _PUBLISHER,
-                "        self._flushers = [flusher for flusher in self._flushers if not flusher.done()]\n",
-                "",
-            ),
-            Change(
-                _PUBLISHER,
-                "            self._flushers.append(self._next_flusher)\n",
-                "            self._flushers.append(self._next_flusher)\n"
-                "            self._next_flusher.add_done_callback(self._flushers.remove)\n",
-            ),
-        ),
-        rules=("Lagging",),
-    ),
-    Mutant(
         "receipt outside the handler's transaction",
         "The receipt commits first: a handler that fails, or a crash, leaves it without the effect.",
         (

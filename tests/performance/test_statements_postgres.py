@@ -154,7 +154,7 @@ async def test_a_publish_is_one_statement_and_a_hint(bus: EventBus, logged: tupl
 
 
 async def test_two_hundred_callers_share_two_statements(bus: EventBus, logged: tuple[str, ServerLog]) -> None:
-    """Half of them each, on two connections."""
+    """Half of them each: while one half is stored, the others make their next events."""
     await asyncio.gather(*(bus.publish("order.placed", {"order_id": n}, key=f"order-{n}") for n in range(200)))
     sent = await sent_once_told(logged[1])
     assert sent["append"] == 2

@@ -36,14 +36,12 @@ class SimulatedStore(Log, Subscriptions, HandlerTransactions):
         server: Shared by all processes.
         wire: How this process reaches it.
         page_events: Most events of a page, however many are asked for: so that windows are paged in short runs.
-        writers: 1 as SQLite, 2 as PostgreSQL.
     """
 
-    def __init__(self, server: Server, wire: Wire, *, page_events: int = 10**9, writers: int = 2) -> None:
+    def __init__(self, server: Server, wire: Wire, *, page_events: int = 10**9) -> None:
         self._server, self._wire, self._page_events = server, wire, page_events
         self.address = "simulated"
-        self.is_durable = True
-        self.writers = writers
+        self.is_durable = self.is_remote = True
         self.identity = "simulated"
         self.listeners: list[Callable[[], None]] = server.listeners
 

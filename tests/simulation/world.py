@@ -125,9 +125,7 @@ class World:
 
     def store_of(self, process: Process) -> Any:
         """A process' own way to the store."""
-        return SimulatedStore(
-            self.server, NetworkWire(self.network, process), page_events=self.page_events, writers=1 + self.seed % 2
-        )
+        return SimulatedStore(self.server, NetworkWire(self.network, process), page_events=self.page_events)
 
     def close_files(self, store: Any) -> None:
         """The kernel closes what a process had open of the store: here it has no files."""

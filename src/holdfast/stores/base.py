@@ -107,8 +107,8 @@ class Store(Protocol):
         ...
 
     @property
-    def writers(self) -> int:
-        """How many calls of `append` it can work on at once; more wait for each other."""
+    def is_remote(self) -> bool:
+        """Whether it works in another process, so that this one can do something else meanwhile."""
         ...
 
     @property

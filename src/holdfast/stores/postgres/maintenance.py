@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import StoreBusy, StoreError
+from holdfast.errors import StoreBusy
 from holdfast.event import EPOCH
 from holdfast.stores.values import Maintenance
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("holdfast.store")
 
 _DAYS_AHEAD = 7
 _OUTDATED = (
-    "{function} was not done: its transaction would not see what is committed while it waits. A pooler gives each "
+    "%s was not done: its transaction would not see what is committed while it waits. A pooler gives each "
     "transaction another session, with the defaults of role and database: "
     "alter role ... set default_transaction_isolation to 'read committed'"
 )
@@ -47,35 +47,40 @@ class Keeping:
         """Make the partitions of today and the days ahead that are missing; a busy lock waits for the next time."""
         for (day,) in await self._background.run(self._statements["missing_days"], {"ahead": _DAYS_AHEAD}):
             try:
-                ((made,),) = await self._looking_again("make_day", {"day": _days(day)})
+                row = await self._looking_again("make_day", {"day": _days(day)})
             except StoreBusy:
                 logger.info("partitions of %s are not made yet: somebody holds a lock on the log", _days(day))
                 return
-            if not made:
+            if row is None:
+                return
+            if not row[0]:
                 logger.warning("events of %s stay in the default partition: no partition was there in time", _days(day))
 
     async def _drop_old(self, retention: float) -> Maintenance:
         dropped, blocking = 0, set[str]()
         for (name,) in await self._background.run(self._statements["old_days"], {"retention": float(retention)}):
             try:
-                ((rows, blockers),) = await self._looking_again("drop_day", {"suffix": name})
+                row = await self._looking_again("drop_day", {"suffix": name})
             except StoreBusy:
                 logger.info("partition event_log_%s is not dropped yet: somebody holds a lock on it", name)
                 break
-            dropped += rows
-            blocking |= set(blockers)
+            if row is None:
+                break
+            dropped += row[0]
+            blocking |= set(row[1])
         return Maintenance(dropped, tuple(sorted(blocking)))
 
-    async def _looking_again(self, function: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    async def _looking_again(self, function: str, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
         """
         Call a function that looks once more when it has its lock: each of its statements must see what is committed.
-        By the default of role or database it might see the time before it waited, and drop what has come since.
+        By the default of role or database it might see the time before it waited, and drop what has come since. Where
+        a pooler gives the setting to another session, the statement does nothing: None.
         """
         await self._background.run("set default_transaction_isolation to 'read committed'")
         rows = await self._background.run(self._statements[function], parameters)
         if not rows:
-            raise StoreError(_OUTDATED.format(function=function))
-        return rows
+            logger.error(_OUTDATED, function)
+        return rows[0] if rows else None
 
 
 def _days(day: int) -> date:

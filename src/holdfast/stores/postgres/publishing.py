@@ -33,33 +33,32 @@ class Publishing:
     """The part of the PostgreSQL store that appends."""
 
     _statements: Statements
-    _writers: tuple[Session, ...]
+    _publish: Session
     _lease: Session
     _where: str
     _channel: str
     identity: str
 
     async def append(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
-        writer = next((writer for writer in self._writers if writer.is_free), self._writers[0])
         if has_old(events):
-            return await self._append_old(writer, events, atomic=atomic)
+            return await self._append_old(events, atomic=atomic)
         if len(events) == 1:
-            stored = await writer.run(self._statements["append_one"], one_row(events[0]))
+            stored = await self._publish.run(self._statements["append_one"], one_row(events[0]))
         elif not atomic:
-            stored = await writer.run(self._statements["append"], columns(events))
+            stored = await self._publish.run(self._statements["append"], columns(events))
         else:
-            return await self._append_atomic(writer, events)
+            return await self._append_atomic(events)
         if len(stored) == len(events):
             return [Appended.STORED] * len(stored)
         try:
-            existing = await writer.run(self._statements["existing"], {"ids": [event.id for event in events]})
+            existing = await self._publish.run(self._statements["existing"], {"ids": [event.id for event in events]})
         except StoreUnavailable as error:
             error.maybe_done = True  # what was new among them is committed, whatever became of the question
             raise
         return compare(events, stored, existing)
 
-    async def _append_atomic(self, writer: Session, events: Sequence[NewEvent]) -> list[Appended]:
-        async with writer.transaction() as connection:
+    async def _append_atomic(self, events: Sequence[NewEvent]) -> list[Appended]:
+        async with self._publish.transaction() as connection:
             cursor = await connection.execute(self._statements["append"], columns(events), binary=True)
             stored = await cursor.fetchall()
             if len(stored) == len(events):
@@ -69,9 +68,9 @@ class Publishing:
                 await connection.execute("rollback; begin", prepare=False)
             return results
 
-    async def _append_old(self, writer: Session, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
+    async def _append_old(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
         """Ids that may lie on any day meet no common unique index: lock them, look, then insert."""
-        async with writer.transaction() as connection:
+        async with self._publish.transaction() as connection:
             await connection.execute(self._statements["lock_ids"], {"ids": _id_list(events)})
             fresh, results = without(events, await self._existing(connection, events))
             if fresh and not (atomic and Appended.CONFLICT in results):

@@ -31,8 +31,6 @@ _BEGIN = (
     "set local idle_in_transaction_session_timeout = '15s'"
 )
 
-_REST = 10.0  # seconds without a try to connect, where another session will do
-
 KEEPALIVE: dict[str, Any] = {
     "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000,
 }  # fmt: skip
@@ -121,13 +119,6 @@ class Session:
         self._acquaintance, self._plans_once = acquaintance, plans_once
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
-        self._refused_at = -_REST
-
-    @property
-    def is_free(self) -> bool:
-        """Nobody uses it, and it has not been without a connection lately: the server may have no room for it."""
-        lately = asyncio.get_running_loop().time() < self._refused_at + _REST
-        return not lately and not self._lock.locked()
 
     async def run(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement in autocommit; returns its rows, none for a statement without."""
@@ -166,9 +157,7 @@ class Session:
         async with self._lock:
             connection = self._connection
             if connection is None or connection.closed:
-                self._refused_at = asyncio.get_running_loop().time()
                 connection = self._connection = await self.connect()
-                self._refused_at = -_REST
             deadline = asyncio.get_running_loop().call_later(self._timeout, cut, connection)
             try:
                 with translated(self._where):

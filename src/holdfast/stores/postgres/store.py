@@ -36,8 +36,8 @@ _PLANNED_ONCE = ("publish", "reader", "settle", "lease")
 class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, HandlerTransactions, Keeping):
     """Events in PostgreSQL 14 or later; see `holdfast.stores.base.Store` for what each method promises.
 
-    Sessions, each opened when first needed: two for publishing, one each for settling, leases, other work, background,
-    each reader, one that listens; and pools for transactional handlers.
+    Sessions, each opened when first needed: publishing, settling, leases, other work, background, one for each
+    reader, one that listens; and pools for transactional handlers.
 
     Args:
         dsn: A libpq connection string or URL.
@@ -57,13 +57,11 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         host, port = parts.get("host") or "the local socket", parts.get("port") or 5432
         self._where = f"schema {schema!r} of database {parts.get('dbname') or 'by default'!r} at {host}:{port}"
         self.address = f"postgresql-{parts.get('host') or 'local'}-{port}-{parts.get('dbname') or ''}-{schema}"
-        self.is_durable = True
+        self.is_durable = self.is_remote = True
         self._statements = Statements("holdfast.stores.postgres", schema)
         self._channel = f"holdfast_{schema}"
         self._timeout, self._acquaintance = timeout, Acquaintance()
-        # The second is opened when two groups of calls are under way for the first time.
-        self._writers = (self._session("publish", timeout), self._session("publish", timeout))
-        self.writers = len(self._writers)
+        self._publish = self._session("publish", timeout)
         # What is fenced gives up before the lease can run out under it.
         patient = max(0.5, min(10.0, lease_ttl / 2))
         self._work, self._settle = self._session("work", max(patient, 10.0)), self._session("settle", patient)
@@ -81,9 +79,8 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
-        first = self._writers[0]
-        self._check_identity(await first.run(self._statements["identity"]))
-        await first.run(self._statements["incarnation"])
+        self._check_identity(await self._publish.run(self._statements["identity"]))
+        await self._publish.run(self._statements["incarnation"])
 
     def _check_identity(self, rows: list[tuple[Any, ...]]) -> None:
         if not rows:
@@ -106,7 +103,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         self.identity = str(UUID(bytes=store_id))
 
     async def close(self) -> None:
-        for session in (*self._writers, self._work, self._settle, self._lease, self._background):
+        for session in (self._publish, self._work, self._settle, self._lease, self._background):
             await session.close()
         if self._pool is not None:
             await self._pool.close()
@@ -116,7 +113,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
 
     def abandon(self) -> None:
         """Let go of every connection without waiting: the loop that could wait is gone."""
-        for session in (*self._writers, self._work, self._settle, self._lease, self._background):
+        for session in (self._publish, self._work, self._settle, self._lease, self._background):
             session.abandon()
 
     async def migrate(self) -> list[str]:

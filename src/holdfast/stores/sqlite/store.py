@@ -59,7 +59,7 @@ class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maint
         self._path = None if path is None else str(Path(path).absolute())
         self.address = f"sqlite-{self._path or 'memory'}"
         self.is_durable = self._path is not None
-        self.writers = 1
+        self.is_remote = False
         self._clock, self._timeout = clock, timeout
         self._where = "the memory store" if self._path is None else f"the store {self._path}"
         self._statements = Statements("holdfast.stores.sqlite", None)
