@@ -200,6 +200,23 @@ async def test_cancelled_at_any_step_the_repeat_with_its_id_is_safe(bus: EventBu
     assert sorted(event.payload for event in events if event.name == "neighbour") == list(range(12))
 
 
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_close_that_is_cancelled_leaves_nobody_waiting(bus: EventBus, steps: int) -> None:
+    await bus.publish("warm.up")
+    calls = [asyncio.create_task(bus.publish("first"))]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the first one is on its way: what comes now has to queue
+    calls.append(asyncio.create_task(bus.publish("second")))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(bus.close())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    for call in calls:
+        assert (await asyncio.wait_for(call, 10)).where != "spool"
+
+
 async def test_a_timeout_round_publish_is_a_cancel_like_any_other(bus: EventBus) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
