@@ -241,6 +241,11 @@ where d.subscription = %(subscription)s and d.event_id = any(%(ids)b::uuid[]);
                 "            and slot.started < self._shared.leases.valid_until\n",
                 "",
             ),
+            Change(
+                "src/holdfast/worker/runner.py",
+                "            return self._run_singly(slot, min(until, self._shared.leases.valid_until))\n",
+                "            return self._run_singly(slot, until)\n",
+            ),
         ),
         rules=("stale_starts",),
     ),
