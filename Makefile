@@ -21,7 +21,7 @@ demo: $(READY)  ## events survive kills, outages and errors (JSONL=FILE: yours)
 	@$(RUN) holdfast demo $(if $(JSONL),--jsonl "$(JSONL)") $(ARGS)
 
 test: $(READY)  ## the whole suite, on SQLite and PostgreSQL (ARGS="-k name")
-	@$(RUN) python -m pytest $(or $(ARGS),tests/acceptance)
+	@$(RUN) python -m pytest $(or $(ARGS),tests/acceptance -n auto)
 	@$(if $(ARGS),:,$(RUN) python -m pytest -n $(JOBS) --dist loadfile --ignore=tests/acceptance)
 
 simulate: $(READY)  ## the engine under faults in virtual time (SEEDS=0..99)
