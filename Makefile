@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SOURCES := src tests bench
 # The tests wait for processes more than they compute.
-JOBS = $$(python -c 'import os; print(max(3, os.cpu_count()))')
+JOBS = $$($(BIN)/python -c 'import os; print(max(3, os.cpu_count()))')
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test simulate mutants chaos model check bench costs figures format lock clean

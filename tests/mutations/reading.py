@@ -222,6 +222,11 @@ MUTANTS = (
                 """        await self._background.run("set default_transaction_isolation to 'read committed'")\n""",
                 "",
             ),
+            Change(
+                f"{POSTGRES}/queries/drop_day.sql",
+                " where current_setting('transaction_isolation') = 'read committed'",
+                "",
+            ),
         ),
         tests=(
             "tests/postgres/test_traps_of_writing.py::TestRetention::test_sees_what_commits_while_it_waits_for_the_lock",

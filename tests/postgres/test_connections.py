@@ -19,7 +19,7 @@ async def test_each_is_named(migrated_dsn):
     publisher, bus = EventBus(migrated_dsn, spool="off"), EventBus(migrated_dsn, spool="off")
     handled = 0
 
-    @bus.subscribe("order.placed", name="billing", transactional=True, concurrency=3)
+    @bus.subscribe("order.placed", name="billing", transactional=True, concurrency=4)
     async def bill(event):
         nonlocal handled
         handled += 1
