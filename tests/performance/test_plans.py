@@ -168,3 +168,29 @@ def test_a_hot_statement_looks_at_what_it_is_about_and_by_index(
             assert found.whole == [], f"{case}\n{found.plan}"
             assert found.at <= hot.at, f"{case}\n{found.plan}"
             assert found.sorted <= hot.sorts, f"{case}\n{found.plan}"
+
+
+@pytest.mark.parametrize("has_statistics", [True, False])
+def test_whether_a_day_is_needed_is_not_asked_of_each_of_its_events(
+    filled: psycopg.Connection, values: dict[str, str], has_statistics: bool
+) -> None:
+    """Publishers wait for the second answer."""
+    ((day, log),) = filled.execute("select max(day), tableoid::regclass::text from event_log group by 2").fetchall()
+
+    def needed_by() -> tuple[list[str], int]:
+        through = "select pg_stat_get_xact_tuples_returned(%s::regclass)"
+        ((before,),) = filled.execute(through, [log]).fetchall()
+        ((names,),) = filled.execute("select day_needed(%s, %s)", [day, log]).fetchall()
+        ((after,),) = filled.execute(through, [log]).fetchall()
+        return names, after - before
+
+    with filled.transaction(force_rollback=True):
+        if not has_statistics:
+            filled.execute(_FORGET)
+        filled.execute("delete from deliveries where state <> 'dead'")
+        assert needed_by() == ([], 0)
+        filled.execute(f"update cursors set done = {values['before']} where subscription = 2")
+        assert needed_by() == (["s2"], 0)
+        last = values["before"].split(":")[0].strip("'")
+        filled.execute(f"update cursors set done = '{last}:{int(last) + 1}:{last}' where subscription = 2")
+        assert needed_by() == (["s2"], 0)

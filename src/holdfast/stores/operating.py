@@ -201,8 +201,9 @@ class Operating(ABC):
         )
         before = await self._inspector.retention_preview(seconds)
         done = await self._store.maintain(retention=seconds)
-        kept = max(0, before.droppable + before.kept - done.dropped)
-        outcome = Retention(done.dropped, kept, done.blocking, before.with_their_day)
+        left = await self._inspector.retention_preview(seconds)
+        dropped = max(0, before.droppable - left.droppable)  # counted: the store only estimates a large day
+        outcome = Retention(dropped, left.droppable + left.kept, done.blocking, left.with_their_day)
         await self.perform(count_in_audit(audit, outcome.droppable))
         return outcome
 

@@ -312,7 +312,10 @@ class Released(NamedTuple):
 
 
 class Maintenance(NamedTuple):
-    """What `Store.maintain` did. ``blocking``: subscriptions that keep old events from being dropped."""
+    """
+    What `Store.maintain` did. ``dropped``: events, of a large day about so many. ``blocking``: subscriptions that keep
+    old events from being dropped.
+    """
 
     dropped: int
     blocking: tuple[str, ...]

@@ -409,7 +409,7 @@ class Worker:
             else:
                 outage.over()
                 if done.dropped:
-                    logger.info("retention dropped %d events", done.dropped)
+                    logger.info("retention dropped about %d events", done.dropped)
                 if done.blocking:
                     logger.warning("retention waits for the subscriptions %s", ", ".join(done.blocking))
             if any(partition.blocked for partition in self._partitions.values()):
