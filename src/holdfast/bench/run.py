@@ -6,10 +6,12 @@ noisier harms all alike.
 
 from __future__ import annotations
 
+import compileall
 import time
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.bench import places, report, targets
@@ -46,6 +48,7 @@ def measure(chosen: Chosen, scale: Scale, only: str, command: str, watch: Watch)
     wanted = {kind: some for kind in chosen.kinds if (some := figures(kind, scale, only))}
     if not wanted:
         raise ConfigurationError(f"no figure has {only!r} in its name, of those that --{scale.form} measures")
+    _compile()
     with places.opened(chosen._replace(kinds=tuple(wanted))) as (stores, folder):
         started, facts = time.monotonic(), machine(folder)
         found: dict[str, Any] = {
@@ -58,6 +61,11 @@ def measure(chosen: Chosen, scale: Scale, only: str, command: str, watch: Watch)
     return _head(_left_out(chosen, scale), settings, facts) | {
         "stores": found, "targets": targets.judge(found), "verdicts": targets.verdicts(found), "fine": not targets.flaws(found),
     }  # fmt: skip
+
+
+def _compile() -> None:
+    """As pip leaves an installed package: a checkout may be compiled anew by every process that starts, and timed so."""
+    compileall.compile_dir(Path(__file__).parent.parent, quiet=2)
 
 
 def _left_out(chosen: Chosen, scale: Scale) -> dict[str, str]:

@@ -214,12 +214,10 @@ class Feeder:
         return {known: runner.has_room for known, runner in self._runners.items()}
 
     def _readable(self) -> list[Partition]:
-        has_room = self._rooms()
-        return [
-            partition
-            for partition in self._partitions()
-            if partition.is_readable and has_room.get(partition.slice.subscription, False)
-        ]
+        readable = [partition for partition in self._partitions() if partition.is_readable]
+        if all((has_room := self._rooms()).values()):
+            return readable
+        return [partition for partition in readable if has_room[partition.slice.subscription]]
 
     def _has_room(self, partition: Partition) -> bool:
         runner = self._runners.get(partition.slice.subscription)

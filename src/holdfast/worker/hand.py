@@ -153,7 +153,7 @@ _RUNNING = (Phase.FAST, Phase.CHECKING, Phase.STARTING)
 _READABLE = (Phase.FAST, Phase.CHECKING)
 
 
-class InHand(msgspec.Struct, eq=False):
+class InHand(msgspec.Struct, eq=False, gc=False):
     """
     One event for one subscription, read and not settled yet.
 

@@ -82,25 +82,24 @@ class Keeper:
         await self._renew(dict(holder.epochs))
         holder.renewed()
         epochs = dict(holder.epochs)
-        roster = await self._store.heartbeat(holder.info, ttl=max(self._ttl, 3 * _TICK_MAX))
+        me = holder.info
+        roster = await self._store.heartbeat(me, ttl=max(self._ttl, 3 * _TICK_MAX))
         self._look_at_the_silence()
-        others = {lease.slice for lease in roster.leases if lease.owner not in (None, holder.info.id)}
+        others = {lease.slice for lease in roster.leases if lease.owner not in (None, me.id)}
         if gone := {one: epoch for one, epoch in epochs.items() if one in others}:
             holder.lose(gone)
-        dead = dead_neighbours(holder.info, roster.workers, self._ports.process_started)
+        dead = dead_neighbours(me, roster.workers, self._ports.process_started)
         if not holder.epochs:
-            dead |= {holder.info.id}  # leases of its own that it does not know of: the answer to an acquire was lost
+            dead |= {me.id}  # leases of its own that it does not know of: the answer to an acquire was lost
         held: dict[int, tuple[Slice, ...]] = {}
         for one in holder.epochs:
             held[one.subscription] = (*held.get(one.subscription, ()), one)
-        wish = plan(holder.info.id, roster, held, holder.partition_counts, dead)
+        wish = plan(me.id, roster, held, holder.partition_counts, dead)
         if wish.give_back:
             holder.give_back(wish.give_back)
         if wish.acquire and not holder.info.draining:
             patient = self._ports.elapsed() < self._patient_until
-            leases = await self._store.acquire(
-                holder.info.id, wish.acquire, ttl=self._ttl, dead=wish.dead, patient=patient
-            )
+            leases = await self._store.acquire(me.id, wish.acquire, ttl=self._ttl, dead=wish.dead, patient=patient)
             if leases:
                 holder.acquired(leases)
 

@@ -5,7 +5,10 @@ with span as (
     where e.txid >= pg_snapshot_xmax(%(done)s::pg_snapshot) and e.txid < pg_snapshot_xmax(%(open)s::pg_snapshot)
         and e.day >= %(floor)s::date
     union all
-    select min(e.position + 0), max(e.position + 0) from :"schema".event_log as e
-    where e.txid = any(array(select pg_snapshot_xip(%(done)s::pg_snapshot))) and e.day >= %(floor)s::date
+    -- For each transaction by itself: looked for together, the planner expects so many rows that it reads the whole log.
+    select found.first, found.last
+    from pg_snapshot_xip(%(done)s::pg_snapshot) as running(txid), lateral (
+        select min(e.position + 0) as first, max(e.position + 0) as last from :"schema".event_log as e
+        where e.txid = running.txid and e.day >= %(floor)s::date) as found
 )
 select coalesce(min(first), 0) as first, coalesce(max(last), 0) as last from span;

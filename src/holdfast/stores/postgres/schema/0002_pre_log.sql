@@ -57,7 +57,8 @@ create table :"schema".event_log (
     headers json,
     primary key (id, day)
 ) partition by range (day);
-create index event_log_txid_idx on :"schema".event_log (txid) include (position);
+-- Position and day lie in the index so that where a window begins and ends is found there, without a look at its events.
+create index event_log_txid_idx on :"schema".event_log (txid) include (position, day);
 create index event_log_position_idx on :"schema".event_log (position);
 
 create table :"schema".receipts (
