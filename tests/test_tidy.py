@@ -62,6 +62,7 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "old_horizon": "SQLite: retention deletes in bounded batches",
     "retention_counts": "SQLite: retention deletes in bounded batches",
     "waited_for": "SQLite: retention deletes in bounded batches",
+    "log_length": "SQLite: positions are the only statistics it has",
     "finish_replay": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
     "applied_migration": "SQLite: it migrates itself",
 }

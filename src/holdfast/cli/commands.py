@@ -27,6 +27,7 @@ _HOMES = {
     "doctor": "doctor",
     "event": "status",
     "events": "status",
+    "indexes": "indexes",
     "leases": "status",
     "migrate": "migrate",
     "pause": "replay",

@@ -76,17 +76,26 @@ def show_status(found: Status) -> None:
 @store_options
 @event_filter_options
 @click.option("--status", type=click.Choice(_STATUSES), help="Only events of this status.")
+@click.option("--correlation", "correlation_id", metavar="ID", help="Only what goes back to this first event.")
+@click.option("--payload", "match", metavar="PATH=VALUE", help="Only this value in the payload, such as order.id=13.")
 @limit_option
 @before_option
 @json_option
 def events_command(
-    target: Target, status: str | None, limit: int, before: int | None, as_json: bool, **filters: Any
-) -> None:
-    """List events, the newest first."""
-    from holdfast.stores.records import EventFilter
+    target: Target, status: str | None, correlation_id: str | None, match: str | None, limit: int, before: int | None,
+    as_json: bool, **filters: Any,
+) -> None:  # fmt: skip
+    """List events, the newest first. Of what no index leads to, 10,000 events are looked at in one go."""
+    from holdfast.stores.records import EventFilter, PayloadMatch
 
     chosen = EventFilter(**filters)
-    page = look(target, lambda inspector: inspector.events(chosen, status=status, limit=limit, before=before))
+    payload = None if match is None else PayloadMatch.parse(match)
+    page = look(
+        target,
+        lambda inspector: inspector.events(
+            chosen, status=status, correlation_id=correlation_id, payload=payload, limit=limit, before=before
+        ),
+    )
     if as_json:
         show_json(page)
         return
@@ -103,7 +112,10 @@ def events_command(
     ]  # fmt: skip
     show_table(columns, rows, empty="No such event.")
     if page.next_before is not None:
-        click.echo(f"There may be older ones: --before {page.next_before}", err=True)
+        how_far = f"Looked at {counted(page.looked, 'event')}, back to {text_of(page.back_to)}. "
+        click.echo(f"{how_far}There may be older ones: --before {page.next_before}", err=True)
+    if page.would_help is not None:
+        click.echo(advised(f"An index leads there at once: holdfast indexes add {page.would_help}"), err=True)
 
 
 @click.command("event", short_help="Show one event and what became of it.")

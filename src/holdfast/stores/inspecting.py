@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -22,25 +22,23 @@ from holdfast.stores.records import (
     DeadLetter,
     DeliveryRecord,
     EventDetail,
-    EventPage,
     EventRecord,
     Fact,
     LeaseRecord,
     ReplayRecord,
     Retention,
+    SearchIndex,
     Status,
     SubscriptionRecord,
     SubscriptionStatus,
     WorkerRecord,
 )
+from holdfast.stores.searching import Reading, Search, search_events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.stores.records import DeadFilter, EventFilter, SpoolFolder
-
-SCAN_PAGE = 500
-SCAN_MAX = 10_000
+    from holdfast.stores.records import Count, DeadFilter, EventFilter, EventPage, PayloadMatch, SpoolFolder
 
 
 class Inspecting(ABC):
@@ -49,6 +47,9 @@ class Inspecting(ABC):
     @abstractmethod
     async def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """All rows of a named statement."""
+
+    @abstractmethod
+    async def estimate(self, filter: EventFilter) -> Count: ...
 
     @abstractmethod
     async def retention_preview(self, seconds: float) -> Retention: ...
@@ -111,24 +112,24 @@ class Inspecting(ABC):
         )
 
     async def events(
-        self, filter: EventFilter, *, status: str | None = None, limit: int = 50, before: int | None = None
+        self,
+        filter: EventFilter,
+        *,
+        status: str | None = None,
+        correlation_id: str | None = None,
+        payload: PayloadMatch | None = None,
+        limit: int = 50,
+        before: int | None = None,
     ) -> EventPage:
-        found: list[EventRecord] = []
-        scanned = 0
-        page = limit if status is None else max(limit, SCAN_PAGE)
-        while True:
-            rows = await self.rows("page_events", **filter_parameters(filter), before=before, limit=page)
-            for row in rows:
-                before = row[0]
-                if status is None or row[5] == status:
-                    found.append(as_event(row))
-                    if len(found) == limit:
-                        return EventPage(tuple(found), before)
-            scanned += len(rows)
-            if len(rows) < page:
-                return EventPage(tuple(found), None)
-            if scanned >= SCAN_MAX:
-                return EventPage(tuple(found), before)
+        search = Search(filter, status, correlation_id, payload)
+        reading = Reading(self.rows, as_event, as_moment)
+        return await search_events(search, reading, filter_parameters(filter), limit=limit, before=before)
+
+    async def search_indexes(self) -> list[SearchIndex]:
+        return [
+            SearchIndex(name, index_state(ready=ready, begun=begun, building=building), size)
+            for name, _, ready, begun, size, building in await self.rows("search_indexes")
+        ]
 
     async def event(self, event_id: UUID) -> EventDetail:
         rows = await self.rows("event_content", event_id=event_id)
@@ -266,6 +267,12 @@ def as_subscription(row: Sequence[Any]) -> SubscriptionRecord:
         number, name, as_texts(patterns), partitions, ordering, on_dead, bool(replayable), as_time(paused_at), paused_by,
         as_moment(created_at), as_moment(updated_at),
     )  # fmt: skip
+
+
+def index_state(*, ready: Any, begun: Any, building: Any) -> Literal["missing", "building", "incomplete", "ready"]:
+    if ready or not begun:
+        return "ready" if ready else "missing"
+    return "building" if building else "incomplete"
 
 
 def as_event(row: Sequence[Any]) -> EventRecord:

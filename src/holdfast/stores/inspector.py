@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.stores.records import (
         AuditRecord,
         Blocked,
+        Count,
         DeadFilter,
         DeadLetter,
         EventDetail,
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
         EventPage,
         Fact,
         LeaseRecord,
+        PayloadMatch,
         ReplayFilter,
         ReplayRecord,
         Restored,
         Retention,
+        SearchIndex,
         SpoolFolder,
         Status,
         SubscriptionRecord,
@@ -62,14 +65,40 @@ class Inspector(Protocol):
         ...
 
     async def events(
-        self, filter: EventFilter, *, status: str | None = None, limit: int = 50, before: int | None = None
+        self,
+        filter: EventFilter,
+        *,
+        status: str | None = None,
+        correlation_id: str | None = None,
+        payload: PayloadMatch | None = None,
+        limit: int = 50,
+        before: int | None = None,
     ) -> EventPage:
         """
         Events, newest first.
 
-        Cost: walks the log from its newest event, or from *before*, until *limit* matched. With *status* at most
-        10,000 events are looked at in one call; a page may then be short, or empty, and still have a next one.
+        Args:
+            status: As in the view ``event_store``.
+            correlation_id: All that goes back to the same first event, itself included.
+            payload: A value at a path of the payload.
+            limit: Events at most.
+            before: `EventPage.next_before` of the page before.
+
+        Cost: an id and a plain list take the events of the page. Key, correlation, exact name, tenant and time walk
+        their search index, where there is one (`search_indexes`); what is asked for beside, and all else, is looked
+        for event by event, 10,000 at most in one call. A page may then be short, or empty, and still have a next one.
         """
+        ...
+
+    async def estimate(self, filter: EventFilter) -> Count:
+        """
+        About how many events match. Cost: PostgreSQL asks its planner and reads nothing; SQLite counts among the
+        newest 100,000, and says "at least" where there are more. Without a filter neither reads the log.
+        """
+        ...
+
+    async def search_indexes(self) -> list[SearchIndex]:
+        """The search indexes that there may be: correlation, causation, key, name, tenant and time."""
         ...
 
     async def event(self, event_id: UUID) -> EventDetail:
@@ -215,6 +244,25 @@ class Operator(Protocol):
 
     async def retention_run(self, seconds: float, *, actor: str) -> Retention:
         """Drop events stored longer than *seconds* ago that every subscription is through with."""
+        ...
+
+    async def add_index(self, name: str, *, actor: str, progress: Callable[[int], None] | None = None) -> bool:
+        """
+        Build a search index (`Inspector.search_indexes`). False if it is ready already. A build that was broken off
+        goes on where it was.
+
+        PostgreSQL: day by day, concurrently, so nobody waits; only the owner of the tables may. SQLite: in one write
+        transaction, so nobody writes meanwhile. Cost: reads the whole log; each publish is a little dearer from then on.
+
+        Raises:
+            BusStateError: An index of the log is being built just now.
+            NotFound: No search index has that name.
+            PermissionDenied: The role does not own the tables.
+        """
+        ...
+
+    async def drop_index(self, name: str, *, actor: str) -> None:
+        """Drop a search index; nothing happens where it is missing. Raises NotFound, PermissionDenied as `add_index`."""
         ...
 
     async def after_restore(self, *, actor: str) -> Restored:

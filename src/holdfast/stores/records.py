@@ -54,6 +54,45 @@ class EventFilter:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class PayloadMatch:
+    """Events in whose payload a value stands at a path.
+
+    Attributes:
+        path: Names joined by dots, numbers of list members among them: ``order.lines.0.sku``.
+        value: As it is written in the payload: a text without its quotes, a number, true or false.
+    """
+
+    path: str
+    value: str
+
+    def __post_init__(self) -> None:
+        for field in ("path", "value"):
+            if (problem := text_problem(getattr(self, field))) is not None:
+                raise InvalidInput(f"payload {field}", problem, "no payload holds such a text")
+        if not all(self.segments):
+            raise InvalidInput(
+                "payload path", f"is {self.path[:60]!r}", "write names joined by dots: order.lines.0.sku"
+            )
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        return tuple(self.path.split("."))
+
+    @classmethod
+    def parse(cls, text: str) -> PayloadMatch:
+        """
+        From ``order.id=13``.
+
+        Raises:
+            InvalidInput: It is not of this form.
+        """
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidInput("payload", f"is {text[:60]!r}", "write PATH=VALUE, as in order.id=13")
+        return cls(path, value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadFilter(EventFilter):
     """Which deliveries are meant. `since` and `until` mean the time of the last change: when it died.
@@ -171,10 +210,51 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Events, newest first. `next_before` goes into the next call's *before*; None when there are no more."""
+    """
+    Events, newest first: by their place in the log, or, where `found_by` is "time", by `occurred_at`.
+
+    Attributes:
+        next_before: Goes into the next call's *before*; None when there are no more.
+        looked: Events that were looked at.
+        back_to: `occurred_at` of the last of them; None if there was none.
+        found_by: The way through the log: log, id, or a search index.
+        would_help: The search index that would have found them at once, where it is missing and there may be more.
+    """
 
     events: tuple[EventRecord, ...]
     next_before: int | None
+    looked: int = 0
+    back_to: datetime | None = None
+    found_by: str = "log"
+    would_help: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """
+    How many events there are, or match.
+
+    Attributes:
+        kind: exact; estimate, by the statistics of the database; at least, where counting stopped.
+    """
+
+    events: int
+    kind: Literal["exact", "estimate", "at least"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchIndex:
+    """
+    An index that makes a search quick and each publish a little dearer.
+
+    Attributes:
+        state: missing, building, incomplete (a build was broken off: add it again) or ready.
+        bytes: Size; None where it is not known.
+    """
+
+    name: str
+    state: Literal["missing", "building", "incomplete", "ready"]
+    bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

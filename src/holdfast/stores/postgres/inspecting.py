@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import HoldfastError, PermissionDenied, SchemaMismatch
 from holdfast.ports import wall_millis
-from holdfast.stores.inspecting import Inspecting
+from holdfast.stores.inspecting import Inspecting, as_json, filter_parameters
 from holdfast.stores.postgres.version import SCHEMA_VERSION
-from holdfast.stores.records import Fact, Retention
+from holdfast.stores.records import Count, Fact, Retention
 from holdfast.wording import counted, sized
 
 if TYPE_CHECKING:
     from holdfast.stores.postgres.store import PostgresStore
+    from holdfast.stores.records import EventFilter
 
 _TIMEOUT = 60.0
 _SKEW_SECONDS_MAX = 2.0
@@ -41,6 +42,14 @@ class PostgresInspector(Inspecting):
         if found != SCHEMA_VERSION:
             raise SchemaMismatch(self._where, found, SCHEMA_VERSION)
         self._version_is_right = True
+
+    async def estimate(self, filter: EventFilter) -> Count:
+        exact = filter.name if filter.name is not None and "*" not in filter.name else None
+        asked = filter_parameters(filter) | {"exact_name": exact}
+        if exact is not None:
+            asked["regex"] = None
+        ((plan,),) = await self.rows("estimate_events", **asked)
+        return Count(as_json(plan)[0]["Plan"]["Plan Rows"], "estimate")
 
     async def retention_preview(self, seconds: float) -> Retention:
         droppable = kept = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from holdfast.errors import HoldfastError, SchemaMismatch
+from holdfast.names import text_problem
 from holdfast.patterns import matches
-from holdfast.stores.inspecting import Inspecting
-from holdfast.stores.records import Fact, Retention
+from holdfast.stores.inspecting import Inspecting, filter_parameters
+from holdfast.stores.records import Count, EventFilter, Fact, Retention
 from holdfast.stores.sqlite.errors import is_damage
 from holdfast.stores.sqlite.files import is_read_only
 from holdfast.stores.sqlite.maintenance import droppable
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _MEBIBYTE = 1024 * 1024
 _FREE_BYTES_MIN = 256 * _MEBIBYTE
 _LOG_BYTES_MAX = 512 * _MEBIBYTE
+COUNTED_MAX = 100_000
 _RESCUE = (
     "stop all programs, keep a copy, and restore a backup; what can still be read is saved by  "
     "sqlite3 FILE .recover | sqlite3 NEW"
@@ -62,6 +65,13 @@ class SQLiteInspector(Inspecting):
     def require_version(self, session: Session) -> None:
         if (found := version_of(session)) != SCHEMA_VERSION:
             raise SchemaMismatch(self._where, found or None, SCHEMA_VERSION, "  or give the path of a Holdfast file")
+
+    async def estimate(self, filter: EventFilter) -> Count:
+        ((length,),) = await self.rows("log_length")
+        if filter == EventFilter():
+            return Count(length, "estimate")
+        ((matching, looked),) = await self.rows("estimate_events", **filter_parameters(filter), bound=COUNTED_MAX)
+        return Count(matching, "exact" if looked < COUNTED_MAX else "at least")
 
     async def retention_preview(self, seconds: float) -> Retention:
         return await self._thread.run(self._retention, seconds)
@@ -105,6 +115,7 @@ def adapted(session: Session, parameters: dict[str, Any]) -> dict[str, Any]:
     session.connection.text_factory = _readable
     session.connection.create_function("holdfast_matches", 2, matches, deterministic=True)
     session.connection.create_function("holdfast_slot", 3, _slot, deterministic=True)
+    session.connection.create_function("holdfast_at", 2, _at, deterministic=True)
     given = {name: _adapted(value) for name, value in parameters.items()}
     return {"now": session.now(), "minute_ago": session.now(-60)} | given
 
@@ -125,6 +136,19 @@ def _adapted(value: Any) -> Any:
 def _slot(tenant_id: bytes | None, key: bytes | None, event_id: bytes | None) -> int | None:
     """Null for the null row of an outer join."""
     return None if tenant_id is None or event_id is None else slot_of_texts(tenant_id, key, event_id)
+
+
+def _at(payload: bytes, path: str) -> str | None:
+    """The text, number or truth value at a path, as it is written; None where there is none, or no JSON."""
+    try:
+        found = json.loads(payload, parse_int=str, parse_float=str)
+        for segment in json.loads(path):
+            found = found[int(segment)] if isinstance(found, list) else found[segment]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    if isinstance(found, bool):
+        return "true" if found else "false"
+    return found if isinstance(found, str) and text_problem(found) is None else None
 
 
 def place_facts(path: Path) -> list[Fact]:
