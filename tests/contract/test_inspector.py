@@ -25,8 +25,8 @@ from holdfast.event import NewEvent
 from holdfast.health import Health
 from holdfast.ids import new_id
 from holdfast.stores import make_store
+from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
 from holdfast.stores.inspector import make_inspector
-from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter
 from holdfast.stores.values import (
     Advance,
     Parked,

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.errors import InvalidInput, NotFound
 from holdfast.stores import searching
-from holdfast.stores.records import EventFilter, PayloadMatch
+from holdfast.stores.filters import EventFilter, PayloadMatch
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -103,6 +103,7 @@ SEARCHES = [
             "candidates_by_time", {"since": "'2026-01-01 10:00:00Z'", "until": "'2026-01-03 00:00:00Z'"},
             before=before,
         ),
+        Search("effects", {"causes": "'{e8, e12, e16}'"}, at=3),
         Search("candidates_by_id", {"event_id": f"'{UUID(int=1)}'"}, before=before),
     )
 ]  # fmt: skip

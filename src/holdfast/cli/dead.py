@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.records import DeadFilter
+    from holdfast.stores.filters import DeadFilter
 
 
 def dead_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,7 +43,7 @@ def dead_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def dead_filter(filters: dict[str, Any]) -> DeadFilter:
-    from holdfast.stores.records import DeadFilter
+    from holdfast.stores.filters import DeadFilter
 
     return DeadFilter(**filters)
 

@@ -13,6 +13,7 @@ from holdfast.errors import NotFound
 from holdfast.event import from_micros
 from holdfast.health import verdict
 from holdfast.patterns import to_regex
+from holdfast.stores.lineage import causation_tree
 from holdfast.stores.records import (
     BACKLOG_MAX,
     RETENTION_SECONDS,
@@ -38,7 +39,8 @@ from holdfast.stores.searching import Reading, Search, search_events
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.stores.records import Count, DeadFilter, EventFilter, EventPage, PayloadMatch, SpoolFolder
+    from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch
+    from holdfast.stores.records import CausationTree, Count, EventPage, SpoolFolder
 
 
 class Inspecting(ABC):
@@ -147,6 +149,9 @@ class Inspecting(ABC):
             as_uuid(found), tenant_id, name, key, as_time(occurred_at), as_json(payload), as_json(headers),
             bool(in_log), tuple(deliveries),
         )  # fmt: skip
+
+    async def causation(self, event_id: UUID, *, limit: int = 200) -> CausationTree:
+        return await causation_tree(Reading(self.rows, as_event, as_moment), event_id, limit=limit)
 
     async def subscriptions(self) -> list[SubscriptionRecord]:
         return [as_subscription(row) for row in await self.rows("subscription_records")]

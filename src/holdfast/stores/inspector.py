@@ -15,19 +15,17 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.stores.base import Store
+    from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch, ReplayFilter
     from holdfast.stores.records import (
         AuditRecord,
         Blocked,
+        CausationTree,
         Count,
-        DeadFilter,
         DeadLetter,
         EventDetail,
-        EventFilter,
         EventPage,
         Fact,
         LeaseRecord,
-        PayloadMatch,
-        ReplayFilter,
         ReplayRecord,
         Restored,
         Retention,
@@ -107,6 +105,18 @@ class Inspector(Protocol):
 
         Raises:
             NotFound: No such event, and no dead letter of it.
+        """
+        ...
+
+    async def causation(self, event_id: UUID, *, limit: int = 200) -> CausationTree:
+        """
+        What caused an event, up to 50 steps, and what it caused, *limit* events at most.
+
+        Cost: a look-up for each cause. Effects are found by the search index "causation"; without it among the 10,000
+        events that were stored next.
+
+        Raises:
+            NotFound: No such event is in the log (any more).
         """
         ...
 

@@ -33,7 +33,8 @@ from holdfast.wording import counted
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter, Restored, SubscriptionRecord
+    from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
+    from holdfast.stores.records import Restored, SubscriptionRecord
 
 CHUNK = 500
 SCAN = 5_000

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
-    from holdfast.stores.records import EventFilter, PayloadMatch
+    from holdfast.stores.filters import EventFilter, PayloadMatch
 
 LOOKED_MAX = 10_000
 """Events that one call looks at."""

@@ -13,8 +13,8 @@ from holdfast.stores.records import Count, Fact, Retention
 from holdfast.wording import counted, sized
 
 if TYPE_CHECKING:
+    from holdfast.stores.filters import EventFilter
     from holdfast.stores.postgres.store import PostgresStore
-    from holdfast.stores.records import EventFilter
 
 _TIMEOUT = 60.0
 _SKEW_SECONDS_MAX = 2.0

@@ -14,8 +14,9 @@ from uuid import UUID
 from holdfast.errors import HoldfastError, SchemaMismatch
 from holdfast.names import text_problem
 from holdfast.patterns import matches
+from holdfast.stores.filters import EventFilter
 from holdfast.stores.inspecting import Inspecting, filter_parameters
-from holdfast.stores.records import Count, EventFilter, Fact, Retention
+from holdfast.stores.records import Count, Fact, Retention
 from holdfast.stores.sqlite.errors import is_damage
 from holdfast.stores.sqlite.files import is_read_only
 from holdfast.stores.sqlite.maintenance import droppable
