@@ -89,10 +89,12 @@ class DeadFilter(EventFilter):
 
     Attributes:
         error: Part of the reason, or of the last attempt's error or message; upper or lower case is all one.
+        fingerprint: Of what the last attempt failed at, as `Inspector.dead_groups` tells it.
     """
 
     subscription: str | None = None
     error: str | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from holdfast.errors import NotFound
 from holdfast.event import from_micros
 from holdfast.health import verdict
 from holdfast.patterns import to_regex
+from holdfast.stores import grouping
 from holdfast.stores.lineage import causation_tree
 from holdfast.stores.records import (
     BACKLOG_MAX,
@@ -37,10 +38,10 @@ from holdfast.stores.records import (
 from holdfast.stores.searching import Reading, Search, search_events
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch
-    from holdfast.stores.records import CausationTree, Count, EventPage, SpoolFolder
+    from holdfast.stores.records import CausationTree, Count, DeadGroups, EventPage, SpoolFolder
 
 
 class Inspecting(ABC):
@@ -170,8 +171,23 @@ class Inspecting(ABC):
     ) -> list[int]:
         """Ids of the delivery rows that *filter* means, the latest first. Raises NotFound as `require_known`."""
         await self.require_known(filter.subscription)
-        rows = await self.rows("matching_deliveries", **dead_parameters(filter), held=held, limit=limit, before=before)
-        return [row[0] for row in rows]
+        bound = limit if filter.fingerprint is None else None
+        rows = await self.rows("matching_deliveries", **dead_parameters(filter), held=held, limit=bound, before=before)
+        found = [row[0] for row in rows]
+        if filter.fingerprint is None:
+            return found
+        return [one.delivery async for one in self._causes(found) if one.fingerprint.digest == filter.fingerprint][
+            :limit
+        ]
+
+    async def dead_groups(self, filter: DeadFilter) -> DeadGroups:
+        found = await self.matching(filter, limit=grouping.LOOKED_MAX + 1)
+        looked = found[: grouping.LOOKED_MAX]
+        causes = [one async for one in self._causes(looked)]
+        return grouping.grouped(causes, complete=len(looked) == len(found))
+
+    def _causes(self, deliveries: Sequence[int]) -> AsyncIterator[grouping.Cause]:
+        return grouping.causes(self.rows, as_uuid, as_moment, deliveries)
 
     async def blocked(self, filter: DeadFilter, *, limit: int = 50) -> list[Blocked]:
         await self.require_known(filter.subscription)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Blocked,
         CausationTree,
         Count,
+        DeadGroups,
         DeadLetter,
         EventDetail,
         EventPage,
@@ -126,8 +127,19 @@ class Inspector(Protocol):
         """
         Dead letters, the latest parked first.
 
+        Cost: with a fingerprint, the last errors of all that match the rest of the filter are read.
+
         Raises:
             NotFound: The filter names a subscription that there is not.
+        """
+        ...
+
+    async def dead_groups(self, filter: DeadFilter) -> DeadGroups:
+        """
+        Dead letters by subscription and fingerprint of their last error, the largest group first. The filter goes on
+        with `DeadFilter.fingerprint`, for `dead` and for the operator's `retry_dead` and `discard`.
+
+        Raises NotFound as `dead`. Cost: reads the last errors of the latest 10,000 that match.
         """
         ...
 

@@ -262,6 +262,40 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadGroup:
+    """
+    Dead letters of one subscription that died of the same: see `holdfast.fingerprint`.
+
+    Attributes:
+        fingerprint: Goes into `DeadFilter.fingerprint`.
+        error: Type of the exception; empty where none is on record.
+        message: What their messages have in common.
+        frame: ``file.py: function`` that raised, where it is known.
+        first_seen: When the first of them died.
+        sample: The event of the latest one.
+    """
+
+    subscription: str
+    fingerprint: str
+    error: str
+    message: str
+    frame: str | None
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+    sample: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class DeadGroups:
+    """Groups, the largest first. `looked`: dead letters that were looked at, the latest; `complete`: those are all."""
+
+    groups: tuple[DeadGroup, ...]
+    looked: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Blocked:
     """A key that waits: *held* deliveries stand behind the event *event_id*; `next_try_at`: None if it is dead."""
 
