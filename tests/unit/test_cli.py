@@ -543,3 +543,14 @@ class TestSearching:
         assert shown[0].startswith(f"* {first} order.placed, tenant default, ")
         assert shown[1].startswith("  - ")
         assert len(json.loads(run("event", first, "--causation", "--json").stdout)["nodes"]) == 2
+
+    def test_storage(self, run):
+        run("publish", "order.placed")
+        shown = run("storage").stdout
+        assert "left on the disk" in shown
+        assert [line.split() for line in shown.splitlines()][2:] == [
+            ["TABLE", "ROWS"], ["attempts", "0"], ["audit", "0"], ["deliveries", "0"], ["event_log", "1"],
+            ["receipts", "-"], ["subscriptions", "0"],
+        ]  # fmt: skip
+        assert "deliveries_due_idx" in run("storage", "--indexes").stdout
+        assert json.loads(run("storage", "--json").stdout)["tables"][3]["rows"] == 1

@@ -36,6 +36,7 @@ _HOMES = {
     "resume": "replay",
     "retention": "retention",
     "status": "status",
+    "storage": "storage",
     "subscriptions": "subscriptions",
     "worker": "worker",
     "workers": "status",

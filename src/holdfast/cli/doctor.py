@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
     from holdfast.health import Reason
-    from holdfast.stores.records import Level, SearchIndex, SpoolFolder
+    from holdfast.stores.records import Level, SpoolFolder
+    from holdfast.stores.storage import SearchIndex
 
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "red")}
 _LEVELS: dict[Health, Level] = {Health.OK: "ok", Health.DEGRADED: "note", Health.STALLED: "problem"}

@@ -29,19 +29,20 @@ from holdfast.stores.records import (
     LeaseRecord,
     ReplayRecord,
     Retention,
-    SearchIndex,
     Status,
     SubscriptionRecord,
     SubscriptionStatus,
     WorkerRecord,
 )
 from holdfast.stores.searching import Reading, Search, search_events
+from holdfast.stores.storage import IndexStorage, SearchIndex
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch
     from holdfast.stores.records import CausationTree, Count, DeadGroups, EventPage, SpoolFolder
+    from holdfast.stores.storage import Storage
 
 
 class Inspecting(ABC):
@@ -53,6 +54,9 @@ class Inspecting(ABC):
 
     @abstractmethod
     async def estimate(self, filter: EventFilter) -> Count: ...
+
+    @abstractmethod
+    async def storage(self) -> Storage: ...
 
     @abstractmethod
     async def retention_preview(self, seconds: float) -> Retention: ...
@@ -229,6 +233,12 @@ class Inspecting(ABC):
             in await self.rows("lease_records")
             if subscription in {None, name}
         ]  # fmt: skip
+
+    async def _indexes(self) -> tuple[IndexStorage, ...]:
+        return tuple(
+            IndexStorage(table, name, size, scans, bool(valid))
+            for table, name, size, scans, valid in await self.rows("storage_indexes")
+        )
 
     async def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditRecord]:
         return [

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
         ReplayRecord,
         Restored,
         Retention,
-        SearchIndex,
         SpoolFolder,
         Status,
         SubscriptionRecord,
         WorkerRecord,
     )
+    from holdfast.stores.storage import SearchIndex, Storage
 
 
 class Inspector(Protocol):
@@ -163,6 +163,10 @@ class Inspector(Protocol):
         ...
 
     async def replays(self, *, limit: int = 50) -> list[ReplayRecord]: ...
+
+    async def storage(self) -> Storage:
+        """What tables, partitions and indexes take up. Cost: the catalogue and the statistics; no table is read."""
+        ...
 
     async def retention_preview(self, seconds: float) -> Retention:
         """What dropping events stored longer than *seconds* ago would do. Cost: reads those events."""

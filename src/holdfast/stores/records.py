@@ -150,21 +150,6 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchIndex:
-    """
-    An index that makes a search quick and each publish a little dearer.
-
-    Attributes:
-        state: missing, building, incomplete (a build was broken off: add it again) or ready.
-        bytes: Size; None where it is not known.
-    """
-
-    name: str
-    state: Literal["missing", "building", "incomplete", "ready"]
-    bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class AttemptRecord:
     """One attempt that did not succeed. `seconds`: how long it ran."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import HoldfastError, PermissionDenied, SchemaMismatch
@@ -10,6 +10,7 @@ from holdfast.ports import wall_millis
 from holdfast.stores.inspecting import Inspecting, as_json, filter_parameters
 from holdfast.stores.postgres.version import SCHEMA_VERSION
 from holdfast.stores.records import Count, Fact, Retention
+from holdfast.stores.storage import OpenTransaction, Storage, TableStorage
 from holdfast.wording import counted, sized
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _TIMEOUT = 60.0
 _SKEW_SECONDS_MAX = 2.0
 _OLDEST_VERSION = 140000
 _DAYS_AHEAD_MIN = 2
+_FIRST_DAY = date(2000, 1, 1)  # days are counted from here
 
 
 class PostgresInspector(Inspecting):
@@ -50,6 +52,12 @@ class PostgresInspector(Inspecting):
             asked["regex"] = None
         ((plan,),) = await self.rows("estimate_events", **asked)
         return Count(as_json(plan)[0]["Plan"]["Plan Rows"], "estimate")
+
+    async def storage(self) -> Storage:
+        tables = tuple([as_table(row) for row in await self.rows("storage_tables")])
+        opened = [OpenTransaction(*row) for row in await self.rows("storage_server")]
+        size = sum((one.bytes or 0) + (one.index_bytes or 0) for one in tables)
+        return Storage(size, tables, await self._indexes(), oldest_transaction=opened[0] if opened else None)
 
     async def retention_preview(self, seconds: float) -> Retention:
         droppable = kept = 0
@@ -103,6 +111,13 @@ class PostgresInspector(Inspecting):
 
     async def close(self) -> None:
         await self.session.close()
+
+
+def as_table(row: tuple[Any, ...]) -> TableStorage:
+    table, partition, day, *numbers = row
+    since = None if day is None else _FIRST_DAY + timedelta(days=day)
+    until = None if since is None else since + timedelta(days=1)
+    return TableStorage(table, partition, since, until, *numbers)
 
 
 def server_facts(server: list[Any], client_millis: float) -> list[Fact]:

@@ -24,6 +24,7 @@ from holdfast.stores.sqlite.migrating import version_of
 from holdfast.stores.sqlite.rows import json_text, slot_of_texts, time_text
 from holdfast.stores.sqlite.threads import SessionThread
 from holdfast.stores.sqlite.version import SCHEMA_VERSION
+from holdfast.stores.storage import Storage, TableStorage
 from holdfast.wording import sized
 
 if TYPE_CHECKING:
@@ -73,6 +74,18 @@ class SQLiteInspector(Inspecting):
             return Count(length, "estimate")
         ((matching, looked),) = await self.rows("estimate_events", **filter_parameters(filter), bound=COUNTED_MAX)
         return Count(matching, "exact" if looked < COUNTED_MAX else "at least")
+
+    async def storage(self) -> Storage:
+        tables = tuple(TableStorage(name, rows=rows) for name, rows in await self.rows("storage_tables"))
+        pages, free, page_bytes = await self._thread.run(page_counts)
+        log_bytes = disk_free = None
+        if self._path is not None:
+            path = Path(self._path)
+            log_bytes, disk_free = bytes_of_log(path), shutil.disk_usage(path.parent).free
+        return Storage(
+            pages * page_bytes, tables, await self._indexes(), reusable_bytes=free * page_bytes,
+            write_ahead_bytes=log_bytes, disk_free_bytes=disk_free,
+        )  # fmt: skip
 
     async def retention_preview(self, seconds: float) -> Retention:
         return await self._thread.run(self._retention, seconds)
@@ -161,8 +174,7 @@ def place_facts(path: Path) -> list[Fact]:
         fix = "mount it for writing, or give another path"
         return [Fact("file", f"{path} lies on a file system that is mounted read-only", "problem", fix)]
     free = shutil.disk_usage(path.parent).free
-    log = path.with_name(path.name + "-wal")
-    log_bytes = log.stat().st_size if log.exists() else 0
+    log_bytes = bytes_of_log(path)
     return [
         Fact("file", f"{path}, {sized(path.stat().st_size)}"),
         Fact(
@@ -174,6 +186,21 @@ def place_facts(path: Path) -> list[Fact]:
         if free < _FREE_BYTES_MIN
         else Fact("free space", sized(free)),
     ]
+
+
+def bytes_of_log(path: Path) -> int:
+    """Size of the write-ahead log beside a file. Asked for by name: opening it would drop this process's locks."""
+    log = path.with_name(path.name + "-wal")
+    return log.stat().st_size if log.exists() else 0
+
+
+def page_counts(session: Session) -> tuple[int, int, int]:
+    """Pages of the file, those of them that are free, and the bytes of one."""
+    pages, free, size = (
+        session.connection.execute(f"pragma {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return pages, free, size
 
 
 def file_facts(session: Session) -> list[Fact]:
