@@ -24,6 +24,7 @@ from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
@@ -180,6 +181,33 @@ def discard(target: Target, everything: bool, held: bool, actor: str, yes: bool,
             return await opened.operator.discard(chosen, held=held, actor=actor, progress=advance)
 
     click.echo(f"{counted(at_desk(target, work), 'is', 'are')} discarded.")
+
+
+@dead_command.command("correct", short_help="Publish a dead letter's event anew with another payload.")
+@store_options
+@click.argument("event_id", type=as_event_id, metavar="ID")
+@click.argument("payload", metavar="JSON")
+@click.option("--subscription", required=True, metavar="NAME", help="Whose dead letter it is.")
+@click.option(
+    "--may-edit", is_flag=True, envvar="HOLDFAST_MAY_EDIT", help="Off unless this says so. [env HOLDFAST_MAY_EDIT]"
+)
+@actor_option
+@yes_option
+def correct(
+    target: Target, event_id: UUID, payload: str, subscription: str, may_edit: bool, actor: str, yes: bool
+) -> None:
+    """Publish the event ID anew with the payload JSON, and discard its dead letter.
+
+    The event itself stays as it is. Every subscription of its name gets the new one, which says what it corrects and
+    who wrote it.
+    """
+    content = payload.encode("utf-8", "surrogateescape")
+
+    async def work(opened: Desk) -> UUID:
+        confirm(f"Publish event {event_id} anew, and discard its dead letter of {subscription}?", yes=yes)
+        return await opened.operator.correct(subscription, event_id, content, actor=actor, may_edit=may_edit)
+
+    click.echo(at_desk(target, work))
 
 
 def described(filter: DeadFilter) -> str:

@@ -6,7 +6,7 @@ go over a connection of their own, so that looking never stands in the way of wo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.stores.records import BACKLOG_MAX, RETENTION_SECONDS
 
@@ -205,6 +205,51 @@ class Operator(Protocol):
         self, filter: DeadFilter, *, actor: str, held: bool = False, progress: Callable[[int], None] | None = None
     ) -> int:
         """Settle dead deliveries, with *held* pending and retrying ones too, without handling. Returns how many."""
+        ...
+
+    async def correct(
+        self,
+        subscription: str,
+        event_id: UUID,
+        payload: Any,
+        *,
+        actor: str,
+        may_edit: bool = False,
+        max_payload: int = 2**20,
+    ) -> UUID:
+        """
+        Publish the event of a dead letter anew with another payload, and discard the dead letter, both or neither.
+
+        The event itself stays as it is. The new one has its tenant, key and name, and headers that name it as the cause
+        (``causation_id``) and who wrote it (``corrected_by``, ``corrected_for`` the subscription). Every subscription of
+        that name gets it. On PostgreSQL the role needs to publish as well.
+
+        Args:
+            may_edit: Off unless whoever answers for the store has said that it may be done.
+            max_payload: Bytes of the payload as JSON.
+
+        Returns: the id of the new event.
+
+        Raises:
+            BusStateError: It is off.
+            InvalidEvent: The payload is none that can be published.
+            NotFound: No such dead letter, or somebody else has just retried or discarded it.
+            PermissionDenied: The role may not publish.
+        """
+        ...
+
+    async def skip_count(self, subscription: str) -> Count:
+        """What `skip` would pass over: events beyond the cursors, 100,000 at most, and unsettled delivery rows."""
+        ...
+
+    async def skip(self, subscription: str, *, actor: str) -> Count:
+        """
+        Go on from now: what is stored and not settled is passed over for good, unsettled delivery rows are discarded.
+        Dead letters stay, and so do the events: a replay brings them back. Returns what was passed over.
+
+        Raises:
+            BusStateError: A live worker holds a lease of it.
+        """
         ...
 
     async def replay_count(self, subscription: str, filter: ReplayFilter) -> int:
