@@ -580,3 +580,16 @@ class TestSkippingAndCorrecting:
         assert [(row["action"], row["allowed"]) for row in rows] == [
             ("dead correct", True), ("dead correct", False), ("dead correct", False),
         ]  # fmt: skip
+
+
+class TestTenants:
+    def test_status_and_one_event_of_a_tenant(self, run, dsn):
+        register(dsn)
+        event_id = run("publish", "order.placed", "--tenant", "acme").stdout.strip()
+        for tenant, lag in (("acme", 1), ("other", 0)):
+            found = json.loads(run("status", "--tenant", tenant, "--json").stdout)
+            assert found["subscriptions"][0]["lag"] == lag
+        assert event_id in run("event", event_id, "--tenant", "acme").stdout
+        for more in ((), ("--causation",)):
+            told = run("event", event_id, "--tenant", "other", *more, code=1).stderr
+            assert "of tenant 'other'" in told

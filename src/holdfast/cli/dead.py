@@ -15,6 +15,7 @@ from holdfast.cli.options import (
     json_option,
     limit_option,
     store_options,
+    tenant_option,
     yes_option,
 )
 from holdfast.cli.options import event_id as as_event_id
@@ -191,11 +192,13 @@ def discard(target: Target, everything: bool, held: bool, actor: str, yes: bool,
 @click.option(
     "--may-edit", is_flag=True, envvar="HOLDFAST_MAY_EDIT", help="Off unless this says so. [env HOLDFAST_MAY_EDIT]"
 )
+@tenant_option
 @actor_option
 @yes_option
 def correct(
-    target: Target, event_id: UUID, payload: str, subscription: str, may_edit: bool, actor: str, yes: bool
-) -> None:
+    target: Target, event_id: UUID, payload: str, subscription: str, may_edit: bool, tenant_id: str | None, actor: str,
+    yes: bool,
+) -> None:  # fmt: skip
     """Publish the event ID anew with the payload JSON, and discard its dead letter.
 
     The event itself stays as it is. Every subscription of its name gets the new one, which says what it corrects and
@@ -205,7 +208,9 @@ def correct(
 
     async def work(opened: Desk) -> UUID:
         confirm(f"Publish event {event_id} anew, and discard its dead letter of {subscription}?", yes=yes)
-        return await opened.operator.correct(subscription, event_id, content, actor=actor, may_edit=may_edit)
+        return await opened.operator.correct(
+            subscription, event_id, content, actor=actor, may_edit=may_edit, tenant_id=tenant_id
+        )
 
     click.echo(at_desk(target, work))
 

@@ -36,6 +36,7 @@ class Correcting(Refusing, ABC):
         *,
         actor: str,
         may_edit: bool = False,
+        tenant_id: str | None = None,
         max_payload: int = PAYLOAD_BYTES_MAX,
     ) -> UUID:
         async with self.refusals(actor, "dead correct", subscription, {"event_id": str(event_id)}):
@@ -44,7 +45,9 @@ class Correcting(Refusing, ABC):
                     f"event {event_id}: correcting dead letters is off; whoever answers for the store turns it on "
                     f"(may_edit=True, HOLDFAST_MAY_EDIT=1)"
                 )
-            letters = await self._inspector.dead(DeadFilter(subscription=subscription, event_id=event_id))
+            letters = await self._inspector.dead(
+                DeadFilter(subscription=subscription, event_id=event_id, tenant_id=tenant_id)
+            )
             if not letters:
                 raise NotFound(f"no dead letter of event {event_id} for {subscription!r} (any more)")
             event = corrected(letters[0], payload, actor, limit=max_payload)

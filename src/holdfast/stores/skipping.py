@@ -19,8 +19,8 @@ class Skipping(Refusing, ABC):
     async def skip_count(self, subscription: str) -> Count:
         found = await self._find(subscription)
         read = self._inspector.rows  # no transaction: counting writes nothing
-        backlog = await read("subscription_backlog", subscription=found.id, bound=BACKLOG_MAX)
-        return ahead(found, backlog, await read("subscription_counts"))
+        backlog = await read("subscription_backlog", subscription=found.id, bound=BACKLOG_MAX, tenant_id=None)
+        return ahead(found, backlog, await read("subscription_counts", tenant_id=None))
 
     async def skip(self, subscription: str, *, actor: str) -> Count:
         async with self.refusals(actor, "skip", subscription):
@@ -48,8 +48,8 @@ def skip(subscription: SubscriptionRecord, actor: str) -> Action[Count]:
 
 def count_ahead(subscription: SubscriptionRecord) -> Action[Count]:
     """What is not settled: beyond the cursors, up to a bound, and delivery rows."""
-    backlog = yield "subscription_backlog", {"subscription": subscription.id, "bound": BACKLOG_MAX}
-    counts = yield "subscription_counts", {}
+    backlog = yield "subscription_backlog", {"subscription": subscription.id, "bound": BACKLOG_MAX, "tenant_id": None}
+    counts = yield "subscription_counts", {"tenant_id": None}
     return ahead(subscription, backlog, counts)
 
 
