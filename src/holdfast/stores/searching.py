@@ -50,8 +50,8 @@ class Search(NamedTuple):
         wanted = {
             "key": asked.key is not None,
             "correlation": self.correlation_id is not None,
-            "name": exact,
             "tenant": asked.tenant_id is not None,
+            "name": exact,
             "time": asked.since is not None or asked.until is not None,
         }
         return [way for way, is_wanted in wanted.items() if is_wanted]
