@@ -556,6 +556,27 @@ class TestSearching:
         assert json.loads(run("storage", "--json").stdout)["tables"][3]["rows"] == 1
 
 
+class TestGroups:
+    def test_they_are_listed_and_retried_whole(self, run, dsn):
+        register(dsn)
+        for _ in range(3):
+            run("publish", "order.placed")
+        die(dsn)
+        (group,) = json.loads(run("dead", "list", "--groups", "--json").stdout)["groups"]
+        assert (group["count"], group["subscription"], group["error"]) == (3, "billing", "E")
+        shown = run("dead", "list", "--groups").stdout
+        assert group["fingerprint"] in shown
+        assert "\x07" not in shown
+        assert run("dead", "retry", "--fingerprint", "0" * 12, "--yes").stdout == "0 will be tried again.\n"
+        asked = run("dead", "retry", "--fingerprint", group["fingerprint"], input="y\n").output
+        assert f"Retry 3 dead letters of all subscriptions, fingerprint {group['fingerprint']}?" in asked
+        assert run("dead", "list", "--groups").stdout == "No dead letters.\n"
+
+    def test_two_lists_at_once_are_refused(self, run):
+        run("migrate")
+        assert "give one of them" in run("dead", "list", "--groups", "--blocked", code=2).stderr
+
+
 class TestSkippingAndCorrecting:
     def test_skip_counts_first_and_asks(self, run, dsn):
         register(dsn)
