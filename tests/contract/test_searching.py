@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -179,6 +180,12 @@ class TestCorrelation:
                 await desk.operator.add_index(index, actor="me")
             page = await desk.inspector.events(EventFilter(), correlation_id=str(first))
             assert ids(page) == [then, first]
+
+    async def test_an_event_that_names_itself_is_there_once(self, desk: Desk) -> None:
+        await desk.operator.add_index("correlation", actor="me")
+        own = uuid4()
+        await desk.publish(event_id=own, headers=b'{"correlation_id": "%s"}' % str(own).encode())
+        assert ids(await desk.inspector.events(EventFilter(), correlation_id=str(own))) == [own]
 
     async def test_headers_that_cannot_be_read_are_passed_over_and_long_ones_found(self, desk: Desk) -> None:
         await desk.operator.add_index("correlation", actor="me")

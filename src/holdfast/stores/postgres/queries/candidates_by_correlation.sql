@@ -8,7 +8,7 @@ where e.headers is not null
         <= (left(%(correlation_id)s::text, 200), coalesce(%(before)s::bigint - 1, 9223372036854775807))
 order by left(substring(e.headers::text from '"correlation_id"\s*:\s*"([^"\\]+)"'), 200) desc, e.position desc
 limit %(limit)s)
-union all
+union
 (select e.position, e.day, e.occurred_at
 from :"schema".event_log as e
 where e.id = %(correlation_event)s::uuid and e.position < coalesce(%(before)s::bigint, 9223372036854775807))
