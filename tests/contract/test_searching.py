@@ -99,6 +99,18 @@ class TestTheWay:
         many = EventFilter(tenant_id="acme", since=NOON)
         assert (await desk.inspector.events(many)).found_by == "tenant"
 
+    async def test_beside_something_else_a_time_does_not_change_the_order(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for index in ("tenant", "time"):
+            await desk.operator.add_index(index, actor="me")
+        late, early, middle = [(await desk.publish(at=NOON + timedelta(minutes=minute)))[0] for minute in (9, 1, 5)]
+        asked = EventFilter(tenant_id="acme", since=NOON)
+        for looked, way in ((searching.LOOKED_MAX, "time"), (2, "tenant")):
+            monkeypatch.setattr(searching, "LOOKED_MAX", looked)
+            assert (await desk.inspector.events(asked, limit=1)).found_by == way
+            assert await walked(desk, 1, filter=asked, more={}) == [middle, early, late]
+
     async def test_by_time_the_order_is_that_of_the_time(self, desk: Desk) -> None:
         await desk.operator.add_index("time", actor="me")
         late, early, same = [(await desk.publish(at=NOON + timedelta(minutes=minute)))[0] for minute in (9, 1, 9)]

@@ -107,6 +107,10 @@ SEARCHES = [
             before=before,
         ),
         Search("effects", {"causes": "'{e8, e12, e16}'"}, at=3),
+        Search(
+            "candidates_in_time", {"since": "'2026-01-01 10:00:00Z'", "until": "'2026-01-01 10:20:00Z'"}, at=1200,
+            before=before,
+        ),
         Search("candidates_by_id", {"event_id": f"'{UUID(int=1)}'"}, before=before),
     )
 ]  # fmt: skip
