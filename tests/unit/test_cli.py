@@ -519,6 +519,15 @@ class TestSearching:
             assert [one["id"] for one in listed["events"]] == [first]
         assert "write PATH=VALUE" in run("events", "--payload", "order.id", code=2).stderr
 
+    def test_about_how_many(self, run):
+        for _ in range(3):
+            run("publish", "order.placed")
+        run("publish", "cart.opened")
+        assert run("events", "--count").stdout == "about 4 events\n"
+        assert run("events", "--count", "--name", "order.*").stdout == "3 events\n"
+        assert json.loads(run("events", "--count", "--json").stdout) == {"events": 4, "kind": "estimate"}
+        assert "--count goes with" in run("events", "--count", "--status", "dead", code=2).stderr
+
     def test_how_far_it_looked_and_what_would_help(self, run, monkeypatch):
         for _ in range(3):
             run("publish", "order.placed")
