@@ -199,7 +199,7 @@ def show_tree(tree: CausationTree) -> None:
         click.echo(f"{'  ' * depth}{mark} {event.id} {clean(told)}")
         ahead += [(one, depth + 1) for one in reversed(effects.get(str(event.id), []))]
     if first.cause is not None:
-        click.echo(f"The first one was caused by {clean(first.cause)}, which is not in the log.")
+        click.echo(f"The first one was caused by {clean(first.cause)}, which is not among them.")
     if not tree.complete:
         click.echo("There may be more.", err=True)
     if tree.would_help is not None:
