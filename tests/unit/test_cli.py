@@ -508,3 +508,118 @@ class TestSmallThings:
             "assert not {'psycopg', 'sqlite3', 'rich'} & set(sys.modules); assert took < 0.150, took"
         )
         subprocess.run([sys.executable, "-c", script], check=True)
+
+
+class TestSearching:
+    def test_by_payload_and_correlation(self, run):
+        first = run("publish", "order.placed", '{"order": {"id": 13}}').stdout.strip()
+        run("publish", "order.placed", '{"order": {"id": 14}}')
+        for asked in (("--payload", "order.id=13"), ("--correlation", first)):
+            listed = json.loads(run("events", *asked, "--json").stdout)
+            assert [one["id"] for one in listed["events"]] == [first]
+        assert "write PATH=VALUE" in run("events", "--payload", "order.id", code=2).stderr
+
+    def test_about_how_many(self, run):
+        for _ in range(3):
+            run("publish", "order.placed")
+        run("publish", "cart.opened")
+        assert run("events", "--count").stdout == "about 4 events\n"
+        assert run("events", "--count", "--name", "order.*").stdout == "3 events\n"
+        assert json.loads(run("events", "--count", "--json").stdout) == {"events": 4, "kind": "estimate"}
+        assert "--count goes with" in run("events", "--count", "--status", "dead", code=2).stderr
+
+    def test_how_far_it_looked_and_what_would_help(self, run, monkeypatch):
+        for _ in range(3):
+            run("publish", "order.placed")
+        monkeypatch.setattr("holdfast.stores.searching.LOOKED_MAX", 2)
+        told = run("events", "--tenant", "other").stderr
+        assert "Looked at 2 events, back to 20" in told
+        assert "holdfast indexes add tenant" in told
+        assert run("indexes", "add", "tenant").stdout == "The index tenant is ready.\n"
+        assert run("indexes", "add", "tenant").stdout == "The index tenant is ready already.\n"
+        assert run("events", "--tenant", "other").stderr == ""
+        assert json.loads(run("indexes", "--json").stdout)[4]["state"] == "ready"
+        assert "search indexes: tenant" in run("doctor").stdout
+        assert run("indexes", "drop", "tenant", "--yes").stdout == "The index tenant is dropped.\n"
+        assert "there are causation" in run("indexes", "add", "tenants", code=1).stderr
+
+    def test_the_causation_tree(self, run, tmp_path):
+        first = run("publish", "order.placed").stdout.strip()
+        line = {"name": "order.paid", "payload": 1, "headers": {"causation_id": first}}
+        (tmp_path / "more").write_text(json.dumps(line))
+        run("publish", "--jsonl", str(tmp_path / "more"))
+        shown = run("event", first, "--causation").stdout.splitlines()
+        assert shown[0].startswith(f"* {first} order.placed, tenant default, ")
+        assert shown[1].startswith("  - ")
+        assert len(json.loads(run("event", first, "--causation", "--json").stdout)["nodes"]) == 2
+
+    def test_storage(self, run):
+        run("publish", "order.placed")
+        shown = run("storage").stdout
+        assert "left on the disk" in shown
+        assert [line.split() for line in shown.splitlines()][2:] == [
+            ["TABLE", "ROWS"], ["attempts", "0"], ["audit", "0"], ["deliveries", "0"], ["event_log", "1"],
+            ["receipts", "-"], ["subscriptions", "0"],
+        ]  # fmt: skip
+        assert "deliveries_due_idx" in run("storage", "--indexes").stdout
+        assert json.loads(run("storage", "--json").stdout)["tables"][3]["rows"] == 1
+
+
+class TestGroups:
+    def test_they_are_listed_and_retried_whole(self, run, dsn):
+        register(dsn)
+        for _ in range(3):
+            run("publish", "order.placed")
+        die(dsn)
+        (group,) = json.loads(run("dead", "list", "--groups", "--json").stdout)["groups"]
+        assert (group["count"], group["subscription"], group["error"]) == (3, "billing", "E")
+        shown = run("dead", "list", "--groups").stdout
+        assert group["fingerprint"] in shown
+        assert "\x07" not in shown
+        assert run("dead", "retry", "--fingerprint", "0" * 12, "--yes").stdout == "0 will be tried again.\n"
+        asked = run("dead", "retry", "--fingerprint", group["fingerprint"], input="y\n").output
+        assert f"Retry 3 dead letters of all subscriptions, fingerprint {group['fingerprint']}?" in asked
+        assert run("dead", "list", "--groups").stdout == "No dead letters.\n"
+
+    def test_two_lists_at_once_are_refused(self, run):
+        run("migrate")
+        assert "give one of them" in run("dead", "list", "--groups", "--blocked", code=2).stderr
+
+
+class TestSkippingAndCorrecting:
+    def test_skip_counts_first_and_asks(self, run, dsn):
+        register(dsn)
+        run("publish", "order.placed")
+        assert run("skip", "billing", "--dry-run").stdout == "1 event would be passed over.\n"
+        asked = run("skip", "billing", code=1, input="n\n").output
+        assert "Pass over 1 event of billing for good?" in asked
+        assert run("skip", "billing", "--yes").stdout == "billing goes on from now; 1 event passed over.\n"
+        assert json.loads(run("status", "--json").stdout)["subscriptions"][0]["lag"] == 0
+
+    def test_correcting_is_off_until_it_is_turned_on(self, run, dsn, monkeypatch):
+        register(dsn)
+        event_id = run("publish", "order.placed", '{"n": 1}').stdout.strip()
+        die(dsn)
+        command = ("dead", "correct", event_id, '{"n": 2}', "--subscription", "billing", "--yes")
+        assert "is off" in run(*command, code=1).stderr
+        monkeypatch.setenv("HOLDFAST_MAY_EDIT", "1")
+        assert "payload" in run(*command[:3], "{", *command[4:], code=2).stderr
+        new = run(*command).stdout.strip()
+        assert json.loads(run("event", new, "--json").stdout)["payload"] == {"n": 2}
+        rows = json.loads(run("audit", "--json").stdout)
+        assert [(row["action"], row["allowed"]) for row in rows] == [
+            ("dead correct", True), ("dead correct", False), ("dead correct", False),
+        ]  # fmt: skip
+
+
+class TestTenants:
+    def test_status_and_one_event_of_a_tenant(self, run, dsn):
+        register(dsn)
+        event_id = run("publish", "order.placed", "--tenant", "acme").stdout.strip()
+        for tenant, lag in (("acme", 1), ("other", 0)):
+            found = json.loads(run("status", "--tenant", tenant, "--json").stdout)
+            assert found["subscriptions"][0]["lag"] == lag
+        assert event_id in run("event", event_id, "--tenant", "acme").stdout
+        for more in ((), ("--causation",)):
+            told = run("event", event_id, "--tenant", "other", *more, code=1).stderr
+            assert "of tenant 'other'" in told

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.cli.commands import WrongUsage
 from holdfast.cli.desk import at_desk, look
 from holdfast.cli.options import (
     before_option,
@@ -14,6 +15,7 @@ from holdfast.cli.options import (
     json_option,
     limit_option,
     store_options,
+    tenant_option,
 )
 from holdfast.cli.options import event_id as as_event_id
 from holdfast.cli.output import advised, show_json, show_sentence, show_table, text_of
@@ -26,7 +28,16 @@ if TYPE_CHECKING:
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.records import AttemptRecord, DeliveryRecord, EventDetail, Status, WorkerRecord
+    from holdfast.stores.records import (
+        AttemptRecord,
+        CausationNode,
+        CausationTree,
+        Count,
+        DeliveryRecord,
+        EventDetail,
+        Status,
+        WorkerRecord,
+    )
 
 _STATUSES = ("pending", "processing", "processed", "failed", "dead")
 _COLOURS = {"OK": "green", "DEGRADED": "yellow", "STALLED": "red"}
@@ -34,12 +45,13 @@ _COLOURS = {"OK": "green", "DEGRADED": "yellow", "STALLED": "red"}
 
 @click.command("status", short_help="Say how every subscription is doing.")
 @store_options
+@tenant_option
 @json_option
-def status_command(target: Target, as_json: bool) -> None:
+def status_command(target: Target, tenant_id: str | None, as_json: bool) -> None:
     """Say how every subscription is doing. Exit code 1 when STALLED."""
 
     async def ask(opened: Desk) -> Status:
-        return await opened.inspector.status(spool=opened.spool)
+        return await opened.inspector.status(spool=opened.spool, tenant_id=tenant_id)
 
     found = at_desk(target, ask)
     if as_json:
@@ -76,17 +88,32 @@ def show_status(found: Status) -> None:
 @store_options
 @event_filter_options
 @click.option("--status", type=click.Choice(_STATUSES), help="Only events of this status.")
+@click.option("--correlation", "correlation_id", metavar="ID", help="Only what goes back to this first event.")
+@click.option("--payload", "match", metavar="PATH=VALUE", help="Only this value in the payload, such as order.id=13.")
+@click.option("--count", "only_count", is_flag=True, help="Only say about how many there are.")
 @limit_option
 @before_option
 @json_option
 def events_command(
-    target: Target, status: str | None, limit: int, before: int | None, as_json: bool, **filters: Any
-) -> None:
-    """List events, the newest first."""
-    from holdfast.stores.records import EventFilter
+    target: Target, status: str | None, correlation_id: str | None, match: str | None, only_count: bool, limit: int,
+    before: int | None, as_json: bool, **filters: Any,
+) -> None:  # fmt: skip
+    """List events, the newest first. Of what no index leads to, 10,000 events are looked at in one go."""
+    from holdfast.stores.filters import EventFilter, PayloadMatch
 
     chosen = EventFilter(**filters)
-    page = look(target, lambda inspector: inspector.events(chosen, status=status, limit=limit, before=before))
+    if only_count:
+        if any((status, correlation_id, match)):
+            raise WrongUsage("--count goes with --name, --tenant, --key, --since and --until only")
+        show_count(look(target, lambda inspector: inspector.estimate(chosen)), as_json=as_json)
+        return
+    payload = None if match is None else PayloadMatch.parse(match)
+    page = look(
+        target,
+        lambda inspector: inspector.events(
+            chosen, status=status, correlation_id=correlation_id, payload=payload, limit=limit, before=before
+        ),
+    )
     if as_json:
         show_json(page)
         return
@@ -103,16 +130,36 @@ def events_command(
     ]  # fmt: skip
     show_table(columns, rows, empty="No such event.")
     if page.next_before is not None:
-        click.echo(f"There may be older ones: --before {page.next_before}", err=True)
+        how_far = f"Looked at {counted(page.looked, 'event')}, back to {text_of(page.back_to)}. "
+        click.echo(f"{how_far}There may be older ones: --before {page.next_before}", err=True)
+    if page.would_help is not None:
+        click.echo(advised(f"An index leads there at once: holdfast indexes add {page.would_help}"), err=True)
+
+
+def show_count(found: Count, *, as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+    else:
+        about = {"exact": "", "estimate": "about ", "at least": "at least "}[found.kind]
+        click.echo(about + counted(found.events, "event"))
 
 
 @click.command("event", short_help="Show one event and what became of it.")
 @store_options
 @click.argument("event_id", type=as_event_id, metavar="ID")
+@click.option("--causation", is_flag=True, help="Show what caused it, and what it caused.")
+@tenant_option
 @json_option
-def event_command(target: Target, event_id: UUID, as_json: bool) -> None:
+def event_command(target: Target, event_id: UUID, causation: bool, tenant_id: str | None, as_json: bool) -> None:
     """Show one event: its content, and what became of it in each subscription."""
-    found = look(target, lambda inspector: inspector.event(event_id))
+    if causation:
+        tree = look(target, lambda inspector: inspector.causation(event_id, tenant_id=tenant_id))
+        if as_json:
+            show_json(tree)
+        else:
+            show_tree(tree)
+        return
+    found = look(target, lambda inspector: inspector.event(event_id, tenant_id=tenant_id))
     if as_json:
         show_json(found)
     else:
@@ -135,6 +182,28 @@ def show_event(found: EventDetail) -> None:
         click.echo("\nNo subscription is concerned.")
     for delivery in found.deliveries:
         show_delivery(delivery)
+
+
+def show_tree(tree: CausationTree) -> None:
+    """Each event below its cause, a step further in; the one that was asked for is marked."""
+    effects: dict[str | None, list[CausationNode]] = {}
+    for node in tree.nodes[1:]:
+        effects.setdefault(node.cause, []).append(node)
+    first, *_ = tree.nodes
+    ahead = [(first, 0)]
+    while ahead:
+        node, depth = ahead.pop()
+        event = node.event
+        mark = "*" if event.id == tree.event_id else "-"
+        told = f"{event.name}, tenant {event.tenant_id}, {text_of(event.occurred_at)}, {event.status}"
+        click.echo(f"{'  ' * depth}{mark} {event.id} {clean(told)}")
+        ahead += [(one, depth + 1) for one in reversed(effects.get(str(event.id), []))]
+    if first.cause is not None:
+        click.echo(f"The first one was caused by {clean(first.cause)}, which is not among them.")
+    if not tree.complete:
+        click.echo("There may be more.", err=True)
+    if tree.would_help is not None:
+        click.echo(advised(f"An index leads there at once: holdfast indexes add {tree.would_help}"), err=True)
 
 
 def indented(text: str) -> str:

@@ -2,11 +2,15 @@
 
 `Inspector` looks and never writes, `Operator` acts, and every action, a refused one too, leaves an audit row. Both
 go over a connection of their own, so that looking never stands in the way of workers. Times are aware UTC datetimes.
+
+What is about events and their deliveries takes a tenant: a filter's ``tenant_id``, or one of its own. The other verbs
+have none, because what they are about belongs to all tenants: subscriptions with their cursors, pauses and skips;
+workers and leases; tables, indexes and retention; the audit, whose details name the tenant where an action had one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.stores.records import BACKLOG_MAX, RETENTION_SECONDS
 
@@ -15,17 +19,18 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.stores.base import Store
+    from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch, ReplayFilter
     from holdfast.stores.records import (
         AuditRecord,
         Blocked,
-        DeadFilter,
+        CausationTree,
+        Count,
+        DeadGroups,
         DeadLetter,
         EventDetail,
-        EventFilter,
         EventPage,
         Fact,
         LeaseRecord,
-        ReplayFilter,
         ReplayRecord,
         Restored,
         Retention,
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
         SubscriptionRecord,
         WorkerRecord,
     )
+    from holdfast.stores.storage import SearchIndex, Storage
 
 
 class Inspector(Protocol):
@@ -48,6 +54,7 @@ class Inspector(Protocol):
         backlog_max: int = BACKLOG_MAX,
         retention: float | None = RETENTION_SECONDS,
         spool: SpoolFolder | None = None,
+        tenant_id: str | None = None,
     ) -> Status:
         """
         How all subscriptions are doing, with a verdict.
@@ -56,28 +63,69 @@ class Inspector(Protocol):
             backlog_max: Events up to which each backlog is counted.
             retention: Seconds that events are kept, to tell who keeps older ones from being dropped.
             spool: The local spool, which the store cannot see.
+            tenant_id: Figures of this tenant's events and deliveries alone. Owners, workers, pauses and breakers are
+                the subscription's; retention is nobody's, and not told then.
 
         Cost: per subscription one read of the log beyond its oldest cursor, *backlog_max* events at most.
         """
         ...
 
     async def events(
-        self, filter: EventFilter, *, status: str | None = None, limit: int = 50, before: int | None = None
+        self,
+        filter: EventFilter,
+        *,
+        status: str | None = None,
+        correlation_id: str | None = None,
+        payload: PayloadMatch | None = None,
+        limit: int = 50,
+        before: int | None = None,
     ) -> EventPage:
         """
         Events, newest first.
 
-        Cost: walks the log from its newest event, or from *before*, until *limit* matched. With *status* at most
-        10,000 events are looked at in one call; a page may then be short, or empty, and still have a next one.
+        Args:
+            status: As in the view ``event_store``.
+            correlation_id: All that goes back to the same first event, itself included.
+            payload: A value at a path of the payload.
+            limit: Events at most.
+            before: `EventPage.next_before` of the page before.
+
+        Cost: an id and a plain list take the events of the page; the status dead or failed goes by the delivery rows of
+        that state, which are put in order. Key, correlation, exact name, tenant and time walk
+        their search index, where there is one (`search_indexes`); what is asked for beside, and all else, is looked
+        for event by event, 10,000 at most in one call. A page may then be short, or empty, and still have a next one.
         """
         ...
 
-    async def event(self, event_id: UUID) -> EventDetail:
+    async def estimate(self, filter: EventFilter) -> Count:
+        """
+        About how many events match. Cost: PostgreSQL asks its planner and reads nothing; SQLite counts among the
+        newest 100,000, and says "at least" where there are more. Without a filter neither reads the log.
+        """
+        ...
+
+    async def search_indexes(self) -> list[SearchIndex]:
+        """The search indexes that there may be: correlation, causation, key, name, tenant and time."""
+        ...
+
+    async def event(self, event_id: UUID, *, tenant_id: str | None = None) -> EventDetail:
         """
         One event with its deliveries and all their attempts.
 
         Raises:
-            NotFound: No such event, and no dead letter of it.
+            NotFound: No such event of that tenant, if one is given, and no dead letter of it.
+        """
+        ...
+
+    async def causation(self, event_id: UUID, *, tenant_id: str | None = None, limit: int = 200) -> CausationTree:
+        """
+        What caused an event, up to 50 steps, and what it caused, *limit* events at most; of one tenant, if it is given.
+
+        Cost: a look-up for each cause. Effects are found by the search index "causation"; without it among the 10,000
+        events that were stored next.
+
+        Raises:
+            NotFound: No such event, of that tenant, is in the log (any more).
         """
         ...
 
@@ -87,8 +135,19 @@ class Inspector(Protocol):
         """
         Dead letters, the latest parked first.
 
+        Cost: with a fingerprint, the last errors of all that match the rest of the filter are read.
+
         Raises:
             NotFound: The filter names a subscription that there is not.
+        """
+        ...
+
+    async def dead_groups(self, filter: DeadFilter) -> DeadGroups:
+        """
+        Dead letters by subscription and fingerprint of their last error, the largest group first. The filter goes on
+        with `DeadFilter.fingerprint`, for `dead` and for the operator's `retry_dead` and `discard`.
+
+        Raises NotFound as `dead`. Cost: reads the last errors of the latest 10,000 that match.
         """
         ...
 
@@ -112,6 +171,10 @@ class Inspector(Protocol):
         ...
 
     async def replays(self, *, limit: int = 50) -> list[ReplayRecord]: ...
+
+    async def storage(self) -> Storage:
+        """What tables, partitions and indexes take up. Cost: the catalogue and the statistics; no table is read."""
+        ...
 
     async def retention_preview(self, seconds: float) -> Retention:
         """What dropping events stored longer than *seconds* ago would do. Cost: reads those events."""
@@ -150,6 +213,53 @@ class Operator(Protocol):
         self, filter: DeadFilter, *, actor: str, held: bool = False, progress: Callable[[int], None] | None = None
     ) -> int:
         """Settle dead deliveries, with *held* pending and retrying ones too, without handling. Returns how many."""
+        ...
+
+    async def correct(
+        self,
+        subscription: str,
+        event_id: UUID,
+        payload: Any,
+        *,
+        actor: str,
+        may_edit: bool = False,
+        tenant_id: str | None = None,
+        max_payload: int = 2**20,
+    ) -> UUID:
+        """
+        Publish the event of a dead letter anew with another payload, and discard the dead letter, both or neither.
+
+        The event itself stays as it is. The new one has its tenant, key and name, and headers that name it as the cause
+        (``causation_id``) and who wrote it (``corrected_by``, ``corrected_for`` the subscription). Every subscription of
+        that name gets it. On PostgreSQL the role needs to publish as well.
+
+        Args:
+            tenant_id: If given, the dead letter has to be of that tenant.
+            may_edit: Off unless whoever answers for the store has said that it may be done.
+            max_payload: Bytes of the payload as JSON.
+
+        Returns: the id of the new event.
+
+        Raises:
+            BusStateError: It is off.
+            InvalidEvent: The payload is none that can be published.
+            NotFound: No such dead letter, or somebody else has just retried or discarded it.
+            PermissionDenied: The role may not publish.
+        """
+        ...
+
+    async def skip_count(self, subscription: str) -> Count:
+        """What `skip` would pass over: events beyond the cursors, 100,000 at most, and unsettled delivery rows."""
+        ...
+
+    async def skip(self, subscription: str, *, actor: str) -> Count:
+        """
+        Go on from now: what is stored and not settled is passed over for good, unsettled delivery rows are discarded.
+        Dead letters stay, and so do the events: a replay brings them back. Returns what was passed over.
+
+        Raises:
+            BusStateError: A live worker holds a lease of it.
+        """
         ...
 
     async def replay_count(self, subscription: str, filter: ReplayFilter) -> int:
@@ -215,6 +325,25 @@ class Operator(Protocol):
 
     async def retention_run(self, seconds: float, *, actor: str) -> Retention:
         """Drop events stored longer than *seconds* ago that every subscription is through with."""
+        ...
+
+    async def add_index(self, name: str, *, actor: str, progress: Callable[[int], None] | None = None) -> bool:
+        """
+        Build a search index (`Inspector.search_indexes`). False if it is ready already. A build that was broken off
+        goes on where it was.
+
+        PostgreSQL: day by day, concurrently, so nobody waits; only the owner of the tables may. SQLite: in one write
+        transaction, so nobody writes meanwhile. Cost: reads the whole log; each publish is a little dearer from then on.
+
+        Raises:
+            BusStateError: An index of the log is being built just now.
+            NotFound: No search index has that name.
+            PermissionDenied: The role does not own the tables.
+        """
+        ...
+
+    async def drop_index(self, name: str, *, actor: str) -> None:
+        """Drop a search index; nothing happens where it is missing. Raises NotFound, PermissionDenied as `add_index`."""
         ...
 
     async def after_restore(self, *, actor: str) -> Restored:

@@ -1,44 +1,34 @@
 """The operator's actions that both stores share, each a generator that asks for statements and decides.
 
 An action yields ``(statement, parameters)`` and is sent the rows, all in one transaction; its audit row is among what
-it writes. How a transaction runs is each store's own: `Operating.perform`. A refusal is returned, not raised, so that
-its audit row commits; then it is raised.
+it writes. How a transaction runs is each store's own: `Operating.perform`. A refusal is raised, which takes back what
+was begun, and put on record by a transaction of its own: `Refusing.refusals`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Generator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from holdfast.errors import (
-    BusStateError,
-    DuplicateSubscription,
-    HoldfastError,
-    InvalidInput,
-    InvalidSubscription,
-    NotFound,
-)
-from holdfast.names import TEXT_LENGTH_MAX, check_subscription_name, text_problem
+from holdfast.errors import DuplicateSubscription, InvalidInput, InvalidSubscription, NotFound
+from holdfast.names import check_subscription_name
+from holdfast.stores.correcting import Correcting
 from holdfast.stores.ending import to_its_end
-from holdfast.stores.inspecting import as_uuid, filter_parameters, find
+from holdfast.stores.indexing import Indexing
+from holdfast.stores.inspecting import as_uuid, filter_parameters
 from holdfast.stores.records import Retention
-from holdfast.wording import counted
+from holdfast.stores.refusing import Action, Rows, check_actor, count_in_audit, free_leases, record
+from holdfast.stores.skipping import Skipping
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from holdfast.stores.base import Store
-    from holdfast.stores.inspecting import Inspecting
-    from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter, Restored, SubscriptionRecord
-
-Rows: TypeAlias = "list[tuple[Any, ...]]"
-Result = TypeVar("Result")
-Action: TypeAlias = Generator[tuple[str, dict[str, Any]], Rows, Result]
+    from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
+    from holdfast.stores.records import Restored, SubscriptionRecord
 
 CHUNK = 500
 SCAN = 5_000
@@ -53,15 +43,8 @@ class Range(NamedTuple):
     until: int
 
 
-class Operating(ABC):
+class Operating(Skipping, Correcting, Indexing, ABC):
     """`holdfast.stores.inspector.Operator`, but for how a store runs a transaction."""
-
-    def __init__(self, store: Store, inspector: Inspecting) -> None:
-        self._store, self._inspector = store, inspector
-
-    @abstractmethod
-    async def perform(self, action: Action[Result]) -> Result:
-        """Run *action* in one transaction."""
 
     @abstractmethod
     async def after_restore(self, *, actor: str) -> Restored:
@@ -74,8 +57,9 @@ class Operating(ABC):
         return await self._switch("resume", subscription, actor)
 
     async def _switch(self, action: str, subscription: str, actor: str) -> bool:
-        await self._find(subscription)
-        return await self.perform(switch(action, subscription, actor))
+        async with self.refusals(actor, action, subscription):
+            await self._find(subscription)
+            return await self.perform(switch(action, subscription, actor))
 
     async def matching(self, filter: DeadFilter, *, held: bool = False) -> int:
         return len(await self._inspector.matching(filter, held=held))
@@ -98,16 +82,17 @@ class Operating(ABC):
         *,
         held: bool,
     ) -> int:
-        # The oldest first: rows of one key become due in their order.
-        deliveries = (await self._inspector.matching(filter, held=held))[::-1]
-        target = filter.subscription or "all subscriptions"
-        audit = await self.perform(record(actor, action, target, detail=given(filter) | {"held": held}, count=0))
-        changed = 0
-        for start in range(0, len(deliveries), CHUNK):
-            chunk = deliveries[start : start + CHUNK]
-            changed += await self.perform(change_chunk(statement, chunk, audit, held=held))
-            if progress is not None:
-                progress(changed)
+        target, detail = filter.subscription or "all subscriptions", given(filter) | {"held": held}
+        async with self.refusals(actor, action, target, detail):
+            # The oldest first: rows of one key become due in their order.
+            deliveries = (await self._inspector.matching(filter, held=held))[::-1]
+            audit = await self.perform(record(actor, action, target, detail=detail, count=0))
+            changed = 0
+            for start in range(0, len(deliveries), CHUNK):
+                chunk = deliveries[start : start + CHUNK]
+                changed += await self.perform(change_chunk(statement, chunk, audit, held=held))
+                if progress is not None:
+                    progress(changed)
         return changed
 
     async def replay_count(self, subscription: str, filter: ReplayFilter) -> int:
@@ -125,15 +110,14 @@ class Operating(ABC):
         total: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> int:
-        check_rate(rate)
-        found = await self._find(subscription)
-        if not found.replayable:
-            await self.perform(record(actor, "replay", subscription, detail=given(filter), allowed=False))
+        async with self.refusals(actor, "replay", subscription, given(filter)):
+            check_rate(rate)
+            found = await self._find(subscription)
             require_replayable(found)
-        limits = await self._range(filter)
-        if total is None:
-            total = await self.replay_count(subscription, filter)
-        audit, number = await self.perform(begin_replay(found, filter, rate, total, actor))
+            limits = await self._range(filter)
+            if total is None:
+                total = await self.replay_count(subscription, filter)
+            audit, number = await self.perform(begin_replay(found, filter, rate, total, actor))
         state, done, seen = "cancelled", 0, 0
         size = max(1, min(CHUNK, int(rate)))
         clock = asyncio.get_running_loop().time
@@ -174,41 +158,38 @@ class Operating(ABC):
             limits = limits._replace(after=last)
 
     async def rename(self, subscription: str, new_name: str, *, actor: str, force: bool = False) -> None:
-        check_subscription_name(new_name)
-        found = await self._find(subscription)
-        raise_refusal(await self.perform(rename(found, new_name, actor, force=force)))
+        detail = {"new_name": new_name, "force": force}
+        async with self.refusals(actor, "rename", subscription, detail):
+            check_subscription_name(new_name)
+            found = await self._find(subscription)
+            await self.perform(rename(found, new_name, actor, detail, force=force))
 
     async def remove(self, subscription: str, *, actor: str, force: bool = False) -> int:
-        found = await self._find(subscription)
-        outcome = await self.perform(remove(found, actor, force=force))
-        raise_refusal(outcome)
-        assert isinstance(outcome, int)
-        return outcome
+        async with self.refusals(actor, "remove", subscription, {"force": force}):
+            return await self.perform(remove(await self._find(subscription), actor, force=force))
 
     async def repartition(self, subscription: str, partitions: int, *, actor: str) -> None:
-        if not 1 <= partitions <= PARTITIONS_MAX:
-            raise InvalidSubscription("partitions", f"is {partitions}", f"use 1 to {PARTITIONS_MAX}")
-        found = await self._find(subscription)
-        if found.partitions == partitions:
-            raise InvalidSubscription(
-                "partitions", f"of {subscription!r} is {partitions} already", "give another number"
-            )
-        raise_refusal(await self.perform(repartition(found, partitions, actor)))
+        async with self.refusals(actor, "repartition", subscription, {"to": partitions}):
+            if not 1 <= partitions <= PARTITIONS_MAX:
+                raise InvalidSubscription("partitions", f"is {partitions}", f"use 1 to {PARTITIONS_MAX}")
+            found = await self._find(subscription)
+            if found.partitions == partitions:
+                raise InvalidSubscription(
+                    "partitions", f"of {subscription!r} is {partitions} already", "give another number"
+                )
+            await self.perform(repartition(found, partitions, actor))
 
     async def retention_run(self, seconds: float, *, actor: str) -> Retention:
-        audit = await self.perform(
-            record(actor, "retention", "the log", detail={"older_than_seconds": seconds}, count=0)
-        )
-        before = await self._inspector.retention_preview(seconds)
-        done = await self._store.maintain(retention=seconds)
-        left = await self._inspector.retention_preview(seconds)
-        dropped = max(0, before.droppable - left.droppable)  # counted: the store only estimates a large day
-        outcome = Retention(dropped, left.droppable + left.kept, done.blocking, left.with_their_day)
-        await self.perform(count_in_audit(audit, outcome.droppable))
+        detail = {"older_than_seconds": seconds}
+        async with self.refusals(actor, "retention", "the log", detail):
+            audit = await self.perform(record(actor, "retention", "the log", detail=detail, count=0))
+            before = await self._inspector.retention_preview(seconds)
+            done = await self._store.maintain(retention=seconds)
+            left = await self._inspector.retention_preview(seconds)
+            dropped = max(0, before.droppable - left.droppable)  # counted: the store only estimates a large day
+            outcome = Retention(dropped, left.droppable + left.kept, done.blocking, left.with_their_day)
+            await self.perform(count_in_audit(audit, outcome.droppable))
         return outcome
-
-    async def _find(self, subscription: str) -> SubscriptionRecord:
-        return find(await self._inspector.subscriptions(), subscription)
 
 
 def given(filter: EventFilter) -> dict[str, Any]:
@@ -227,40 +208,6 @@ def require_replayable(subscription: SubscriptionRecord) -> None:
             "replayable", f"of {subscription.name!r} is False: its handler must not see an event twice on purpose",
             "declare it with replayable=True if that has changed",
         )  # fmt: skip
-
-
-def raise_refusal(outcome: Any) -> None:
-    if isinstance(outcome, HoldfastError):
-        raise outcome
-
-
-def record(
-    actor: str,
-    action: str,
-    target: str,
-    *,
-    detail: Mapping[str, Any] | None = None,
-    count: int | None = None,
-    allowed: bool = True,
-) -> Action[int]:
-    """Write an audit row; returns its id. Raises InvalidInput (``actor``) where nobody could be named by it."""
-    check_actor(actor)
-    text = msgspec.json.encode(detail or {}).decode()
-    parameters = {
-        "actor": actor, "action": action, "target": target, "detail": text, "count": count, "allowed": allowed,
-    }  # fmt: skip
-    ((number,),) = yield "add_audit", parameters
-    return int(number)
-
-
-def check_actor(actor: str) -> None:
-    problem = text_problem(actor) if 0 < len(actor) <= TEXT_LENGTH_MAX else f"has {len(actor)} characters"
-    if problem is not None:
-        raise InvalidInput("actor", problem, f"use 1 to {TEXT_LENGTH_MAX} characters that say who acts")
-
-
-def count_in_audit(audit: int, count: int) -> Action[None]:
-    yield "count_audit", {"audit": audit, "count": count}
 
 
 def switch(action: str, subscription: str, actor: str) -> Action[bool]:
@@ -311,23 +258,21 @@ def end_replay(replay: int, state: str) -> Action[None]:
     yield "end_replay", {"replay": replay, "state": state}
 
 
-def rename(subscription: SubscriptionRecord, new_name: str, actor: str, *, force: bool) -> Action[HoldfastError | None]:
-    detail = {"new_name": new_name, "force": force}
-    refusal = None if force else (yield from live_leases(subscription))[0]
-    if refusal is None and new_name in [row[1] for row in (yield "subscription_records", {})]:
-        refusal = DuplicateSubscription(new_name, "another subscription", subscription.name)
-    yield from record(actor, "rename", subscription.name, detail=detail, allowed=refusal is None)
-    if refusal is None:
-        yield "rename_subscription", {"subscription": subscription.id, "new_name": new_name}
-        yield "bump_generation", {}
-    return refusal
+def rename(
+    subscription: SubscriptionRecord, new_name: str, actor: str, detail: Mapping[str, Any], *, force: bool
+) -> Action[None]:
+    if not force:
+        yield from free_leases(subscription)
+    if new_name in [row[1] for row in (yield "subscription_records", {})]:
+        raise DuplicateSubscription(new_name, "another subscription", subscription.name)
+    yield from record(actor, "rename", subscription.name, detail=detail)
+    yield "rename_subscription", {"subscription": subscription.id, "new_name": new_name}
+    yield "bump_generation", {}
 
 
-def remove(subscription: SubscriptionRecord, actor: str, *, force: bool) -> Action[HoldfastError | int]:
-    refusal, _ = yield from live_leases(subscription)
-    if refusal is not None and not force:
-        yield from record(actor, "remove", subscription.name, detail={"force": force}, allowed=False)
-        return refusal
+def remove(subscription: SubscriptionRecord, actor: str, *, force: bool) -> Action[int]:
+    if not force:
+        yield from free_leases(subscription)
     ((deliveries,),) = yield "count_deliveries", {"subscription": subscription.id}
     yield "remove_subscription", {"subscription": subscription.id}
     yield from record(actor, "remove", subscription.name, detail={"force": force}, count=deliveries)
@@ -335,13 +280,11 @@ def remove(subscription: SubscriptionRecord, actor: str, *, force: bool) -> Acti
     return int(deliveries)
 
 
-def repartition(subscription: SubscriptionRecord, partitions: int, actor: str) -> Action[HoldfastError | None]:
+def repartition(subscription: SubscriptionRecord, partitions: int, actor: str) -> Action[None]:
     """All new cursors start from the oldest one, not clean: what is settled is passed over by its receipts and rows."""
     detail = {"from": subscription.partitions, "to": partitions}
-    refusal, epoch = yield from live_leases(subscription)
-    yield from record(actor, "repartition", subscription.name, detail=detail, allowed=refusal is None)
-    if refusal is not None:
-        return refusal
+    epoch = yield from free_leases(subscription)
+    yield from record(actor, "repartition", subscription.name, detail=detail)
     one = {"subscription": subscription.id}
     ((done, open_, position),) = yield "oldest_cursor", one
     yield "clear_leases", one
@@ -351,15 +294,3 @@ def repartition(subscription: SubscriptionRecord, partitions: int, actor: str) -
     yield "move_deliveries", one | {"partitions": partitions}
     yield "set_partitions", one | {"partitions": partitions}
     yield "bump_generation", {}
-    return None
-
-
-def live_leases(subscription: SubscriptionRecord) -> Action[tuple[HoldfastError | None, int]]:
-    """Lock the leases; returns the refusal if a live worker holds one, and the highest epoch."""
-    leases = yield "lock_leases", {"subscription": subscription.id}
-    live = sum(bool(row[1]) for row in leases)
-    refusal = BusStateError(
-        f"live workers hold {live} of {counted(len(leases), 'partition')} of {subscription.name!r}: stop them first "
-        f"(holdfast workers  lists them)"
-    )
-    return (refusal if live else None), max((int(row[2]) for row in leases), default=0)

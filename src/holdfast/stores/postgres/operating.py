@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from holdfast.errors import ConfigurationError, HoldfastError
-from holdfast.stores.operating import Operating, Result, raise_refusal, record
+from holdfast.errors import ConfigurationError, StoreBusy
+from holdfast.stores.operating import Operating
 from holdfast.stores.records import Restored
+from holdfast.stores.refusing import record
 
 if TYPE_CHECKING:
-    from holdfast.stores.operating import Action
+    from collections.abc import Callable
+
     from holdfast.stores.postgres.inspecting import PostgresInspector
     from holdfast.stores.postgres.session import Session
     from holdfast.stores.postgres.store import PostgresStore
+    from holdfast.stores.refusing import Action, Result, Rows
 
-_RESTORE_SECONDS = 86_400.0
+_A_DAY = 86_400.0
+_TURN = "select set_config('lock_timeout', '100ms', true)"
+_PAUSE_S, _PATIENCE_S = 0.3, 600.0
 
 
 class PostgresOperator(Operating):
@@ -41,24 +47,51 @@ class PostgresOperator(Operating):
                 outcome: Result = finished.value
         return outcome
 
-    async def after_restore(self, *, actor: str) -> Restored:
-        session = self._postgres._session("restore", _RESTORE_SECONDS)  # noqa: SLF001 - as above
+    async def commands(self, texts: Rows, progress: Callable[[int], None] | None = None) -> None:
+        session = self._postgres._session("index", _A_DAY)  # noqa: SLF001 - as above
         try:
-            outcome = await self._perform(session, after_restore(actor))
+            for number, (text, is_long) in enumerate(texts, 1):
+                await (session.run(text) if is_long else in_turns(session, text))
+                if progress is not None:
+                    progress(number)
         finally:
             await session.close()
-        raise_refusal(outcome)
-        assert isinstance(outcome, Restored)
-        return outcome
+
+    async def after_restore(self, *, actor: str) -> Restored:
+        session = self._postgres._session("restore", _A_DAY)  # noqa: SLF001 - as above
+        try:
+            async with self.refusals(actor, "after restore", "the store"):
+                return await self._perform(session, after_restore(actor))
+        finally:
+            await session.close()
 
 
-def after_restore(actor: str) -> Action[Restored | HoldfastError]:
+async def in_turns(session: Session, text: str) -> None:
+    """
+    Carry out a command that locks a table, again and again while somebody has a lock that it needs: who waits for such
+    a lock keeps everybody waiting who comes later.
+
+    Raises:
+        StoreBusy: Somebody has held it for ten minutes.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE_S
+    while True:
+        try:
+            async with session.transaction() as connection:
+                await connection.execute(_TURN)
+                await connection.execute(text.encode())
+                return
+        except StoreBusy:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(_PAUSE_S)
+
+
+def after_restore(actor: str) -> Action[Restored]:
     ((_, made_on, server, _, _, _, highest_xid, server_xid, _),) = yield "identity", {}
     if made_on == server and highest_xid <= server_xid:
-        yield from record(actor, "after restore", "the store", allowed=False)
-        return ConfigurationError(
-            "this store is on the server that its tables were made on: there is nothing to repair"
-        )
+        raise ConfigurationError("this store is on the server that its tables were made on: there is nothing to repair")
     ((deliveries, events),) = yield "after_restore", {}
     detail = {"made_on": str(made_on), "server": str(server), "events": events}
     yield from record(actor, "after restore", "the store", detail=detail, count=deliveries)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigurationError
-from holdfast.stores.operating import Operating, Result
+from holdfast.stores.operating import Operating
 from holdfast.stores.sqlite.inspecting import adapted
 
 if TYPE_CHECKING:
-    from holdfast.stores.operating import Action
+    from collections.abc import Callable
+
     from holdfast.stores.records import Restored
+    from holdfast.stores.refusing import Action, Result, Rows
     from holdfast.stores.sqlite.inspecting import SQLiteInspector
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.store import SQLiteStore
@@ -38,7 +40,19 @@ class SQLiteOperator(Operating):
                 outcome: Result = finished.value
         return outcome
 
-    async def after_restore(self, *, actor: str) -> Restored:  # noqa: ARG002 - refused before anybody acts
-        raise ConfigurationError(
-            "an SQLite file that was copied whole needs no repair: its cursors are places in itself"
-        )
+    async def commands(self, texts: Rows, progress: Callable[[int], None] | None = None) -> None:
+        for number, (text, _) in enumerate(texts, 1):
+            await self._looking.writing.run(command, text)
+            if progress is not None:
+                progress(number)
+
+    async def after_restore(self, *, actor: str) -> Restored:
+        async with self.refusals(actor, "after restore", "the store"):
+            raise ConfigurationError(
+                "an SQLite file that was copied whole needs no repair: its cursors are places in itself"
+            )
+
+
+def command(session: Session, text: str) -> None:
+    with session.write():
+        session.connection.execute(text)
