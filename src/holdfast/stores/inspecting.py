@@ -13,6 +13,7 @@ from holdfast.errors import NotFound
 from holdfast.event import from_micros
 from holdfast.health import verdict
 from holdfast.patterns import to_regex
+from holdfast.stores import sampled
 from holdfast.stores.records import (
     BACKLOG_MAX,
     RETENTION_SECONDS,
@@ -28,6 +29,7 @@ from holdfast.stores.records import (
     LeaseRecord,
     ReplayRecord,
     Retention,
+    Samples,
     Status,
     SubscriptionRecord,
     SubscriptionStatus,
@@ -207,6 +209,18 @@ class Inspecting(ABC):
             in await self.rows("lease_records")
             if subscription in {None, name}
         ]  # fmt: skip
+
+    async def samples(self, since: datetime) -> Samples:
+        places = [(as_moment(at), position) for at, position in await self.rows("log_samples", since=since)]
+        return Samples(
+            sampled.published(places),
+            sampled.by_subscription(
+                (name, as_moment(at), delivered, failed, retried, dead, as_json(durations))
+                for name, at, delivered, failed, retried, dead, durations in await self.rows(
+                    "subscription_samples", since=since
+                )
+            ),
+        )
 
     async def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditRecord]:
         return [

@@ -12,6 +12,7 @@ from holdfast.stores.records import BACKLOG_MAX, RETENTION_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from uuid import UUID
 
     from holdfast.stores.base import Store
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         ReplayRecord,
         Restored,
         Retention,
+        Samples,
         SpoolFolder,
         Status,
         SubscriptionRecord,
@@ -104,6 +106,17 @@ class Inspector(Protocol):
 
         Raises:
             NotFound: No such subscription.
+        """
+        ...
+
+    async def samples(self, since: datetime) -> Samples:
+        """
+        What happened minute by minute, as the workers have sampled it for the last 48 hours.
+
+        Args:
+            since: Aware; from the minute that ends then on.
+
+        Cost: reads a row for each minute and worker, and one more for each subscription that it did something for.
         """
         ...
 
