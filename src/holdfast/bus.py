@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Self
     from uuid import UUID
 
+    from holdfast.counts import BusCounts
     from holdfast.event import NewEvent
     from holdfast.options import RequireTx
     from holdfast.stores.values import Declaration
@@ -103,6 +104,11 @@ class EventBus:
     def consumers(self) -> tuple[Consumer, ...]:
         """The subscriptions that this program has declared."""
         return tuple(self._consumers.values())
+
+    @property
+    def counts(self) -> BusCounts | None:
+        """What this process has counted since it first used the bus; None before that, and after `close`. Cheap."""
+        return None if self._live is None else self._live.counts
 
     # Subscribing
 
@@ -367,6 +373,7 @@ async def _prepare_within(live: Live, events: Sequence[NewEvent]) -> tuple[Live,
     first = await live.prepare_beside_a_transaction()
     publisher = await live.open_publisher()
     await publisher.settle_spool([(event.tenant_id, event.key) for event in events])
+    publisher.counts.joined += len(events)  # here, in the bus's own loop: the statement may be in another thread
     return live, first
 
 

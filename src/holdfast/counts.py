@@ -8,10 +8,11 @@ reads them from the same loop. The engine works in batches, and so does the coun
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SECONDS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -123,3 +124,31 @@ class PublisherCounts:
     def __init__(self) -> None:
         self.stored = self.duplicates = self.spooled = self.joined = self.store_errors = 0
         self.batches = Histogram(SIZES)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionWork:
+    """A subscription in a worker's hands: what was counted, and how it stands now."""
+
+    counts: SubscriptionCounts
+    partitions: int  # whose leases the worker holds
+    in_hand: int  # events that wait, run, or are not yet written
+    is_tripped: bool  # its breaker holds it up
+
+
+@dataclass(frozen=True, slots=True)
+class BusCounts:
+    """
+    What a bus has counted since it was first used in this process, and how it stands now.
+
+    Attributes:
+        store: Where its events are: no password, the same in every process.
+        worker: None where no worker runs here.
+        subscriptions: By name; empty where no worker runs here.
+    """
+
+    store: str
+    publisher: PublisherCounts
+    spool_depth: int  # events that are not in the store yet
+    worker: WorkerCounts | None
+    subscriptions: Mapping[str, SubscriptionWork]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.counts import BusCounts
 from holdfast.errors import (
     BusStateError,
     ConfigurationError,
@@ -93,6 +94,14 @@ class Live:
     def _stored(self) -> None:
         if self.worker is not None:
             self.worker.wake()
+
+    @property
+    def counts(self) -> BusCounts:
+        worker = self.worker
+        return BusCounts(
+            self.store.address, self.publisher.counts, self.publisher.spool_depth,
+            None if worker is None else worker.counts, {} if worker is None else worker.work,
+        )  # fmt: skip
 
     # Opening
 

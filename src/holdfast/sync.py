@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
     from uuid import UUID
 
+    from holdfast.counts import BusCounts
     from holdfast.event import NewEvent, Published
     from holdfast.subscription import Consumer, Handler, SubscribeOptions
 
@@ -62,6 +63,11 @@ class SyncEventBus:
     def consumers(self) -> tuple[Consumer, ...]:
         """The subscriptions that this program has declared."""
         return self._bus.consumers
+
+    @property
+    def counts(self) -> BusCounts | None:
+        """What this process has counted; see `EventBus.counts`."""
+        return self._bus.counts
 
     @overload
     def subscribe(self, patterns: str | list[str], handler: H, **options: Unpack[SubscribeOptions]) -> H: ...

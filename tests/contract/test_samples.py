@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -79,7 +80,7 @@ async def test_minutes_come_one_after_the_other(scene):
         await move(scene, 60 * minutes, f"delivered = {delivered}")
     series = (await samples_of(scene)).subscriptions["billing"]
     assert [sample.delivered for sample in series] == [1, 2, 3]
-    assert [later.at - sample.at for sample, later in zip(series, series[1:], strict=False)] == [MINUTE, MINUTE]
+    assert [later.at - sample.at for sample, later in pairwise(series)] == [MINUTE, MINUTE]
     assert [sample.delivered for sample in (await samples_of(scene, series[1].at)).subscriptions["billing"]] == [2, 3]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("worker", short_help="Handle events until a signal comes.")
 @click.argument("places", metavar="MODULE:BUS...", nargs=-1, required=True)
 @store_options
-@click.option("--health-port", type=click.IntRange(0, 65_535), help="Answer /livez and /readyz on this port.")
+@click.option("--health-port", type=click.IntRange(0, 65_535), help="Answer /livez, /readyz and /metrics on this port.")
 @click.option("--health-host", default="127.0.0.1", show_default=True, help="Address for --health-port.")
 @click.option(
     "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"]),

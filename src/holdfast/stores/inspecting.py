@@ -60,6 +60,9 @@ class Inspecting(ABC):
         """Names of the subscriptions that need the oldest events beyond that age."""
 
     @abstractmethod
+    async def days_ahead(self) -> int | None: ...
+
+    @abstractmethod
     async def facts(self) -> list[Fact]: ...
 
     @abstractmethod
@@ -215,7 +218,7 @@ class Inspecting(ABC):
         return Samples(
             sampled.published(places),
             sampled.by_subscription(
-                (name, as_moment(at), delivered, failed, retried, dead, as_json(durations))
+                sampled.Counted(name, as_moment(at), delivered, failed, retried, dead, as_json(durations))
                 for name, at, delivered, failed, retried, dead, durations in await self.rows(
                     "subscription_samples", since=since
                 )

@@ -130,6 +130,10 @@ class Inspector(Protocol):
         """What dropping events stored longer than *seconds* ago would do. Cost: reads those events."""
         ...
 
+    async def days_ahead(self) -> int | None:
+        """For how many days from today on the log has partitions; None where the store has none."""
+        ...
+
     async def facts(self) -> list[Fact]:
         """What doctor reports. Works on a store that the engine would refuse, too, as far as it goes."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.counts import SECONDS, quantile
 from holdfast.stores.records import PublishedSample, Sample
@@ -12,8 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-Row = tuple[str, "datetime", int, int, int, int, "Sequence[int]"]
-"""Subscription, minute, delivered, failed, retried, dead, calls of the handler by duration."""
+
+class Counted(NamedTuple):
+    """What one worker counted for a subscription in a minute. ``durations``: calls by the bounds of `SECONDS`."""
+
+    subscription: str
+    at: datetime
+    delivered: int
+    failed: int
+    retried: int
+    dead: int
+    durations: Sequence[int]
 
 
 def published(places: Iterable[tuple[datetime, int]]) -> tuple[PublishedSample, ...]:
@@ -25,15 +34,22 @@ def published(places: Iterable[tuple[datetime, int]]) -> tuple[PublishedSample, 
     )
 
 
-def by_subscription(rows: Iterable[Row]) -> dict[str, tuple[Sample, ...]]:
-    """The workers' samples of each minute together; *rows* in the order of subscription and minute."""
+def by_subscription(counted: Iterable[Counted]) -> dict[str, tuple[Sample, ...]]:
+    """What all workers counted in each minute; given in the order of subscription and minute."""
     return {
-        name: tuple(_together(at, list(alike)) for at, alike in groupby(of_it, key=lambda row: row[1]))
-        for name, of_it in groupby(rows, key=lambda row: row[0])
+        name: tuple(_together(at, list(alike)) for at, alike in groupby(of_it, key=lambda one: one.at))
+        for name, of_it in groupby(counted, key=lambda one: one.subscription)
     }
 
 
-def _together(at: datetime, rows: Sequence[Row]) -> Sample:
-    delivered, failed, retried, dead = (sum(row[place] for row in rows) for place in (2, 3, 4, 5))
-    buckets = [sum(counts) for counts in zip(*(row[6] for row in rows), strict=True)]
-    return Sample(at, delivered, failed, retried, dead, quantile(SECONDS, buckets, 0.5), quantile(SECONDS, buckets, 0.95))
+def _together(at: datetime, counted: Sequence[Counted]) -> Sample:
+    buckets = [sum(counts) for counts in zip(*(one.durations for one in counted), strict=True)]
+    return Sample(
+        at,
+        sum(one.delivered for one in counted),
+        sum(one.failed for one in counted),
+        sum(one.retried for one in counted),
+        sum(one.dead for one in counted),
+        quantile(SECONDS, buckets, 0.5),
+        quantile(SECONDS, buckets, 0.95),
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
+from holdfast.counts import SubscriptionCounts
 from holdfast.errors import LeaseLost, MalformedEvent, Reject, Retry, StoreUnavailable
 from holdfast.printable import clean
 from holdfast.stores.values import Attempt, State
@@ -73,6 +74,7 @@ class Aftermath:
         self._shared, self._freed = shared, freed
         self.lanes = Lanes()
         self.breaker = Breaker(consumer.breaker, shared.breaker_waits)
+        self.counts = SubscriptionCounts()
         self.in_hand: dict[bytes, InHand] = {}
         self.held_now = self.held_due = self.held_bytes = 0
         self.bound = BOUND
@@ -154,6 +156,7 @@ class Aftermath:
     def handled(self, item: InHand, *, has_receipt: bool = False) -> None:
         """The handler returned. ``has_receipt``: its transaction wrote it already."""
         if has_receipt or item.due is not None:
+            self.counts.delivered += 1
             self._note_success()
             self._shared.settler.handled(item, self._settled, has_receipt=has_receipt)
         else:
@@ -161,6 +164,7 @@ class Aftermath:
 
     def completed(self, items: Sequence[InHand]) -> None:
         """The handler returned for each of these, from the fast path; no receipt is written yet."""
+        self.counts.delivered += len(items)
         self._note_success()
         self._shared.settler.completed(items, self._all_settled)
 
@@ -200,6 +204,7 @@ class Aftermath:
         return self._conclude(item, verdict, error, seconds)
 
     def _conclude(self, item: InHand, verdict: Verdict, error: BaseException, seconds: float) -> Lane:
+        self._count(verdict)
         self._log(item, verdict)
         return self._write(item, verdict, self._attempt(item, verdict, error, seconds))
 
@@ -223,6 +228,13 @@ class Aftermath:
         if self.consumer.batch is None:
             self.hold_followers(item.key)
         return Lane.BLOCKED
+
+    def _count(self, verdict: Verdict) -> None:
+        counts, is_failure = self.counts, verdict.outcome != "put off"
+        counts.put_off += not is_failure
+        counts.failed += is_failure
+        counts.retried += is_failure and verdict.state is State.RETRYING
+        counts.dead += verdict.state is State.DEAD
 
     def _attempt(self, item: InHand, verdict: Verdict, error: BaseException, seconds: float) -> Attempt:
         return Attempt(

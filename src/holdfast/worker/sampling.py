@@ -1,49 +1,79 @@
-"""Once a minute: what a worker has counted since the last time. Pure, but for what it remembers."""
+"""Once a minute the store is told what this worker has counted since the last time."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from holdfast.counts import SubscriptionCounts
+from holdfast.errors import HoldfastError
 from holdfast.stores.values import Sampled
+from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
+
+    from holdfast.counts import WorkerCounts
+    from holdfast.ports import Ports
+    from holdfast.stores.base import Store
+    from holdfast.worker.runner import Runner
 
 _MINUTE_MICROS = 60_000_000
 
 
 class Sampler:
-    """Makes samples of counts that only grow."""
+    """Writes samples at full minutes, so that those of all workers are of the same ones, until it is cancelled.
 
-    def __init__(self) -> None:
+    Args:
+        store: Where samples are kept.
+        worker: Who writes them.
+        runners: By subscription id; the worker's own mapping, which changes.
+        ports: The wall clock.
+        counts: The worker's.
+    """
+
+    def __init__(
+        self, store: Store, worker: UUID, runners: Mapping[int, Runner], ports: Ports, counts: WorkerCounts
+    ) -> None:
+        self._store, self._worker, self._runners, self._ports = store, worker, runners, ports
+        self._outage = Outage("samples wait", "samples are written", counts)
         self._written: dict[int, Sampled] = {}
-        self._offered: dict[int, Sampled] = {}
 
-    def since_written(self, counts: Mapping[int, SubscriptionCounts]) -> list[Sampled]:
-        """What was counted since the samples before were `written`, of the subscriptions for which anything was."""
-        self._offered = {subscription: totals(subscription, of_it) for subscription, of_it in counts.items()}
-        samples = []
-        for subscription, now in self._offered.items():
-            before = self._written.get(subscription) or totals(subscription, SubscriptionCounts())
-            if now != before:
-                samples.append(difference(now, before))
-        return samples
+    async def run(self) -> None:
+        # The first one, of nothing, says where the log stood: what is published from here on is known.
+        while True:
+            try:
+                await self._write()
+            except HoldfastError as error:
+                self._outage.met(error)
+            else:
+                self._outage.over()
+            await asyncio.sleep(seconds_to_the_minute(self._ports.wall_micros()))
 
-    def written(self) -> None:
-        """The store has what was offered last."""
-        self._written = self._offered
+    async def _write(self) -> None:
+        now = {known: total(known, runner.counts) for known, runner in self._runners.items()}
+        await self._store.add_samples(self._worker, since(self._written, now))
+        self._written = now
 
 
-def totals(subscription: int, counts: SubscriptionCounts) -> Sampled:
+def total(subscription: int, counts: SubscriptionCounts) -> Sampled:
     """All that was ever counted for a subscription."""
     return Sampled(
         subscription, counts.delivered, counts.failed, counts.retried, counts.dead, tuple(counts.durations.buckets)
     )
 
 
+def since(before: Mapping[int, Sampled], now: Mapping[int, Sampled]) -> list[Sampled]:
+    """What came between two totals, of those subscriptions for which anything did."""
+    return [
+        difference(later, earlier)
+        for subscription, later in now.items()
+        if later != (earlier := before.get(subscription) or total(subscription, SubscriptionCounts()))
+    ]
+
+
 def difference(now: Sampled, before: Sampled) -> Sampled:
-    """What came between two totals."""
     return Sampled(
         now.subscription, now.delivered - before.delivered, now.failed - before.failed, now.retried - before.retried,
         now.dead - before.dead, tuple(a - b for a, b in zip(now.durations, before.durations, strict=True)),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from holdfast import __version__
+from holdfast.counts import WorkerCounts
 from holdfast.errors import HoldfastError, StoreUnavailable
 from holdfast.ports import SYSTEM, Ports
 from holdfast.stores.values import Released, WorkerInfo
@@ -20,12 +21,15 @@ from holdfast.worker.keeper import Keeper
 from holdfast.worker.outage import Outage
 from holdfast.worker.retries import Retries
 from holdfast.worker.runner import Runner
+from holdfast.worker.sampling import Sampler
 from holdfast.worker.settler import Settler
+from holdfast.worker.standing import standing
 from holdfast.worker.takeover import TakeOver
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
+    from holdfast.counts import SubscriptionWork
     from holdfast.ports import Threads
     from holdfast.stores.base import Store
     from holdfast.stores.values import Lease, Slice, Subscription
@@ -71,16 +75,18 @@ class Worker:
         self.stop_requested = asyncio.Event()
         self.cause: BaseException | None = None
         """What a handler raised to end the process: SystemExit or KeyboardInterrupt."""
-        self._settler = Settler(store, self.lose)
-        self._keeper = Keeper(store, self, ports, ttl=options.lease_ttl)
+        self.counts = WorkerCounts()
+        self._settler = Settler(store, self.lose, self.counts)
+        self._keeper = Keeper(store, self, ports, ttl=options.lease_ttl, counts=self.counts)
         self._feeder = Feeder(
             store, self._runners, self._held, check=self._check, reload=self._reload, changed=self._changed,
-            poll_interval=options.poll_interval,
+            poll_interval=options.poll_interval, counts=self.counts,
         )  # fmt: skip
-        self._retries = Retries(store, self._settler, self._runners, self._held, self._changed)
+        self._sampler = Sampler(store, self._id, self._runners, ports, self.counts)
+        self._retries = Retries(store, self._settler, self._runners, self._held, self._changed, self.counts)
         self._takeover = TakeOver(
             store, self._settler, self._runners, mark_fast=self._mark_fast, recount=self._recount_blocked,
-            spawn=self._spawn, ready=self._feeder.wake,
+            spawn=self._spawn, ready=self._feeder.wake, counts=self.counts,
         )  # fmt: skip
         self._shared = Shared(
             store, self._settler, ports, bus, self._keeper, self._feeder.wake, self._retries.due_in,
@@ -108,6 +114,7 @@ class Worker:
 
     def acquired(self, leases: Iterable[Lease]) -> None:
         partitions = [Partition(lease) for lease in leases]
+        self.counts.acquired += len(partitions)
         # A lease that runs out between its renewal and the look at what is free is taken anew by its own owner. What is
         # in hand under the epoch before must end first: the fence passes it over, and it would count as handled.
         mine = [one.slice for one in partitions if one.slice in self._partitions]
@@ -129,6 +136,7 @@ class Worker:
             where = name, partition.slice.partition, partition.epoch
             logger.warning("subscription %s, partition %d: the lease of epoch %d is over", *where)
             partition.phase = Phase.LOST
+            self.counts.lost += 1
             if partition.in_hand:
                 self._zombies[partition.slice] = partition
         self._drop([partition.slice for partition in gone])
@@ -138,12 +146,17 @@ class Worker:
         ending = [self._partitions[one] for one in slices if self._partitions[one].phase is not Phase.ENDING]
         for partition in ending:
             partition.phase = Phase.ENDING
+        self.counts.given_back += len(ending)
         if ending:
             self._spawn(self._end(ending))
 
     def renewed(self) -> None:
         for runner in self._runners.values():
             runner.start()
+
+    @property
+    def work(self) -> dict[str, SubscriptionWork]:
+        return standing(self._runners, self._partitions)
 
     # Life
 
@@ -176,7 +189,8 @@ class Worker:
         """Begin to work, in the running loop."""
         services = (
             self._keeper.run(), self._feeder.run(), self._settler.run(), self._retries.run(), self._watch(),
-            self._write_cursors(), self._chores(), self._store.listen(self._feeder.wake),
+            self._write_cursors(), self._chores(), self._sampler.run(),
+            self._store.listen(self._feeder.wake),
         )  # fmt: skip
         self._services = [self._task(service) for service in services]
 
@@ -400,7 +414,7 @@ class Worker:
                 partition.dirty = partition.in_hand > 0
 
     async def _chores(self) -> None:
-        outage = Outage("chores wait", "chores are done")
+        outage = Outage("chores wait", "chores are done", self.counts)
         while True:
             try:
                 done = await self._store.maintain(retention=self._options.retention)
