@@ -23,6 +23,7 @@ from holdfast.patterns import check_patterns
 from holdfast.running import run_buses
 from holdfast.stores.values import Appended
 from holdfast.subscription import Consumer, Handler, RetryPolicy, describe, make_consumer, require_same_options
+from holdfast.tracing import NO_TRACING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from holdfast.options import RequireTx
     from holdfast.stores.values import Declaration
     from holdfast.subscription import SubscribeOptions
+    from holdfast.tracing import Tracing
 
 logger = logging.getLogger("holdfast")
 
@@ -87,6 +89,8 @@ class EventBus:
             **given, schema=schema, spool_limit=spool_limit, lease_ttl=lease_ttl, poll_interval=poll_interval,
             store_timeout=store_timeout, stop_timeout=stop_timeout, max_payload=max_payload, require_tx=require_tx,
         )  # fmt: skip
+        self.tracing: Tracing = NO_TRACING
+        """Who follows events through programs; set it before the bus is used."""
         self._consumers: dict[str, Consumer] = {}
         self._live: Live | None = None
         self._closed = False
@@ -215,11 +219,13 @@ class EventBus:
         Cost: one commit, shared by concurrent calls. With ``tx``, one statement and no commit.
         """
         cause = self._cause()
-        event = compose(
-            name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers, occurred_at=occurred_at,
-            cause=cause, limit=self._options.max_payload,
-        )  # fmt: skip
-        (published,) = await self._publish([event], self._transaction(tx, caller=3), atomic=False)
+        with self.tracing.publishing(name, cause) as span:
+            event = compose(
+                name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
+                occurred_at=occurred_at, cause=cause, limit=self._options.max_payload, trace=span.headers,
+            )  # fmt: skip
+            span.composed([event])
+            (published,) = await self._publish([event], self._transaction(tx, caller=3), atomic=False)
         return published
 
     async def publish_many(self, items: Iterable[Any], *, tx: Any = None) -> list[Published]:
@@ -236,10 +242,12 @@ class EventBus:
             As `publish`.
         """
         cause, limit = self._cause(), self._options.max_payload
-        events = compose_items(items, cause=cause, limit=limit)
-        if not events:
-            return []
-        return await self._publish(events, self._transaction(tx, caller=3), atomic=True)
+        with self.tracing.publishing(None, cause) as span:
+            events = compose_items(items, cause=cause, limit=limit, trace=span.headers)
+            span.composed(events)
+            if not events:
+                return []
+            return await self._publish(events, self._transaction(tx, caller=3), atomic=True)
 
     def _cause(self) -> Any:
         cause = CURRENT.get()

@@ -222,7 +222,7 @@ class Live:
         options = self._options
         worker = Worker(
             self.store, WorkerOptions(options.lease_ttl, options.poll_interval, options.retention_seconds),
-            bus=self._bus,
+            bus=self._bus, tracing=self._bus.tracing,
         )  # fmt: skip
         for name, (_, record) in self.registered.items():
             worker.add(self._consumers[name], record)

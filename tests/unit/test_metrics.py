@@ -15,7 +15,7 @@ from holdfast.errors import StoreUnavailable
 from holdfast.health import Verdict
 from holdfast.stores.records import Status, SubscriptionStatus
 from holdfast.telemetry import metrics
-from holdfast.telemetry.prometheus import BusCollector, cumulative, exposition, families
+from holdfast.telemetry.prometheus import BusCollector, exposition, families
 
 QUIET = SubscriptionStatus(
     id=1, name="billing", paused=False, backlog=0, backlog_at_least=False, pending=0, retrying=0, running=0, dead=0,
@@ -177,6 +177,6 @@ async def test_a_registry_of_ones_own_takes_a_bus_that_was_not_used_yet():
 
 
 def test_bounds_are_written_as_prometheus_compares_them():
-    assert [bound for bound, _ in cumulative(busy().worker.batches)] == [
+    assert [bound for bound, _ in metrics.cumulative(busy().worker.batches)] == [
         "1", "2", "5", "10", "25", "50", "100", "250", "500", "1000", "2500", "+Inf",
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from holdfast.counts import Histogram
@@ -210,3 +211,9 @@ def _of_status(labels: tuple[str, str], one: SubscriptionStatus) -> Iterator[Fig
     yield Figure(PAUSED, labels, float(one.paused))
     yield Figure(WORKERS, labels, one.workers)
     yield Figure(BLOCKS_RETENTION, labels, float(one.blocks_retention))
+
+
+def cumulative(histogram: Histogram) -> list[tuple[str, float]]:
+    """For each bound, how many values do not exceed it."""
+    bounds = [f"{bound:g}" for bound in histogram.bounds] + ["+Inf"]
+    return list(zip(bounds, accumulate(histogram.buckets), strict=True))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from holdfast.counts import Histogram
 from holdfast.errors import MissingExtra
-from holdfast.telemetry.metrics import METRICS, OF_PROCESS, of_process, of_store
+from holdfast.telemetry.metrics import METRICS, OF_PROCESS, cumulative, of_process, of_store
 
 try:
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -101,9 +100,3 @@ _KINDS: dict[str, Callable[..., Family]] = {
 
 def _empty(metric: Metric) -> Family:
     return _KINDS[metric.kind](metric.name, metric.help, labels=metric.labels)
-
-
-def cumulative(histogram: Histogram) -> list[tuple[str, float]]:
-    """For each bound, how many values do not exceed it."""
-    bounds = [f"{bound:g}" for bound in histogram.bounds] + ["+Inf"]
-    return list(zip(bounds, accumulate(histogram.buckets), strict=True))

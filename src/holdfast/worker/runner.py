@@ -59,11 +59,13 @@ class Runner:
     def __init__(self, consumer: Consumer, record: Subscription, shared: Shared, threads: Threads) -> None:
         self.consumer = consumer
         self._shared = shared
-        self._caller = Caller(consumer, shared.store, threads, shared.bus)
+        tracing = shared.tracing.of(consumer)
+        handler = consumer.handler if tracing is None else tracing.handler
+        self._caller = Caller(consumer, shared.store, threads, shared.bus, handler)
         self._after = Aftermath(consumer, record, shared, self.start)
         self._lanes, self._breaker = self._after.lanes, self._after.breaker
         self.counts = self._after.counts
-        self._timing = Timing(self.counts, shared.ports)
+        self._timing = Timing(self.counts, shared.ports, tracing)
         self._matcher = Matcher(record.patterns)
         self._slots: dict[Slot, None] = {}  # in the order of their making
         self._newest: Slot | None = None  # that has not begun yet
@@ -367,7 +369,7 @@ class Runner:
                 self._after.drop(item)
             raise error
         seconds = self._shared.ports.elapsed() - slot.started
-        self.counts.durations.add(seconds)
+        self._timing.failed(items, seconds, error)
         cause = error
         if is_handlers := isinstance(error, RaisedByHandler):
             error = error.error

@@ -13,8 +13,10 @@ from holdfast.counts import WorkerCounts
 from holdfast.errors import HoldfastError, StoreUnavailable
 from holdfast.ports import SYSTEM, Ports
 from holdfast.stores.values import Released, WorkerInfo
+from holdfast.tracing import NO_TRACING
 from holdfast.worker.aftermath import Shared
 from holdfast.worker.breaker import WAITS
+from holdfast.worker.cancelling import cancelled
 from holdfast.worker.feeder import Feeder
 from holdfast.worker.hand import Partition, Phase
 from holdfast.worker.keeper import Keeper
@@ -34,11 +36,12 @@ if TYPE_CHECKING:
     from holdfast.stores.base import Store
     from holdfast.stores.values import Lease, Slice, Subscription
     from holdfast.subscription import Consumer
+    from holdfast.tracing import Tracing
 
 logger = logging.getLogger("holdfast.worker")
 
 _CURSOR_SECONDS, _IDLE_CURSOR_SECONDS, _CHORE_SECONDS = 1.0, 60.0, 60.0
-_ABORT_SECONDS, _GOODBYE_SECONDS, _CANCEL_SECONDS = 2.0, 5.0, 0.1
+_ABORT_SECONDS, _GOODBYE_SECONDS = 2.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,12 @@ class Worker:
         options: Settings.
         bus: What handlers' own publishes are recognised by.
         ports: The world outside.
+        tracing: Who follows events.
     """
 
-    def __init__(self, store: Store, options: WorkerOptions, *, bus: Any, ports: Ports = SYSTEM) -> None:
+    def __init__(
+        self, store: Store, options: WorkerOptions, *, bus: Any, ports: Ports = SYSTEM, tracing: Tracing = NO_TRACING
+    ) -> None:
         self._store, self._options, self._ports = store, options, ports
         self._me = ports.identity()
         self._id = ports.new_worker_id()
@@ -90,7 +96,7 @@ class Worker:
         )  # fmt: skip
         self._shared = Shared(
             store, self._settler, ports, bus, self._keeper, self._feeder.wake, self._retries.due_in,
-            self._stop_with, options.breaker_waits,
+            self._stop_with, options.breaker_waits, tracing,
         )  # fmt: skip
 
     # What the keeper asks and tells
@@ -134,7 +140,9 @@ class Worker:
             del self._partitions[partition.slice]
             name = self._runners[partition.slice.subscription].record.name
             where = name, partition.slice.partition, partition.epoch
-            logger.warning("subscription %s, partition %d: the lease of epoch %d is over", *where)
+            logger.warning(
+                "subscription %s, partition %d: the lease of epoch %d is over", *where, extra={"subscription": name}
+            )
             partition.phase = Phase.LOST
             self.counts.lost += 1
             if partition.in_hand:
@@ -430,20 +438,3 @@ class Worker:
                 with suppress(HoldfastError):  # in case it was miscounted; once more in a minute
                     await self._settler.exclusively(self._recount_blocked)
             await asyncio.sleep(_CHORE_SECONDS)
-
-
-async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """
-    Cancel the tasks and wait until they have ended.
-
-    One that is being cancelled already, as by the end of ``asyncio.run``, is not cancelled again: that would
-    interrupt how it tidies up. But a timeout of its own, which cancels too, may be all that is under way: so look
-    again until it has ended.
-    """
-    left = list(dict.fromkeys(tasks))  # in this order, and not in that of their addresses: so a run can be repeated
-    while left:
-        for task in left:
-            if not task.cancelling():
-                task.cancel()
-        await asyncio.wait(left, timeout=_CANCEL_SECONDS)
-        left = [task for task in left if not task.done()]
