@@ -43,14 +43,14 @@ class Histogram:
 
     def add_all(self, values: Sequence[float]) -> None:
         """What `add` does, for many, of which most lie within the same bounds."""
-        lowest, highest = min(values), max(values)
-        bucket = bisect_left(self.bounds, highest)
-        if lowest >= 0 and bisect_left(self.bounds, lowest) == bucket:
-            self.buckets[bucket] += len(values)
-            self.total += sum(values)
+        bounds, buckets, lowest = self.bounds, self.buckets, min(values)
+        bucket = bisect_left(bounds, max(values))
+        if bisect_left(bounds, lowest) == bucket:
+            buckets[bucket] += len(values)
         else:
             for value in values:
-                self.add(value)
+                buckets[bisect_left(bounds, value)] += 1
+        self.total += sum(values) if lowest >= 0 else sum(value for value in values if value > 0)
 
 
 def quantile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> float | None:

@@ -120,6 +120,17 @@ def refused(*arguments: str) -> str:
     return done.stderr
 
 
+def test_a_worker_writes_its_log_as_json(shop):
+    (shop / "shop.py").write_text(SHOP + "    raise RuntimeError('no such customer')\n")
+    with worker("shop:bus", "--log-format", "json") as (process, port):
+        wait_until(lambda: get(port, "/readyz")[0] == 200, "the worker is ready")
+        event_id = holdfast("publish", "order.placed", '"one"', "--tenant", "acme").strip()
+        assert process.stderr is not None
+        said = next(record for line in process.stderr if "failed" in (record := json.loads(line))["message"])
+    assert (said["level"], said["subscription"], said["tenant_id"]) == ("warning", "billing", "acme")
+    assert (said["event_id"], said["attempt"]) == (event_id, 1)
+
+
 @pytest.mark.parametrize("command", ["migrate", "worker"])
 def test_another_store_than_the_bus_names_is_refused(shop, command):
     (shop / "own.py").write_text(SHOP.replace("EventBus()", "EventBus('postgresql://ann:s3cret@localhost/own')"))
