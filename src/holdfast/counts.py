@@ -97,11 +97,13 @@ class WorkerCounts:
         acquired, lost, given_back: Leases of partitions.
         store_errors: Times that a part of the worker was refused or not answered by the store.
         batches: Outcomes that were written in one transaction.
+        blocking: Names of the subscriptions that kept events beyond their retention, when that was last looked at.
     """
 
-    __slots__ = ("acquired", "batches", "given_back", "lost", "store_errors")
+    __slots__ = ("acquired", "batches", "blocking", "given_back", "lost", "store_errors")
 
     def __init__(self) -> None:
+        self.blocking: tuple[str, ...] = ()
         self.acquired = self.lost = self.given_back = self.store_errors = 0
         self.batches = Histogram(SIZES)
 

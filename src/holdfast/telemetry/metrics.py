@@ -85,6 +85,12 @@ IN_HAND = Metric("holdfast_in_hand_events", "gauge", "Events this worker has rea
 OWNED = Metric("holdfast_owned_partitions", "gauge", "Partitions whose lease this worker holds.", _SUBSCRIPTION)
 BREAKER = Metric("holdfast_breaker_open", "gauge", "1 while the breaker holds the subscription up here.", _SUBSCRIPTION)
 
+BLOCKS_RETENTION = Metric(
+    "holdfast_blocks_retention", "gauge",
+    "1 while it keeps events beyond their retention, as this worker found when it last looked: about once a minute.",
+    _SUBSCRIPTION,
+)  # fmt: skip
+
 STORE_UP = Metric(
     "holdfast_store_up", "gauge", "1 where the store answered when it was asked for what follows.", _STORE
 )
@@ -102,9 +108,6 @@ DEAD_LETTERS = Metric(
 )
 PAUSED = Metric("holdfast_paused", "gauge", "1 while an operator has paused the subscription.", _SUBSCRIPTION)
 WORKERS = Metric("holdfast_live_workers", "gauge", "Live workers that run the subscription.", _SUBSCRIPTION)
-BLOCKS_RETENTION = Metric(
-    "holdfast_blocks_retention", "gauge", "1 while it keeps events that are beyond their retention.", _SUBSCRIPTION
-)
 PARTITIONS_AHEAD = Metric(
     "holdfast_partitions_ahead_days",
     "gauge",
@@ -114,11 +117,11 @@ PARTITIONS_AHEAD = Metric(
 
 OF_PROCESS = (
     PUBLISHED, DUPLICATES, PUBLISH_BATCH, SPOOL, STORE_ERRORS, LEASE_CHANGES, SETTLE_BATCH, DELIVERED, FAILED, RETRIED,
-    PUT_OFF, DEAD, DURATION, LATENCY, IN_HAND, OWNED, BREAKER,
+    PUT_OFF, DEAD, DURATION, LATENCY, IN_HAND, OWNED, BREAKER, BLOCKS_RETENTION,
 )  # fmt: skip
 """Counted in this process: every process tells its own, and a sum over them is meant."""
 OF_STORE = (
-    STORE_UP, LAG, LAG_SECONDS, RETRYING, DEAD_LETTERS, PAUSED, WORKERS, BLOCKS_RETENTION, PARTITIONS_AHEAD,
+    STORE_UP, LAG, LAG_SECONDS, RETRYING, DEAD_LETTERS, PAUSED, WORKERS, PARTITIONS_AHEAD,
 )  # fmt: skip
 """Asked of the store: every process tells the same, and a maximum over them is meant."""
 METRICS = (*OF_PROCESS, *OF_STORE)
@@ -161,6 +164,8 @@ def _of_bus(counts: BusCounts) -> Iterator[Figure]:
     yield Figure(LEASE_CHANGES, (store, "lost"), worker.lost)
     yield Figure(LEASE_CHANGES, (store, "given back"), worker.given_back)
     yield Figure(SETTLE_BATCH, (store,), worker.batches)
+    for name in {*counts.subscriptions, *worker.blocking}:  # also those that no program declares any more
+        yield Figure(BLOCKS_RETENTION, (store, name), float(name in worker.blocking))
     for name, work in counts.subscriptions.items():
         yield from _of_work((store, name), work)
 
@@ -191,7 +196,7 @@ async def of_store(store: str, inspector: Inspector) -> list[Figure]:
     """
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
-            status = await inspector.status(backlog_max=LAG_MAX)
+            status = await inspector.status(backlog_max=LAG_MAX, retention=None)
             ahead = await inspector.days_ahead()
     except (HoldfastError, TimeoutError):
         return [Figure(STORE_UP, (store,), 0)]
@@ -210,7 +215,6 @@ def _of_status(labels: tuple[str, str], one: SubscriptionStatus) -> Iterator[Fig
     yield Figure(DEAD_LETTERS, labels, one.dead)
     yield Figure(PAUSED, labels, float(one.paused))
     yield Figure(WORKERS, labels, one.workers)
-    yield Figure(BLOCKS_RETENTION, labels, float(one.blocks_retention))
 
 
 def cumulative(histogram: Histogram) -> list[tuple[str, float]]:

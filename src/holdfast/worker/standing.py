@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def standing(runners: Mapping[int, Runner], held: Iterable[Slice]) -> dict[str, SubscriptionWork]:
     """By name of subscription; *held*: the partitions whose leases the worker has."""
-    owned = Counter(one.subscription for one in held)
+    owned = Counter(one.subscription for one in list(held))  # copied at once: who looks may be in another thread
     return {
         runner.record.name: SubscriptionWork(runner.counts, owned[known], runner.held_now, runner.is_tripped)
         for known, runner in list(runners.items())

@@ -430,6 +430,7 @@ class Worker:
                 outage.met(error)
             else:
                 outage.over()
+                self.counts.blocking = done.blocking
                 if done.dropped:
                     logger.info("retention dropped %d events", done.dropped)
                 if done.blocking:
