@@ -1,0 +1,111 @@
+"""What all pages stand on: a store to look at and act on, and the rules of this dashboard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from holdfast.errors import ConfigurationError, HoldfastError
+from holdfast.stores import make_store
+from holdfast.stores.inspector import make_inspector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from holdfast.dashboard.access import Actor
+    from holdfast.dashboard.redaction import Redaction
+    from holdfast.stores.records import SpoolFolder, Status
+
+T = TypeVar("T")
+
+logger = logging.getLogger("holdfast.dashboard")
+
+_FRESH_SECONDS = 1.0
+# Looking costs the store at most a twentieth of its time, however large it is and however many look.
+_REST = 20.0
+
+
+class Board:
+    """
+    A store with what this dashboard may show and do of it.
+
+    Args:
+        dsn: The store. Nothing is opened before the first question.
+        schema: Schema of the tables in PostgreSQL.
+        redaction: What is never shown.
+        read_only: Nobody may do anything, whatever the role.
+        may_edit: Admins may change a dead letter's payload and have it tried again.
+        spool: Reads this machine's spool of the store.
+
+    Raises:
+        ConfigurationError: The store lives in the memory of another process.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        schema: str,
+        redaction: Redaction,
+        read_only: bool,
+        may_edit: bool,
+        spool: Callable[[str], SpoolFolder | None],
+    ) -> None:
+        self._store = make_store(dsn, schema=schema, timeout=10.0)
+        if not self._store.is_durable:
+            raise ConfigurationError("a store in memory ends with its process and has no dashboard: use a file")
+        self.inspector, self.operator = make_inspector(self._store)
+        self.redaction, self.read_only, self.may_edit = redaction, read_only, may_edit
+        self._spool = spool
+        self._asking = asyncio.Lock()
+        self._status: Status | None = None
+        self._fresh_until = 0.0
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def address(self) -> str:
+        """Which store, without user and password."""
+        return self._store.address
+
+    async def status(self) -> Status:
+        """How the store is doing, asked once for all who look at it within a moment."""
+        async with self._asking:
+            if self._status is None or time.monotonic() >= self._fresh_until:
+                begun = time.monotonic()
+                spool = await asyncio.to_thread(self._spool, self.address)
+                self._status = await self.inspector.status(spool=spool)
+                took = time.monotonic() - begun
+                self._fresh_until = begun + took + max(_FRESH_SECONDS, took * _REST)
+            return self._status
+
+    def changed(self) -> None:
+        """Something was done: the next look must show it."""
+        self._fresh_until = 0.0
+
+    async def refuse(self, actor: Actor, action: str, target: str, reason: str) -> None:
+        """Write into the audit that *actor* was not let do something. Where that cannot be written, it is logged."""
+        try:
+            await self.operator.refused(action, target, actor=actor.name, reason=reason)
+        except HoldfastError as error:
+            logger.warning("%r was refused %s, and the audit cannot say so: %s", actor.name, action, error)
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Go on with *work* after the answer."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("what was begun in the dashboard has failed: %s", error)
+
+    async def close(self) -> None:
+        """Stop what was begun, and close the store's connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.inspector.close()
+        await self._store.close()

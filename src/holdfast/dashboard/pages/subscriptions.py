@@ -1,0 +1,35 @@
+"""Subscriptions: how far each one is, and one of them with its partitions and replays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.dashboard.rendering import View
+from holdfast.errors import NotFound
+
+if TYPE_CHECKING:
+    from holdfast.dashboard.asking import Ask
+    from holdfast.dashboard.board import Board
+
+_REPLAYS = 20
+
+
+async def page(board: Board, ask: Ask) -> View:  # noqa: ARG001 - there is nothing to ask
+    status = await board.status()
+    records = await board.inspector.subscriptions()
+    return View(
+        "subscriptions", "Subscriptions", {"subscriptions": records, "figures": status.subscriptions}, {}
+    )  # fmt: skip
+
+
+async def one(board: Board, ask: Ask) -> View:
+    """One subscription: ``?name=``."""
+    name = ask.require("name")
+    leases = await board.inspector.leases(name)  # raises NotFound with names that are near
+    record = next(record for record in await board.inspector.subscriptions() if record.name == name)
+    status = next((one for one in (await board.status()).subscriptions if one.name == name), None)
+    if status is None:
+        raise NotFound(f"{name} was registered a moment ago: reload the page")
+    replays = [one for one in await board.inspector.replays(limit=200) if one.subscription == name]
+    data = {"subscription": record, "figures": status, "leases": leases, "replays": replays[:_REPLAYS]}
+    return View("subscription", name, data, {})
