@@ -29,7 +29,6 @@
     const button = find("#zone");
     if (!button) return;
     button.textContent = local ? "Local" : "UTC";
-    button.setAttribute("aria-pressed", String(local));
     showTimes(document);
   }
 
@@ -59,8 +58,8 @@
     const button = find("#pause");
     if (!button) return;
     button.hidden = !live() || !live().hasAttribute("sse-connect");
-    button.textContent = paused ? "Paused" : "Pause";
-    button.setAttribute("aria-pressed", String(paused));
+    button.textContent = paused ? "Paused" : "Live";
+    button.classList.toggle("paused", paused);
   }
   function isInUse() {
     const selection = document.getSelection();
