@@ -43,6 +43,7 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "facts_schema": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",
     "facts_server": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",
     "schema_version": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",
+    "storage_server": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",
     "after_restore": "PostgreSQL: cursors are snapshots of one incarnation of the server",
     "notify": "PostgreSQL: SQLite has data_version",
     "add_cursors": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
@@ -62,6 +63,7 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "old_horizon": "SQLite: retention deletes in bounded batches",
     "retention_counts": "SQLite: retention deletes in bounded batches",
     "waited_for": "SQLite: retention deletes in bounded batches",
+    "log_length": "SQLite: positions are the only statistics it has",
     "finish_replay": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
     "applied_migration": "SQLite: it migrates itself",
 }

@@ -12,8 +12,8 @@ import pytest
 
 from holdfast import Event, RetryPolicy
 from holdfast.stores import make_store
+from holdfast.stores.filters import DeadFilter, EventFilter
 from holdfast.stores.inspector import make_inspector
-from holdfast.stores.records import DeadFilter, EventFilter
 
 from .waiting import path_of, sql
 

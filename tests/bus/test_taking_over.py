@@ -14,8 +14,8 @@ import pytest
 from holdfast import Delivery, Event, EventBus, Reject, RetryPolicy
 from holdfast.errors import StoreUnavailable
 from holdfast.stores import make_store
+from holdfast.stores.filters import ReplayFilter
 from holdfast.stores.inspector import make_inspector
-from holdfast.stores.records import ReplayFilter
 from holdfast.stores.sqlite.rows import slot_of_texts
 
 from .waiting import sql, until, vanish

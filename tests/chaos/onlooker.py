@@ -13,8 +13,8 @@ import psycopg
 from holdfast.errors import HoldfastError
 from holdfast.ids import IdFactory
 from holdfast.stores import make_store
+from holdfast.stores.filters import ReplayFilter
 from holdfast.stores.inspector import make_inspector
-from holdfast.stores.records import ReplayFilter
 from holdfast.worker.hand import PAGE_EVENTS
 from tests.chaos.acting import insist
 from tests.chaos.workload import BULK_NAME, SPECS, VISITORS

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
 from holdfast.ports import wall_millis
 from holdfast.stores import make_store
+from holdfast.stores.inspector import make_inspector
+from tests.contract.desk import Desk
 from tests.contract.harness import Scene, SimulatedScene
 from tests.contract.skips import missing_capability
 from tests.simulation.server import Server
@@ -33,3 +36,23 @@ async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await scene.store.open()
     yield scene
     await scene.close()
+
+
+@pytest.fixture(params=["sqlite", "memory", "postgres"])
+def desk_dsn(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind, whose schema a test may change."""
+    if request.param == "postgres":
+        found: str = request.getfixturevalue("postgres_dsn")
+        return found
+    return "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path / 'events.db'}"
+
+
+@pytest.fixture
+async def desk(desk_dsn: str) -> AsyncIterator[Desk]:
+    store = make_store(desk_dsn)
+    await store.migrate()
+    await store.open()
+    inspector, operator = make_inspector(store)
+    yield Desk(store, inspector, operator, uuid4())
+    await inspector.close()
+    await store.close()

@@ -21,8 +21,8 @@ from holdfast.errors import HoldfastError
 from holdfast.event import NewEvent
 from holdfast.ids import uuid7
 from holdfast.patterns import Matcher
+from holdfast.stores.filters import DeadFilter
 from holdfast.stores.inspector import make_inspector
-from holdfast.stores.records import DeadFilter
 from holdfast.stores.values import (
     Advance,
     Declaration,

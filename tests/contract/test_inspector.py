@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -25,13 +25,10 @@ from holdfast.event import NewEvent
 from holdfast.health import Health
 from holdfast.ids import new_id
 from holdfast.stores import make_store
+from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
 from holdfast.stores.inspector import make_inspector
-from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter
 from holdfast.stores.values import (
     Advance,
-    Attempt,
-    Cursor,
-    Declaration,
     Parked,
     Receipt,
     Released,
@@ -42,91 +39,19 @@ from holdfast.stores.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from holdfast.event import Row
-    from holdfast.stores.base import Store
-    from holdfast.stores.inspector import Inspector, Operator
     from holdfast.stores.records import Fact
-    from holdfast.stores.values import Lease, Subscription
-
-
-class Scene(NamedTuple):
-    """An open store with its inspector and operator, and short ways to do what the engine does."""
-
-    store: Store
-    inspector: Inspector
-    operator: Operator
-    worker: UUID
-
-    async def publish(self, name: str = "order.placed", *, n: int = 1, **fields: Any) -> list[UUID]:
-        events = [
-            NewEvent(
-                new_id(), fields.get("tenant", "acme"), name, fields.get("key"), b'{"n":%d}' % i, None, fields.get("at")
-            )
-            for i in range(n)
-        ]
-        await self.store.append(events, atomic=True)
-        return [event.id for event in events]
-
-    async def subscribe(self, name: str = "billing", **options: Any) -> Subscription:
-        (found,) = await self.store.register([Declaration(name, ("order.*",), **{"partitions": 1} | options)])
-        return found
-
-    async def lease(self, subscription: Subscription) -> list[Lease]:
-        info = WorkerInfo(self.worker, "host", "boot", 1, "then", "0.1.0", (subscription.id,))
-        await self.store.heartbeat(info, ttl=30)
-        return await self.store.acquire(self.worker, {subscription.id: subscription.partitions}, ttl=30)
-
-    async def read(self, lease: Lease) -> tuple[list[Row], Cursor]:
-        reader = await self.store.reader()
-        try:
-            page = await reader.read(lease.cursor, limit=1000, max_bytes=2**20)
-        finally:
-            await reader.close()
-        return list(page.rows), page.cursor
-
-    async def handle(self, lease: Lease, *, failing: frozenset[UUID] = frozenset()) -> None:
-        """Handle all there is; the failing ones end dead after one attempt. Then give the lease back."""
-        rows, cursor = await self.read(lease)
-        settlement = Settlement({lease.slice: lease.epoch})
-        for row in rows:
-            if UUID(bytes=row.id) in failing:
-                settlement.parked.append(Parked(lease.slice, row, State.DEAD, attempts=1, reason="it broke"))
-                settlement.attempts.append(
-                    Attempt(lease.slice, row.id, row.day, 1, "failed", "ValueError", "Bad Thing", "Traceback ...", 0.25)
-                )
-            else:
-                settlement.add(Receipt(lease.slice, row.id, row.day))
-        settlement.advances.append(Advance(lease.slice, cursor))
-        assert await self.store.settle(settlement) == set()
-        await self.store.release(self.worker, [Released(lease.slice, lease.epoch, cursor, exact=True)])
-
-    async def died(self, **fields: Any) -> tuple[Subscription, UUID]:
-        """A subscription with one dead letter."""
-        subscription = await self.subscribe(**fields)
-        (event_id,) = await self.publish(key="k")
-        (lease,) = await self.lease(subscription)
-        await self.handle(lease, failing=frozenset([event_id]))
-        return subscription, event_id
-
-
-@pytest.fixture(params=["sqlite", "memory", "postgres"])
-def dsn(request, tmp_path) -> str:
-    if request.param == "postgres":
-        return request.getfixturevalue("postgres_dsn")
-    return "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path / 'events.db'}"
+    from holdfast.stores.values import Subscription
+    from tests.contract.desk import Desk
 
 
 @pytest.fixture
-async def scene(dsn: str) -> AsyncIterator[Scene]:
-    store = make_store(dsn)
-    await store.migrate()
-    await store.open()
-    inspector, operator = make_inspector(store)
-    yield Scene(store, inspector, operator, uuid4())
-    await inspector.close()
-    await store.close()
+def dsn(desk_dsn: str) -> str:
+    return desk_dsn
+
+
+@pytest.fixture
+def scene(desk: Desk) -> Desk:
+    return desk
 
 
 class TestStatus:
@@ -475,7 +400,7 @@ class TestRepartition:
 
 
 class TestReplay:
-    async def handled(self, scene: Scene, **options: Any) -> tuple[Subscription, list[UUID]]:
+    async def handled(self, scene: Desk, **options: Any) -> tuple[Subscription, list[UUID]]:
         subscription = await scene.subscribe(**options)
         ids = await scene.publish(n=5, key="k") + await scene.publish("cart.opened")
         (lease,) = await scene.lease(subscription)
@@ -489,7 +414,7 @@ class TestReplay:
         await scene.store.release(scene.worker, [Released(lease.slice, lease.epoch, cursor, exact=True)])
         return subscription, ids
 
-    async def claimed(self, scene: Scene, subscription: Subscription) -> list[UUID]:
+    async def claimed(self, scene: Desk, subscription: Subscription) -> list[UUID]:
         (lease,) = await scene.lease(subscription)
         claim = await scene.store.claim({lease.slice: lease.epoch}, limit=100)
         assert all(due.is_replay for due in claim.due)
@@ -604,7 +529,7 @@ class TestRetention:
         assert (detail.payload, detail.in_log, detail.deliveries[0].state) == ({"old": True}, False, "dead")
         assert await scene.operator.retry_dead(DeadFilter(), actor="me") == 1
 
-    async def publish_long_ago(self, scene: Scene, dsn: str) -> UUID:
+    async def publish_long_ago(self, scene: Desk, dsn: str) -> UUID:
         """An event stored 100 days ago, as far as the store can tell."""
         if dsn.startswith("sqlite"):
             (event_id,) = [new_id()]

@@ -15,8 +15,8 @@ import pytest
 from holdfast import Event, EventBus, Reject
 from holdfast.errors import HoldfastError
 from holdfast.stores import make_store
+from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
 from holdfast.stores.inspector import make_inspector
-from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter
 from tests.bus.waiting import until
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from holdfast.errors import ConfigurationError
-from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter
+from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
 from holdfast.stores.values import Advance, Parked, Released, State
 from tests.contract.harness import EVERYTHING_IS_OLD, LONG_AGO, failed, worker_info
 from tests.statements.operation import Operation

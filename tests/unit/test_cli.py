@@ -508,3 +508,49 @@ class TestSmallThings:
             "assert not {'psycopg', 'sqlite3', 'rich'} & set(sys.modules); assert took < 0.150, took"
         )
         subprocess.run([sys.executable, "-c", script], check=True)
+
+
+class TestSearching:
+    def test_by_payload_and_correlation(self, run):
+        first = run("publish", "order.placed", '{"order": {"id": 13}}').stdout.strip()
+        run("publish", "order.placed", '{"order": {"id": 14}}')
+        for asked in (("--payload", "order.id=13"), ("--correlation", first)):
+            listed = json.loads(run("events", *asked, "--json").stdout)
+            assert [one["id"] for one in listed["events"]] == [first]
+        assert "write PATH=VALUE" in run("events", "--payload", "order.id", code=2).stderr
+
+    def test_how_far_it_looked_and_what_would_help(self, run, monkeypatch):
+        for _ in range(3):
+            run("publish", "order.placed")
+        monkeypatch.setattr("holdfast.stores.searching.LOOKED_MAX", 2)
+        told = run("events", "--tenant", "other").stderr
+        assert "Looked at 2 events, back to 20" in told
+        assert "holdfast indexes add tenant" in told
+        assert run("indexes", "add", "tenant").stdout == "The index tenant is ready.\n"
+        assert run("indexes", "add", "tenant").stdout == "The index tenant is ready already.\n"
+        assert run("events", "--tenant", "other").stderr == ""
+        assert json.loads(run("indexes", "--json").stdout)[4]["state"] == "ready"
+        assert "search indexes: tenant" in run("doctor").stdout
+        assert run("indexes", "drop", "tenant", "--yes").stdout == "The index tenant is dropped.\n"
+        assert "there are causation" in run("indexes", "add", "tenants", code=1).stderr
+
+    def test_the_causation_tree(self, run, tmp_path):
+        first = run("publish", "order.placed").stdout.strip()
+        line = {"name": "order.paid", "payload": 1, "headers": {"causation_id": first}}
+        (tmp_path / "more").write_text(json.dumps(line))
+        run("publish", "--jsonl", str(tmp_path / "more"))
+        shown = run("event", first, "--causation").stdout.splitlines()
+        assert shown[0].startswith(f"* {first} order.placed, tenant default, ")
+        assert shown[1].startswith("  - ")
+        assert len(json.loads(run("event", first, "--causation", "--json").stdout)["nodes"]) == 2
+
+    def test_storage(self, run):
+        run("publish", "order.placed")
+        shown = run("storage").stdout
+        assert "left on the disk" in shown
+        assert [line.split() for line in shown.splitlines()][2:] == [
+            ["TABLE", "ROWS"], ["attempts", "0"], ["audit", "0"], ["deliveries", "0"], ["event_log", "1"],
+            ["receipts", "-"], ["subscriptions", "0"],
+        ]  # fmt: skip
+        assert "deliveries_due_idx" in run("storage", "--indexes").stdout
+        assert json.loads(run("storage", "--json").stdout)["tables"][3]["rows"] == 1

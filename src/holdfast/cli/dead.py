@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.records import DeadFilter
+    from holdfast.stores.filters import DeadFilter
 
 
 def dead_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say which deliveries are meant."""
     command = event_filter_options(command)
     for option in (
+        click.option("--fingerprint", metavar="ID", help="Only of this group, as  dead list --groups  tells it."),
         click.option("--error", metavar="TEXT", help="Only where the last error contains this."),
         click.option("--event", "event_id", type=as_event_id, help="Only this event."),
         click.option("--subscription", metavar="NAME", help="Only of this subscription."),
@@ -43,7 +44,7 @@ def dead_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def dead_filter(filters: dict[str, Any]) -> DeadFilter:
-    from holdfast.stores.records import DeadFilter
+    from holdfast.stores.filters import DeadFilter
 
     return DeadFilter(**filters)
 
@@ -57,14 +58,22 @@ def dead_command() -> None:
 @store_options
 @dead_filter_options
 @click.option("--blocked", is_flag=True, help="Show which keys wait, and behind what.")
+@click.option("--groups", is_flag=True, help="Show how many died of the same.")
 @limit_option
 @before_option
 @json_option
-def list_(target: Target, blocked: bool, limit: int, before: int | None, as_json: bool, **filters: Any) -> None:
+def list_(
+    target: Target, blocked: bool, groups: bool, limit: int, before: int | None, as_json: bool, **filters: Any
+) -> None:
     """List dead letters, the latest first."""
     chosen = dead_filter(filters)
+    if groups and blocked:
+        raise WrongUsage("--groups and --blocked are two lists: give one of them")
+    if groups:
+        list_groups(target, chosen, limit, as_json=as_json)
+        return
     if blocked:
-        if any(filters[name] is not None for name in ("error", "since", "until")):
+        if any(filters[name] is not None for name in ("error", "fingerprint", "since", "until")):
             raise WrongUsage("--blocked goes with --subscription, --event, --name, --tenant and --key only")
         list_blocked(target, chosen, limit, as_json=as_json)
         return
@@ -86,6 +95,27 @@ def list_(target: Target, blocked: bool, limit: int, before: int | None, as_json
     show_table(columns, rows, empty="No dead letters.")
     if len(found) == limit:
         click.echo(f"There may be older ones: --before {found[-1].delivery}", err=True)
+
+
+def list_groups(target: Target, chosen: DeadFilter, limit: int, *, as_json: bool) -> None:
+    found = look(target, lambda inspector: inspector.dead_groups(chosen))
+    if as_json:
+        show_json(found)
+        return
+    columns = (
+        "fingerprint", "subscription", "count", Column("first", spare=4), Column("last", spare=2),
+        Column("sample", spare=3), Column("error", cut=True), Column("in", spare=1, cut=True),
+    )  # fmt: skip
+    rows = [
+        (
+            one.fingerprint, one.subscription, one.count, one.first_seen, one.last_seen, one.sample,
+            ": ".join(part for part in (one.error, one.message) if part), one.frame,
+        )
+        for one in found.groups[:limit]
+    ]  # fmt: skip
+    show_table(columns, rows, empty="No dead letters.")
+    if not found.complete:
+        click.echo(f"The latest {counted(found.looked, 'dead letter')} were looked at; there are older ones.", err=True)
 
 
 def list_blocked(target: Target, chosen: DeadFilter, limit: int, *, as_json: bool) -> None:
@@ -156,7 +186,7 @@ def described(filter: DeadFilter) -> str:
     """Whose deliveries a filter means, and which, for a question."""
     parts = {
         "event": filter.event_id, "name": filter.name, "tenant": filter.tenant_id, "key": filter.key,
-        "error": filter.error, "since": filter.since, "until": filter.until,
+        "error": filter.error, "fingerprint": filter.fingerprint, "since": filter.since, "until": filter.until,
     }  # fmt: skip
     asked = [f"{name} {text_of(value)}" for name, value in parts.items() if value is not None]
     return ", ".join([filter.subscription or "all subscriptions", *asked])

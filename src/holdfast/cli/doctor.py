@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.cli.options import Target
     from holdfast.health import Reason
     from holdfast.stores.records import Level, SpoolFolder
+    from holdfast.stores.storage import SearchIndex
 
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "red")}
 _LEVELS: dict[Health, Level] = {Health.OK: "ok", Health.DEGRADED: "note", Health.STALLED: "problem"}
@@ -49,6 +50,7 @@ async def examine(opened: Desk) -> list[Fact]:
         status = await opened.inspector.status()
     except HoldfastError as error:
         return [*facts, Fact("subscriptions", str(error), "problem")]
+    facts.append(index_fact(await opened.inspector.search_indexes()))
     registered, workers = len(status.subscriptions), counted(status.workers, "live worker")
     health = status.verdict.health
     facts.append(Fact("subscriptions", f"{health}, {registered} registered, {workers}", _LEVELS[health]))
@@ -58,6 +60,14 @@ async def examine(opened: Desk) -> list[Fact]:
 def spool_facts(spool: SpoolFolder | None) -> list[Fact]:
     found = [as_fact("spool", reason) for reason in spool_reasons(spool)] if spool else []
     return found or [Fact("spool", "empty on this machine")]
+
+
+def index_fact(indexes: list[SearchIndex]) -> Fact:
+    broken = [one.name for one in indexes if one.state == "incomplete"]
+    if broken:
+        fix = "; ".join(f"run  holdfast indexes add {name}" for name in broken)
+        return Fact("search indexes", f"the build of {', '.join(broken)} was broken off", "note", fix)
+    return Fact("search indexes", ", ".join(one.name for one in indexes if one.state == "ready") or "none")
 
 
 def as_fact(name: str, reason: Reason) -> Fact:

@@ -51,7 +51,7 @@ def replay_command(
     actor: str, yes: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """Deliver stored events again to SUBSCRIPTION, in the order of the log. Handlers see delivery.is_replay."""
-    from holdfast.stores.records import ReplayFilter
+    from holdfast.stores.filters import ReplayFilter
 
     if listing:
         list_replays(target, limit, as_json=as_json)

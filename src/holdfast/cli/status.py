@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.records import AttemptRecord, DeliveryRecord, EventDetail, Status, WorkerRecord
+    from holdfast.stores.records import (
+        AttemptRecord,
+        CausationNode,
+        CausationTree,
+        DeliveryRecord,
+        EventDetail,
+        Status,
+        WorkerRecord,
+    )
 
 _STATUSES = ("pending", "processing", "processed", "failed", "dead")
 _COLOURS = {"OK": "green", "DEGRADED": "yellow", "STALLED": "red"}
@@ -76,17 +84,26 @@ def show_status(found: Status) -> None:
 @store_options
 @event_filter_options
 @click.option("--status", type=click.Choice(_STATUSES), help="Only events of this status.")
+@click.option("--correlation", "correlation_id", metavar="ID", help="Only what goes back to this first event.")
+@click.option("--payload", "match", metavar="PATH=VALUE", help="Only this value in the payload, such as order.id=13.")
 @limit_option
 @before_option
 @json_option
 def events_command(
-    target: Target, status: str | None, limit: int, before: int | None, as_json: bool, **filters: Any
-) -> None:
-    """List events, the newest first."""
-    from holdfast.stores.records import EventFilter
+    target: Target, status: str | None, correlation_id: str | None, match: str | None, limit: int, before: int | None,
+    as_json: bool, **filters: Any,
+) -> None:  # fmt: skip
+    """List events, the newest first. Of what no index leads to, 10,000 events are looked at in one go."""
+    from holdfast.stores.filters import EventFilter, PayloadMatch
 
     chosen = EventFilter(**filters)
-    page = look(target, lambda inspector: inspector.events(chosen, status=status, limit=limit, before=before))
+    payload = None if match is None else PayloadMatch.parse(match)
+    page = look(
+        target,
+        lambda inspector: inspector.events(
+            chosen, status=status, correlation_id=correlation_id, payload=payload, limit=limit, before=before
+        ),
+    )
     if as_json:
         show_json(page)
         return
@@ -103,15 +120,26 @@ def events_command(
     ]  # fmt: skip
     show_table(columns, rows, empty="No such event.")
     if page.next_before is not None:
-        click.echo(f"There may be older ones: --before {page.next_before}", err=True)
+        how_far = f"Looked at {counted(page.looked, 'event')}, back to {text_of(page.back_to)}. "
+        click.echo(f"{how_far}There may be older ones: --before {page.next_before}", err=True)
+    if page.would_help is not None:
+        click.echo(advised(f"An index leads there at once: holdfast indexes add {page.would_help}"), err=True)
 
 
 @click.command("event", short_help="Show one event and what became of it.")
 @store_options
 @click.argument("event_id", type=as_event_id, metavar="ID")
+@click.option("--causation", is_flag=True, help="Show what caused it, and what it caused.")
 @json_option
-def event_command(target: Target, event_id: UUID, as_json: bool) -> None:
+def event_command(target: Target, event_id: UUID, causation: bool, as_json: bool) -> None:
     """Show one event: its content, and what became of it in each subscription."""
+    if causation:
+        tree = look(target, lambda inspector: inspector.causation(event_id))
+        if as_json:
+            show_json(tree)
+        else:
+            show_tree(tree)
+        return
     found = look(target, lambda inspector: inspector.event(event_id))
     if as_json:
         show_json(found)
@@ -135,6 +163,28 @@ def show_event(found: EventDetail) -> None:
         click.echo("\nNo subscription is concerned.")
     for delivery in found.deliveries:
         show_delivery(delivery)
+
+
+def show_tree(tree: CausationTree) -> None:
+    """Each event below its cause, a step further in; the one that was asked for is marked."""
+    effects: dict[str | None, list[CausationNode]] = {}
+    for node in tree.nodes[1:]:
+        effects.setdefault(node.cause, []).append(node)
+    first, *_ = tree.nodes
+    ahead = [(first, 0)]
+    while ahead:
+        node, depth = ahead.pop()
+        event = node.event
+        mark = "*" if event.id == tree.event_id else "-"
+        told = f"{event.name}, tenant {event.tenant_id}, {text_of(event.occurred_at)}, {event.status}"
+        click.echo(f"{'  ' * depth}{mark} {event.id} {clean(told)}")
+        ahead += [(one, depth + 1) for one in reversed(effects.get(str(event.id), []))]
+    if first.cause is not None:
+        click.echo(f"The first one was caused by {clean(first.cause)}, which is not in the log.")
+    if not tree.complete:
+        click.echo("There may be more.", err=True)
+    if tree.would_help is not None:
+        click.echo(advised(f"An index leads there at once: holdfast indexes add {tree.would_help}"), err=True)
 
 
 def indented(text: str) -> str:

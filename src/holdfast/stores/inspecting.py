@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,8 @@ from holdfast.errors import NotFound
 from holdfast.event import from_micros
 from holdfast.health import verdict
 from holdfast.patterns import to_regex
+from holdfast.stores import grouping
+from holdfast.stores.lineage import causation_tree
 from holdfast.stores.records import (
     BACKLOG_MAX,
     RETENTION_SECONDS,
@@ -22,7 +24,6 @@ from holdfast.stores.records import (
     DeadLetter,
     DeliveryRecord,
     EventDetail,
-    EventPage,
     EventRecord,
     Fact,
     LeaseRecord,
@@ -33,14 +34,15 @@ from holdfast.stores.records import (
     SubscriptionStatus,
     WorkerRecord,
 )
+from holdfast.stores.searching import Reading, Search, search_events
+from holdfast.stores.storage import IndexStorage, SearchIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from holdfast.stores.records import DeadFilter, EventFilter, SpoolFolder
-
-SCAN_PAGE = 500
-SCAN_MAX = 10_000
+    from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch
+    from holdfast.stores.records import CausationTree, Count, DeadGroups, EventPage, SpoolFolder
+    from holdfast.stores.storage import Storage
 
 
 class Inspecting(ABC):
@@ -49,6 +51,12 @@ class Inspecting(ABC):
     @abstractmethod
     async def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """All rows of a named statement."""
+
+    @abstractmethod
+    async def estimate(self, filter: EventFilter) -> Count: ...
+
+    @abstractmethod
+    async def storage(self) -> Storage: ...
 
     @abstractmethod
     async def retention_preview(self, seconds: float) -> Retention: ...
@@ -111,24 +119,24 @@ class Inspecting(ABC):
         )
 
     async def events(
-        self, filter: EventFilter, *, status: str | None = None, limit: int = 50, before: int | None = None
+        self,
+        filter: EventFilter,
+        *,
+        status: str | None = None,
+        correlation_id: str | None = None,
+        payload: PayloadMatch | None = None,
+        limit: int = 50,
+        before: int | None = None,
     ) -> EventPage:
-        found: list[EventRecord] = []
-        scanned = 0
-        page = limit if status is None else max(limit, SCAN_PAGE)
-        while True:
-            rows = await self.rows("page_events", **filter_parameters(filter), before=before, limit=page)
-            for row in rows:
-                before = row[0]
-                if status is None or row[5] == status:
-                    found.append(as_event(row))
-                    if len(found) == limit:
-                        return EventPage(tuple(found), before)
-            scanned += len(rows)
-            if len(rows) < page:
-                return EventPage(tuple(found), None)
-            if scanned >= SCAN_MAX:
-                return EventPage(tuple(found), before)
+        search = Search(filter, status, correlation_id, payload)
+        reading = Reading(self.rows, as_event, as_moment)
+        return await search_events(search, reading, filter_parameters(filter), limit=limit, before=before)
+
+    async def search_indexes(self) -> list[SearchIndex]:
+        return [
+            SearchIndex(name, index_state(ready=ready, begun=begun, building=building), size)
+            for name, _, ready, begun, size, building in await self.rows("search_indexes")
+        ]
 
     async def event(self, event_id: UUID) -> EventDetail:
         rows = await self.rows("event_content", event_id=event_id)
@@ -147,6 +155,9 @@ class Inspecting(ABC):
             bool(in_log), tuple(deliveries),
         )  # fmt: skip
 
+    async def causation(self, event_id: UUID, *, limit: int = 200) -> CausationTree:
+        return await causation_tree(Reading(self.rows, as_event, as_moment), event_id, limit=limit)
+
     async def subscriptions(self) -> list[SubscriptionRecord]:
         return [as_subscription(row) for row in await self.rows("subscription_records")]
 
@@ -164,8 +175,23 @@ class Inspecting(ABC):
     ) -> list[int]:
         """Ids of the delivery rows that *filter* means, the latest first. Raises NotFound as `require_known`."""
         await self.require_known(filter.subscription)
-        rows = await self.rows("matching_deliveries", **dead_parameters(filter), held=held, limit=limit, before=before)
-        return [row[0] for row in rows]
+        bound = limit if filter.fingerprint is None else None
+        rows = await self.rows("matching_deliveries", **dead_parameters(filter), held=held, limit=bound, before=before)
+        found = [row[0] for row in rows]
+        if filter.fingerprint is None:
+            return found
+        return [one.delivery async for one in self._causes(found) if one.fingerprint.digest == filter.fingerprint][
+            :limit
+        ]
+
+    async def dead_groups(self, filter: DeadFilter) -> DeadGroups:
+        found = await self.matching(filter, limit=grouping.LOOKED_MAX + 1)
+        looked = found[: grouping.LOOKED_MAX]
+        causes = [one async for one in self._causes(looked)]
+        return grouping.grouped(causes, complete=len(looked) == len(found))
+
+    def _causes(self, deliveries: Sequence[int]) -> AsyncIterator[grouping.Cause]:
+        return grouping.causes(self.rows, as_uuid, as_moment, deliveries)
 
     async def blocked(self, filter: DeadFilter, *, limit: int = 50) -> list[Blocked]:
         await self.require_known(filter.subscription)
@@ -207,6 +233,12 @@ class Inspecting(ABC):
             in await self.rows("lease_records")
             if subscription in {None, name}
         ]  # fmt: skip
+
+    async def _indexes(self) -> tuple[IndexStorage, ...]:
+        return tuple(
+            IndexStorage(table, name, size, scans, bool(valid))
+            for table, name, size, scans, valid in await self.rows("storage_indexes")
+        )
 
     async def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditRecord]:
         return [
@@ -266,6 +298,12 @@ def as_subscription(row: Sequence[Any]) -> SubscriptionRecord:
         number, name, as_texts(patterns), partitions, ordering, on_dead, bool(replayable), as_time(paused_at), paused_by,
         as_moment(created_at), as_moment(updated_at),
     )  # fmt: skip
+
+
+def index_state(*, ready: Any, begun: Any, building: Any) -> Literal["missing", "building", "incomplete", "ready"]:
+    if ready or not begun:
+        return "ready" if ready else "missing"
+    return "building" if building else "incomplete"
 
 
 def as_event(row: Sequence[Any]) -> EventRecord:

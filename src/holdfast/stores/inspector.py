@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.stores.base import Store
+    from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch, ReplayFilter
     from holdfast.stores.records import (
         AuditRecord,
         Blocked,
-        DeadFilter,
+        CausationTree,
+        Count,
+        DeadGroups,
         DeadLetter,
         EventDetail,
-        EventFilter,
         EventPage,
         Fact,
         LeaseRecord,
-        ReplayFilter,
         ReplayRecord,
         Restored,
         Retention,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         SubscriptionRecord,
         WorkerRecord,
     )
+    from holdfast.stores.storage import SearchIndex, Storage
 
 
 class Inspector(Protocol):
@@ -62,14 +64,40 @@ class Inspector(Protocol):
         ...
 
     async def events(
-        self, filter: EventFilter, *, status: str | None = None, limit: int = 50, before: int | None = None
+        self,
+        filter: EventFilter,
+        *,
+        status: str | None = None,
+        correlation_id: str | None = None,
+        payload: PayloadMatch | None = None,
+        limit: int = 50,
+        before: int | None = None,
     ) -> EventPage:
         """
         Events, newest first.
 
-        Cost: walks the log from its newest event, or from *before*, until *limit* matched. With *status* at most
-        10,000 events are looked at in one call; a page may then be short, or empty, and still have a next one.
+        Args:
+            status: As in the view ``event_store``.
+            correlation_id: All that goes back to the same first event, itself included.
+            payload: A value at a path of the payload.
+            limit: Events at most.
+            before: `EventPage.next_before` of the page before.
+
+        Cost: an id and a plain list take the events of the page. Key, correlation, exact name, tenant and time walk
+        their search index, where there is one (`search_indexes`); what is asked for beside, and all else, is looked
+        for event by event, 10,000 at most in one call. A page may then be short, or empty, and still have a next one.
         """
+        ...
+
+    async def estimate(self, filter: EventFilter) -> Count:
+        """
+        About how many events match. Cost: PostgreSQL asks its planner and reads nothing; SQLite counts among the
+        newest 100,000, and says "at least" where there are more. Without a filter neither reads the log.
+        """
+        ...
+
+    async def search_indexes(self) -> list[SearchIndex]:
+        """The search indexes that there may be: correlation, causation, key, name, tenant and time."""
         ...
 
     async def event(self, event_id: UUID) -> EventDetail:
@@ -81,14 +109,37 @@ class Inspector(Protocol):
         """
         ...
 
+    async def causation(self, event_id: UUID, *, limit: int = 200) -> CausationTree:
+        """
+        What caused an event, up to 50 steps, and what it caused, *limit* events at most.
+
+        Cost: a look-up for each cause. Effects are found by the search index "causation"; without it among the 10,000
+        events that were stored next.
+
+        Raises:
+            NotFound: No such event is in the log (any more).
+        """
+        ...
+
     async def subscriptions(self) -> list[SubscriptionRecord]: ...
 
     async def dead(self, filter: DeadFilter, *, limit: int = 50, before: int | None = None) -> list[DeadLetter]:
         """
         Dead letters, the latest parked first.
 
+        Cost: with a fingerprint, the last errors of all that match the rest of the filter are read.
+
         Raises:
             NotFound: The filter names a subscription that there is not.
+        """
+        ...
+
+    async def dead_groups(self, filter: DeadFilter) -> DeadGroups:
+        """
+        Dead letters by subscription and fingerprint of their last error, the largest group first. The filter goes on
+        with `DeadFilter.fingerprint`, for `dead` and for the operator's `retry_dead` and `discard`.
+
+        Raises NotFound as `dead`. Cost: reads the last errors of the latest 10,000 that match.
         """
         ...
 
@@ -112,6 +163,10 @@ class Inspector(Protocol):
         ...
 
     async def replays(self, *, limit: int = 50) -> list[ReplayRecord]: ...
+
+    async def storage(self) -> Storage:
+        """What tables, partitions and indexes take up. Cost: the catalogue and the statistics; no table is read."""
+        ...
 
     async def retention_preview(self, seconds: float) -> Retention:
         """What dropping events stored longer than *seconds* ago would do. Cost: reads those events."""
@@ -219,6 +274,25 @@ class Operator(Protocol):
 
     async def retention_run(self, seconds: float, *, actor: str) -> Retention:
         """Drop events stored longer than *seconds* ago that every subscription is through with."""
+        ...
+
+    async def add_index(self, name: str, *, actor: str, progress: Callable[[int], None] | None = None) -> bool:
+        """
+        Build a search index (`Inspector.search_indexes`). False if it is ready already. A build that was broken off
+        goes on where it was.
+
+        PostgreSQL: day by day, concurrently, so nobody waits; only the owner of the tables may. SQLite: in one write
+        transaction, so nobody writes meanwhile. Cost: reads the whole log; each publish is a little dearer from then on.
+
+        Raises:
+            BusStateError: An index of the log is being built just now.
+            NotFound: No search index has that name.
+            PermissionDenied: The role does not own the tables.
+        """
+        ...
+
+    async def drop_index(self, name: str, *, actor: str) -> None:
+        """Drop a search index; nothing happens where it is missing. Raises NotFound, PermissionDenied as `add_index`."""
         ...
 
     async def after_restore(self, *, actor: str) -> Restored:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Generator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -23,22 +22,19 @@ from holdfast.errors import (
     InvalidSubscription,
     NotFound,
 )
-from holdfast.names import TEXT_LENGTH_MAX, check_subscription_name, text_problem
+from holdfast.names import check_subscription_name
 from holdfast.stores.ending import to_its_end
+from holdfast.stores.indexing import Indexing
 from holdfast.stores.inspecting import as_uuid, filter_parameters, find
 from holdfast.stores.records import Retention
+from holdfast.stores.refusing import Action, Rows, check_actor, count_in_audit, record
 from holdfast.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-    from holdfast.stores.base import Store
-    from holdfast.stores.inspecting import Inspecting
-    from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter, Restored, SubscriptionRecord
-
-Rows: TypeAlias = "list[tuple[Any, ...]]"
-Result = TypeVar("Result")
-Action: TypeAlias = Generator[tuple[str, dict[str, Any]], Rows, Result]
+    from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
+    from holdfast.stores.records import Restored, SubscriptionRecord
 
 CHUNK = 500
 SCAN = 5_000
@@ -53,15 +49,8 @@ class Range(NamedTuple):
     until: int
 
 
-class Operating(ABC):
+class Operating(Indexing, ABC):
     """`holdfast.stores.inspector.Operator`, but for how a store runs a transaction."""
-
-    def __init__(self, store: Store, inspector: Inspecting) -> None:
-        self._store, self._inspector = store, inspector
-
-    @abstractmethod
-    async def perform(self, action: Action[Result]) -> Result:
-        """Run *action* in one transaction."""
 
     @abstractmethod
     async def after_restore(self, *, actor: str) -> Restored:
@@ -234,35 +223,6 @@ def require_replayable(subscription: SubscriptionRecord) -> None:
 def raise_refusal(outcome: Any) -> None:
     if isinstance(outcome, HoldfastError):
         raise outcome
-
-
-def record(
-    actor: str,
-    action: str,
-    target: str,
-    *,
-    detail: Mapping[str, Any] | None = None,
-    count: int | None = None,
-    allowed: bool = True,
-) -> Action[int]:
-    """Write an audit row; returns its id. Raises InvalidInput (``actor``) where nobody could be named by it."""
-    check_actor(actor)
-    text = msgspec.json.encode(detail or {}).decode()
-    parameters = {
-        "actor": actor, "action": action, "target": target, "detail": text, "count": count, "allowed": allowed,
-    }  # fmt: skip
-    ((number,),) = yield "add_audit", parameters
-    return int(number)
-
-
-def check_actor(actor: str) -> None:
-    problem = text_problem(actor) if 0 < len(actor) <= TEXT_LENGTH_MAX else f"has {len(actor)} characters"
-    if problem is not None:
-        raise InvalidInput("actor", problem, f"use 1 to {TEXT_LENGTH_MAX} characters that say who acts")
-
-
-def count_in_audit(audit: int, count: int) -> Action[None]:
-    yield "count_audit", {"audit": audit, "count": count}
 
 
 def switch(action: str, subscription: str, actor: str) -> Action[bool]:

@@ -1,14 +1,10 @@
-"""What an inspector shows, and the filters that say what is meant. Times are aware UTC datetimes."""
+"""What an inspector shows. Times are aware UTC datetimes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID  # noqa: TC003 - the annotations are read when results become JSON
-
-from holdfast.errors import InvalidInput
-from holdfast.names import text_problem
-from holdfast.patterns import check_pattern
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,56 +18,6 @@ RETENTION_SECONDS = 30 * 86_400.0
 
 BACKLOG_MAX = 100_000
 """Events up to which a backlog is counted; beyond that it is "at least" so many."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventFilter:
-    """Which events are meant; what is None is not asked for.
-
-    Attributes:
-        name: A name or a pattern of names.
-        since: From this `occurred_at` on.
-        until: Before this `occurred_at`.
-    """
-
-    event_id: UUID | None = None
-    name: str | None = None
-    tenant_id: str | None = None
-    key: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def __post_init__(self) -> None:
-        if self.name is not None:
-            check_pattern(self.name)
-        for field in ("tenant_id", "key", "subscription", "error"):
-            text = getattr(self, field, None)
-            if text is not None and (problem := text_problem(text)) is not None:
-                raise InvalidInput(field, problem, "no store holds such a text")
-        if self.since is not None and self.until is not None and self.since >= self.until:
-            raise InvalidInput(
-                "since", f"is {self.since.isoformat()}", f"give a time before until, {self.until.isoformat()}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadFilter(EventFilter):
-    """Which deliveries are meant. `since` and `until` mean the time of the last change: when it died.
-
-    Attributes:
-        error: Part of the reason, or of the last attempt's error or message; upper or lower case is all one.
-    """
-
-    subscription: str | None = None
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayFilter(EventFilter):
-    """Which events to deliver again: those of `EventFilter`, from *first_id* to *last_id*, both included."""
-
-    first_id: UUID | None = None
-    last_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +117,36 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Events, newest first. `next_before` goes into the next call's *before*; None when there are no more."""
+    """
+    Events, newest first: by their place in the log, or, where `found_by` is "time", by `occurred_at`.
+
+    Attributes:
+        next_before: Goes into the next call's *before*; None when there are no more.
+        looked: Events that were looked at.
+        back_to: `occurred_at` of the last of them; None if there was none.
+        found_by: The way through the log: log, id, or a search index.
+        would_help: The search index that would have found them at once, where it is missing and there may be more.
+    """
 
     events: tuple[EventRecord, ...]
     next_before: int | None
+    looked: int = 0
+    back_to: datetime | None = None
+    found_by: str = "log"
+    would_help: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """
+    How many events there are, or match.
+
+    Attributes:
+        kind: exact; estimate, by the statistics of the database; at least, where counting stopped.
+    """
+
+    events: int
+    kind: Literal["exact", "estimate", "at least"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +201,31 @@ class EventDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class CausationNode:
+    """An event of a tree. `cause`: the id in its header ``causation_id``; what is no node is stored no more."""
+
+    event: EventRecord
+    cause: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CausationTree:
+    """
+    What caused an event, and what it caused.
+
+    Attributes:
+        nodes: Causes before effects; the event itself is among them.
+        complete: All effects are here; else there were more than asked for, or more events to look at.
+        would_help: The search index that would lead to the others.
+    """
+
+    event_id: UUID
+    nodes: tuple[CausationNode, ...]
+    complete: bool
+    would_help: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A delivery that ended dead. `delivery` goes into the next call's *before*."""
 
@@ -247,6 +244,40 @@ class DeadLetter:
     occurred_at: datetime | None
     payload: Any
     headers: Any
+
+
+@dataclass(frozen=True, slots=True)
+class DeadGroup:
+    """
+    Dead letters of one subscription that died of the same: see `holdfast.fingerprint`.
+
+    Attributes:
+        fingerprint: Goes into `DeadFilter.fingerprint`.
+        error: Type of the exception; empty where none is on record.
+        message: What their messages have in common.
+        frame: ``file.py: function`` that raised, where it is known.
+        first_seen: When the first of them died.
+        sample: The event of the latest one.
+    """
+
+    subscription: str
+    fingerprint: str
+    error: str
+    message: str
+    frame: str | None
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+    sample: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class DeadGroups:
+    """Groups, the largest first. `looked`: dead letters that were looked at, the latest; `complete`: those are all."""
+
+    groups: tuple[DeadGroup, ...]
+    looked: int
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from holdfast.errors import NotFound, StoreUnavailable
-from holdfast.stores.records import DeadFilter, ReplayFilter
+from holdfast.stores.filters import DeadFilter, ReplayFilter
 from holdfast.stores.sqlite.inspecting import SQLiteInspector
 from holdfast.stores.sqlite.operating import SQLiteOperator
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import HoldfastError, PermissionDenied, SchemaMismatch
 from holdfast.ports import wall_millis
-from holdfast.stores.inspecting import Inspecting
+from holdfast.stores.inspecting import Inspecting, as_json, filter_parameters
 from holdfast.stores.postgres.version import SCHEMA_VERSION
-from holdfast.stores.records import Fact, Retention
+from holdfast.stores.records import Count, Fact, Retention
+from holdfast.stores.storage import OpenTransaction, Storage, TableStorage
 from holdfast.wording import counted, sized
 
 if TYPE_CHECKING:
+    from holdfast.stores.filters import EventFilter
     from holdfast.stores.postgres.store import PostgresStore
 
 _TIMEOUT = 60.0
 _SKEW_SECONDS_MAX = 2.0
 _OLDEST_VERSION = 140000
 _DAYS_AHEAD_MIN = 2
+_FIRST_DAY = date(2000, 1, 1)  # days are counted from here
 
 
 class PostgresInspector(Inspecting):
@@ -41,6 +44,20 @@ class PostgresInspector(Inspecting):
         if found != SCHEMA_VERSION:
             raise SchemaMismatch(self._where, found, SCHEMA_VERSION)
         self._version_is_right = True
+
+    async def estimate(self, filter: EventFilter) -> Count:
+        exact = filter.name if filter.name is not None and "*" not in filter.name else None
+        asked = filter_parameters(filter) | {"exact_name": exact}
+        if exact is not None:
+            asked["regex"] = None
+        ((plan,),) = await self.rows("estimate_events", **asked)
+        return Count(as_json(plan)[0]["Plan"]["Plan Rows"], "estimate")
+
+    async def storage(self) -> Storage:
+        tables = tuple([as_table(row) for row in await self.rows("storage_tables")])
+        opened = [OpenTransaction(*row) for row in await self.rows("storage_server")]
+        size = sum((one.bytes or 0) + (one.index_bytes or 0) for one in tables)
+        return Storage(size, tables, await self._indexes(), oldest_transaction=opened[0] if opened else None)
 
     async def retention_preview(self, seconds: float) -> Retention:
         droppable = kept = 0
@@ -94,6 +111,13 @@ class PostgresInspector(Inspecting):
 
     async def close(self) -> None:
         await self.session.close()
+
+
+def as_table(row: tuple[Any, ...]) -> TableStorage:
+    table, partition, day, *numbers = row
+    since = None if day is None else _FIRST_DAY + timedelta(days=day)
+    until = None if since is None else since + timedelta(days=1)
+    return TableStorage(table, partition, since, until, *numbers)
 
 
 def server_facts(server: list[Any], client_millis: float) -> list[Fact]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from holdfast.errors import ConfigurationError, HoldfastError
-from holdfast.stores.operating import Operating, Result, raise_refusal, record
+from holdfast.errors import ConfigurationError, HoldfastError, StoreBusy
+from holdfast.stores.operating import Operating, raise_refusal
 from holdfast.stores.records import Restored
+from holdfast.stores.refusing import Result, record
 
 if TYPE_CHECKING:
-    from holdfast.stores.operating import Action
     from holdfast.stores.postgres.inspecting import PostgresInspector
     from holdfast.stores.postgres.session import Session
     from holdfast.stores.postgres.store import PostgresStore
+    from holdfast.stores.refusing import Action
 
-_RESTORE_SECONDS = 86_400.0
+_A_DAY = 86_400.0
+_TURN = "select set_config('lock_timeout', '100ms', true)"
+_PAUSE_S, _PATIENCE_S = 0.3, 600.0
 
 
 class PostgresOperator(Operating):
@@ -41,8 +45,18 @@ class PostgresOperator(Operating):
                 outcome: Result = finished.value
         return outcome
 
+    async def command(self, text: str, *, is_long: bool) -> None:
+        session = self._postgres._session("index", _A_DAY)  # noqa: SLF001 - as above
+        try:
+            if is_long:
+                await session.run(text)
+            else:
+                await in_turns(session, text)
+        finally:
+            await session.close()
+
     async def after_restore(self, *, actor: str) -> Restored:
-        session = self._postgres._session("restore", _RESTORE_SECONDS)  # noqa: SLF001 - as above
+        session = self._postgres._session("restore", _A_DAY)  # noqa: SLF001 - as above
         try:
             outcome = await self._perform(session, after_restore(actor))
         finally:
@@ -50,6 +64,28 @@ class PostgresOperator(Operating):
         raise_refusal(outcome)
         assert isinstance(outcome, Restored)
         return outcome
+
+
+async def in_turns(session: Session, text: str) -> None:
+    """
+    Carry out a command that locks a table, again and again while somebody has a lock that it needs: who waits for such
+    a lock keeps everybody waiting who comes later.
+
+    Raises:
+        StoreBusy: Somebody has held it for ten minutes.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE_S
+    while True:
+        try:
+            async with session.transaction() as connection:
+                await connection.execute(_TURN)
+                await connection.execute(text.encode())
+                return
+        except StoreBusy:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(_PAUSE_S)
 
 
 def after_restore(actor: str) -> Action[Restored | HoldfastError]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from holdfast.errors import HoldfastError, SchemaMismatch
+from holdfast.names import text_problem
 from holdfast.patterns import matches
-from holdfast.stores.inspecting import Inspecting
-from holdfast.stores.records import Fact, Retention
+from holdfast.stores.filters import EventFilter
+from holdfast.stores.inspecting import Inspecting, filter_parameters
+from holdfast.stores.records import Count, Fact, Retention
 from holdfast.stores.sqlite.errors import is_damage
 from holdfast.stores.sqlite.files import is_read_only
 from holdfast.stores.sqlite.maintenance import droppable
@@ -21,6 +24,7 @@ from holdfast.stores.sqlite.migrating import version_of
 from holdfast.stores.sqlite.rows import json_text, slot_of_texts, time_text
 from holdfast.stores.sqlite.threads import SessionThread
 from holdfast.stores.sqlite.version import SCHEMA_VERSION
+from holdfast.stores.storage import Storage, TableStorage
 from holdfast.wording import sized
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 _MEBIBYTE = 1024 * 1024
 _FREE_BYTES_MIN = 256 * _MEBIBYTE
 _LOG_BYTES_MAX = 512 * _MEBIBYTE
+COUNTED_MAX = 100_000
 _RESCUE = (
     "stop all programs, keep a copy, and restore a backup; what can still be read is saved by  "
     "sqlite3 FILE .recover | sqlite3 NEW"
@@ -62,6 +67,25 @@ class SQLiteInspector(Inspecting):
     def require_version(self, session: Session) -> None:
         if (found := version_of(session)) != SCHEMA_VERSION:
             raise SchemaMismatch(self._where, found or None, SCHEMA_VERSION, "  or give the path of a Holdfast file")
+
+    async def estimate(self, filter: EventFilter) -> Count:
+        ((length,),) = await self.rows("log_length")
+        if filter == EventFilter():
+            return Count(length, "estimate")
+        ((matching, looked),) = await self.rows("estimate_events", **filter_parameters(filter), bound=COUNTED_MAX)
+        return Count(matching, "exact" if looked < COUNTED_MAX else "at least")
+
+    async def storage(self) -> Storage:
+        tables = tuple(TableStorage(name, rows=rows) for name, rows in await self.rows("storage_tables"))
+        pages, free, page_bytes = await self._thread.run(page_counts)
+        log_bytes = disk_free = None
+        if self._path is not None:
+            path = Path(self._path)
+            log_bytes, disk_free = bytes_of_log(path), shutil.disk_usage(path.parent).free
+        return Storage(
+            pages * page_bytes, tables, await self._indexes(), reusable_bytes=free * page_bytes,
+            write_ahead_bytes=log_bytes, disk_free_bytes=disk_free,
+        )  # fmt: skip
 
     async def retention_preview(self, seconds: float) -> Retention:
         return await self._thread.run(self._retention, seconds)
@@ -105,6 +129,7 @@ def adapted(session: Session, parameters: dict[str, Any]) -> dict[str, Any]:
     session.connection.text_factory = _readable
     session.connection.create_function("holdfast_matches", 2, matches, deterministic=True)
     session.connection.create_function("holdfast_slot", 3, _slot, deterministic=True)
+    session.connection.create_function("holdfast_at", 2, _at, deterministic=True)
     given = {name: _adapted(value) for name, value in parameters.items()}
     return {"now": session.now(), "minute_ago": session.now(-60)} | given
 
@@ -127,6 +152,19 @@ def _slot(tenant_id: bytes | None, key: bytes | None, event_id: bytes | None) ->
     return None if tenant_id is None or event_id is None else slot_of_texts(tenant_id, key, event_id)
 
 
+def _at(payload: bytes, path: str) -> str | None:
+    """The text, number or truth value at a path, as it is written; None where there is none, or no JSON."""
+    try:
+        found = json.loads(payload, parse_int=str, parse_float=str)
+        for segment in json.loads(path):
+            found = found[int(segment)] if isinstance(found, list) else found[segment]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    if isinstance(found, bool):
+        return "true" if found else "false"
+    return found if isinstance(found, str) and text_problem(found) is None else None
+
+
 def place_facts(path: Path) -> list[Fact]:
     """The file, the log beside it, and the room that is left. The first one is a problem if the rest cannot be had."""
     if not path.exists():
@@ -136,8 +174,7 @@ def place_facts(path: Path) -> list[Fact]:
         fix = "mount it for writing, or give another path"
         return [Fact("file", f"{path} lies on a file system that is mounted read-only", "problem", fix)]
     free = shutil.disk_usage(path.parent).free
-    log = path.with_name(path.name + "-wal")
-    log_bytes = log.stat().st_size if log.exists() else 0
+    log_bytes = bytes_of_log(path)
     return [
         Fact("file", f"{path}, {sized(path.stat().st_size)}"),
         Fact(
@@ -149,6 +186,21 @@ def place_facts(path: Path) -> list[Fact]:
         if free < _FREE_BYTES_MIN
         else Fact("free space", sized(free)),
     ]
+
+
+def bytes_of_log(path: Path) -> int:
+    """Size of the write-ahead log beside a file. Asked for by name: opening it would drop this process's locks."""
+    log = path.with_name(path.name + "-wal")
+    return log.stat().st_size if log.exists() else 0
+
+
+def page_counts(session: Session) -> tuple[int, int, int]:
+    """Pages of the file, those of them that are free, and the bytes of one."""
+    pages, free, size = (
+        session.connection.execute(f"pragma {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return pages, free, size
 
 
 def file_facts(session: Session) -> list[Fact]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigurationError
-from holdfast.stores.operating import Operating, Result
+from holdfast.stores.operating import Operating
 from holdfast.stores.sqlite.inspecting import adapted
 
 if TYPE_CHECKING:
-    from holdfast.stores.operating import Action
     from holdfast.stores.records import Restored
+    from holdfast.stores.refusing import Action, Result
     from holdfast.stores.sqlite.inspecting import SQLiteInspector
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.store import SQLiteStore
@@ -38,7 +38,15 @@ class SQLiteOperator(Operating):
                 outcome: Result = finished.value
         return outcome
 
+    async def command(self, text: str, *, is_long: bool) -> None:  # noqa: ARG002 - all are one transaction here
+        await self._looking.writing.run(command, text)
+
     async def after_restore(self, *, actor: str) -> Restored:  # noqa: ARG002 - refused before anybody acts
         raise ConfigurationError(
             "an SQLite file that was copied whole needs no repair: its cursors are places in itself"
         )
+
+
+def command(session: Session, text: str) -> None:
+    with session.write():
+        session.connection.execute(text)

@@ -1,0 +1,51 @@
+"""Search indexes: built while everything goes on, and dropped. What the commands are is each store's own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import BusStateError, NotFound
+from holdfast.stores.refusing import Refusing, count_in_audit, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Indexing(Refusing, ABC):
+    """The part of `holdfast.stores.inspector.Operator` that builds and drops search indexes."""
+
+    @abstractmethod
+    async def command(self, text: str, *, is_long: bool) -> None:
+        """Carry out a command that changes the schema; a long one in no transaction."""
+
+    async def add_index(self, name: str, *, actor: str, progress: Callable[[int], None] | None = None) -> bool:
+        async with self.refusals(actor, "index add", name):
+            definition, ready, building = await self._index(name)
+            if building:
+                raise BusStateError(f"an index of the log is being built already; add {name!r} when it is done")
+            if ready:
+                return False
+            audit = await self.perform(record(actor, "index add", name, count=0))
+            commands = await self._inspector.rows("index_commands", name=name, definition=definition)
+            for number, (text, is_long) in enumerate(commands, 1):
+                await self.command(text, is_long=bool(is_long))
+                if progress is not None:
+                    progress(number)
+            await self.perform(count_in_audit(audit, 1))
+        return True
+
+    async def drop_index(self, name: str, *, actor: str) -> None:
+        async with self.refusals(actor, "index drop", name):
+            await self._index(name)
+            await self.perform(record(actor, "index drop", name))
+            for text, is_long in await self._inspector.rows("drop_index_command", name=name):
+                await self.command(text, is_long=bool(is_long))
+
+    async def _index(self, name: str) -> tuple[str, bool, bool]:
+        """Definition, whether it is ready, whether one is being built."""
+        found: dict[str, Any] = {row[0]: row[1:] for row in await self._inspector.rows("search_indexes")}
+        if name not in found:
+            raise NotFound(f"no search index is called {name!r}: there are {', '.join(found)}")
+        definition, ready, _, _, building = found[name]
+        return definition, bool(ready), bool(building)

@@ -1,0 +1,5 @@
+-- The event of an id.
+select e.position, e.day, e.occurred_at
+from :"schema".event_log as e
+where e.id = %(event_id)s::uuid and e.position < coalesce(%(before)s::bigint, 9223372036854775807)
+order by e.position desc limit %(limit)s;

@@ -1,0 +1,128 @@
+"""Finding events: by which way through the log, and how far in one go. The statements are each store's own.
+
+A *way* is an order in which the log is walked: the log itself, newest first, or a search index. The events on it are
+looked at in pages until enough were found or `LOOKED_MAX` were looked at, so that every call is quick however long the
+log is; the page says how far it came, and from where the next one goes on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+from holdfast.stores.records import EventPage, EventRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
+
+    from holdfast.stores.filters import EventFilter, PayloadMatch
+
+LOOKED_MAX = 10_000
+"""Events that one call looks at."""
+
+_PAGE = 500
+
+Rows = list[tuple[Any, ...]]
+
+
+class Reading(NamedTuple):
+    """How a store is read: rows of a named statement, and what becomes of its columns."""
+
+    rows: Callable[..., Awaitable[Rows]]
+    as_event: Callable[[Sequence[Any]], EventRecord]
+    as_moment: Callable[[Any], datetime]
+
+
+class Search(NamedTuple):
+    """What is asked for. `status`, `correlation_id` and `payload` as in `Inspector.events`."""
+
+    filter: EventFilter
+    status: str | None
+    correlation_id: str | None
+    payload: PayloadMatch | None
+
+    @property
+    def ways(self) -> list[str]:
+        """Search indexes that would serve, the most useful first."""
+        asked = self.filter
+        exact = asked.name is not None and "*" not in asked.name
+        wanted = {
+            "key": asked.key is not None,
+            "correlation": self.correlation_id is not None,
+            "name": exact,
+            "tenant": asked.tenant_id is not None,
+            "time": asked.since is not None or asked.until is not None,
+        }
+        return [way for way, is_wanted in wanted.items() if is_wanted]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every event will do."""
+        return not self.ways and self.status is None and self.payload is None and self.filter.name is None
+
+
+class Way(NamedTuple):
+    """A way through the log, and the search index that would have been a better one."""
+
+    name: str
+    would_help: str | None = None
+
+
+async def way_through(search: Search, reading: Reading, parameters: dict[str, Any]) -> Way:
+    """The way that leads soonest to what is asked for. Where it is a time of few events, its index comes first."""
+    if search.filter.event_id is not None:
+        return Way("id")
+    if not (wanted := search.ways):
+        return Way("log")
+    ready = {row[0] for row in await reading.rows("search_indexes") if row[2]}
+    usable = [way for way in wanted if way in ready]
+    if not usable:
+        return Way("log", wanted[0])
+    if "time" in usable and len(usable) > 1:
+        ((size,),) = await reading.rows("time_range_size", **parameters | {"limit": LOOKED_MAX})
+        if size < LOOKED_MAX:
+            return Way("time")
+    return Way(usable[0])
+
+
+async def search_events(
+    search: Search, reading: Reading, parameters: dict[str, Any], *, limit: int, before: int | None
+) -> EventPage:
+    """One page of what is asked for. *parameters*: the filter's, as the statements take them."""
+    asked = parameters | {
+        "correlation_id": search.correlation_id,
+        "correlation_event": as_event_id(search.correlation_id),
+        "payload_path": None if search.payload is None else list(search.payload.segments),
+        "payload_value": None if search.payload is None else search.payload.value,
+        "status": search.status,
+    }
+    way = await way_through(search, reading, asked)
+    found: list[EventRecord] = []
+    looked, back_to = 0, None
+    page = limit if search.is_plain else max(limit, _PAGE)
+    while True:
+        size = min(page, LOOKED_MAX - looked)
+        ahead = await reading.rows(f"candidates_by_{way.name}", **asked | {"before": before, "limit": size})
+        if ahead:
+            places = {"positions": [row[0] for row in ahead], "days": [row[1] for row in ahead]}
+            rows = await reading.rows("page_events", **asked | places | {"limit": limit - len(found)})
+            found += [reading.as_event(row) for row in rows]
+            is_full = len(found) == limit
+            seen = places["positions"].index(found[-1].position) + 1 if is_full else len(ahead)
+            looked += seen
+            before, back_to = ahead[seen - 1][0], reading.as_moment(ahead[seen - 1][2])
+            if is_full:
+                return EventPage(tuple(found), before, looked, back_to, way.name, way.would_help)
+        if len(ahead) < size:
+            return EventPage(tuple(found), None, looked, back_to, way.name, None)
+        if looked >= LOOKED_MAX:
+            return EventPage(tuple(found), before, looked, back_to, way.name, way.would_help)
+
+
+def as_event_id(correlation_id: str | None) -> UUID | None:
+    """The first event of those that share a correlation is named by it."""
+    try:
+        return None if correlation_id is None else UUID(correlation_id)
+    except ValueError:
+        return None

@@ -1,0 +1,5 @@
+-- The event of an id.
+select e.position, null as day, e.occurred_at
+from event_log as e
+where e.id = :event_id and e.position < coalesce(:before, 9223372036854775807)
+order by e.position desc limit :limit;
