@@ -62,7 +62,7 @@ def serve(browser: Browser, tmp_path_factory) -> Iterator[Any]:
         with ThreadPoolExecutor(1) as thread:  # this one has a loop of Playwright's
             ids = thread.submit(asyncio.run, fill(dsn)).result()
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "holdfast", "dashboard", "--port", "0", "--allow-edit",
+            [sys.executable, "-W", "error", "-m", "holdfast", "dashboard", "--port", "0", "--may-edit",
              "--redact", "payload.card.*", "--redact", "headers.authorization"],
             env={**os.environ, "HOLDFAST_DSN": dsn, "PYTHONUNBUFFERED": "1",
                  "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))},

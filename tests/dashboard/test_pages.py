@@ -62,7 +62,7 @@ async def test_events_are_found_by_what_the_url_asks_for(store):
     async with visiting(dsn) as client:
 
         async def found(query):
-            return [one["id"] for one in (await client.get(f"/events.json?{query}")).json()["events"]]
+            return [one["id"] for one in (await client.get(f"/events.json?{query}")).json()["page"]["events"]]
 
         assert await found("key=order-1&tenant=acme") == [ids["fine"]]
         assert await found("status=pending&name=order.*") == [ids["waiting"]]

@@ -40,14 +40,15 @@ _ROLES = ("viewer", "operator", "admin")
 @click.option("--https", is_flag=True, help="Browsers come over HTTPS, through a proxy: mark cookies so.")
 @click.option("--redact", multiple=True, metavar="PATH", help="Never show this, as payload.card.*; repeatable.")
 @click.option("--read-only", is_flag=True, help="Nobody may do anything.")
-@click.option("--allow-edit", is_flag=True, help="Admins may edit a dead letter's payload and have it tried again.")
+@click.option("--may-edit", is_flag=True, help="Admins may correct a dead letter's payload.")
+@click.option("--trace-url", metavar="URL", help="Address of a trace, with {trace_id} in it.")
 @click.option(
     "--hash-password", "new_user", metavar="NAME", help="Ask for a password, print NAME's line for --users, and end."
 )
 @click.option("--role", default="viewer", show_default=True, type=click.Choice(_ROLES), help="For --hash-password.")
 def dashboard_command(
     target: Target, host: str, port: int, new_user: str | None, role: str, host_names: tuple[str, ...],
-    redact: tuple[str, ...], read_only: bool, allow_edit: bool, https: bool, **who: Any,
+    redact: tuple[str, ...], read_only: bool, may_edit: bool, trace_url: str | None, https: bool, **who: Any,
 ) -> None:  # fmt: skip
     """
     Serve the dashboard. On the loopback it lets in whoever opens the URL that it prints, once.
@@ -64,7 +65,7 @@ def dashboard_command(
 
     dashboard = for_store(
         target.dsn, schema=target.schema, authenticate=authenticate, hosts=host_names, redact=redact,
-        read_only=read_only, allow_edit=allow_edit, https=https,
+        read_only=read_only, may_edit=may_edit, trace_url=trace_url, https=https,
         secret=os.environ.get("HOLDFAST_DASHBOARD_SECRET") or None,
     )  # fmt: skip
     handler = logging.StreamHandler()

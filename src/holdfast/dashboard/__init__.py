@@ -35,7 +35,8 @@ def app(
     hosts: Iterable[str] = (),
     redact: Iterable[str] = (),
     read_only: bool = False,
-    allow_edit: bool = False,
+    may_edit: bool = False,
+    trace_url: str | None = None,
     https: bool = False,
     secret: str | None = None,
 ) -> Dashboard:
@@ -52,7 +53,8 @@ def app(
         hosts: Host names that it answers to, besides those of the loopback.
         redact: What nobody sees, such as ``"payload.card.*"``.
         read_only: Nobody may do anything, whatever the role.
-        allow_edit: Admins may change a dead letter's payload and have it tried again.
+        may_edit: Admins may correct a dead letter's payload and have it published anew.
+        trace_url: Address of a trace, with ``{trace_id}`` in it, for events with a ``traceparent``.
         https: Browsers come over HTTPS, though a proxy hands requests on as plain HTTP: cookies are marked so.
         secret: What cookies and forms are signed with, at least 32 characters; needed where several processes serve it.
             Default: a random one.
@@ -63,7 +65,7 @@ def app(
     """
     return for_store(
         bus.dsn, schema=bus.schema, authenticate=authenticate, hosts=hosts, redact=redact, read_only=read_only,
-        allow_edit=allow_edit, https=https, secret=secret,
+        may_edit=may_edit, trace_url=trace_url, https=https, secret=secret,
     )  # fmt: skip
 
 
@@ -75,7 +77,8 @@ def for_store(
     hosts: Iterable[str] = (),
     redact: Iterable[str] = (),
     read_only: bool = False,
-    allow_edit: bool = False,
+    may_edit: bool = False,
+    trace_url: str | None = None,
     https: bool = False,
     secret: str | None = None,
 ) -> Dashboard:
@@ -91,6 +94,12 @@ def for_store(
     from holdfast.spool_folder import usual_spool
 
     board = Board(
-        dsn, schema=schema, redaction=Redaction(redact), read_only=read_only, may_edit=allow_edit, spool=usual_spool
+        dsn,
+        schema=schema,
+        redaction=Redaction(redact),
+        read_only=read_only,
+        may_edit=may_edit,
+        trace_url=trace_url,
+        spool=usual_spool,
     )
     return Dashboard(board, authenticate=authenticate, seal=Seal(secret), hosts=Hosts(hosts), secure=https)

@@ -86,13 +86,10 @@ async def require_allowed(board: Board, action: Action, ask: Ask, actor: Actor, 
 
 
 async def perform(board: Board, action: Action, ask: Ask, actor: Actor, form: Mapping[str, str]) -> str:
-    """Do it. What the store refuses, and has not written down itself, the audit keeps. Returns what to say."""
+    """Do it. Returns what to say. What the store refuses stands in the audit, too: it writes that itself."""
     await require_allowed(board, action, ask, actor, trying=True)
     try:
         return await action.do(board, ask, actor, form)
-    except (InvalidInput, NotFound) as error:
-        await board.refuse(actor, action.verb, target_of(ask), str(error))
-        raise
     finally:
         board.changed()
 
@@ -182,7 +179,11 @@ async def _ask_replay(board: Board, ask: Ask) -> Question:
 async def _replay(board: Board, ask: Ask, actor: Actor, form: Mapping[str, str]) -> str:
     name, chosen = ask.require("subscription"), ask.replay_filter()
     rate = Ask(form).number("rate", high=_RATE_MAX) or _RATE
-    total = await board.operator.replay_count(name, chosen)
+    try:
+        total = await board.operator.replay_count(name, chosen)
+    except (InvalidInput, NotFound) as error:  # counting alone is no action, and leaves no row
+        await board.refuse(actor, "replay", name, str(error))
+        raise
     board.begin(_replaying(board, name, chosen, actor, rate, total))
     return f"The replay of {counted(total, 'event')} to {name} has begun."
 

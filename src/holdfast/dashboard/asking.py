@@ -9,7 +9,7 @@ from uuid import UUID
 
 from holdfast.errors import InvalidInput
 from holdfast.moments import moment
-from holdfast.stores.records import DeadFilter, EventFilter, ReplayFilter
+from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch, ReplayFilter
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ _POSITION_MAX = 2**63 - 1
 STATUSES = ("pending", "processing", "processed", "failed", "dead")
 
 EVENT_FIELDS = ("name", "tenant", "key", "since", "until")
-DEAD_FIELDS = ("subscription", "event", "error", *EVENT_FIELDS)
+DEAD_FIELDS = ("subscription", "event", "error", "fingerprint", *EVENT_FIELDS)
 
 
 class Ask:
@@ -79,11 +79,17 @@ class Ask:
             until=self.moment("until"),
         )  # fmt: skip
 
+    def payload_match(self) -> PayloadMatch | None:
+        """The value at a path that is asked for; None where no path is given."""
+        if (path := self.text("path")) is None:
+            return None
+        return PayloadMatch(path.removeprefix("payload."), self["value"])
+
     def dead_filter(self) -> DeadFilter:
         return DeadFilter(
             event_id=self.id("event"), name=self.text("name"), tenant_id=self.text("tenant"), key=self.text("key"),
             since=self.moment("since"), until=self.moment("until"), subscription=self.text("subscription"),
-            error=self.text("error"),
+            error=self.text("error"), fingerprint=self.text("fingerprint"),
         )  # fmt: skip
 
     def replay_filter(self) -> ReplayFilter:

@@ -36,7 +36,8 @@ class Board:
         schema: Schema of the tables in PostgreSQL.
         redaction: What is never shown.
         read_only: Nobody may do anything, whatever the role.
-        may_edit: Admins may change a dead letter's payload and have it tried again.
+        may_edit: Admins may correct a dead letter's payload and have it published anew.
+        trace_url: Address of a trace, with ``{trace_id}`` in it.
         spool: Reads this machine's spool of the store.
 
     Raises:
@@ -51,13 +52,16 @@ class Board:
         redaction: Redaction,
         read_only: bool,
         may_edit: bool,
+        trace_url: str | None,
         spool: Callable[[str], SpoolFolder | None],
     ) -> None:
         self._store = make_store(dsn, schema=schema, timeout=10.0)
         if not self._store.is_durable:
             raise ConfigurationError("a store in memory ends with its process and has no dashboard: use a file")
         self.inspector, self.operator = make_inspector(self._store)
-        self.redaction, self.read_only, self.may_edit = redaction, read_only, may_edit
+        if trace_url is not None and not trace_url.startswith(("https://", "http://")):
+            raise ConfigurationError(f"trace_url is {trace_url!r}: give an address such as https://traces/{{trace_id}}")
+        self.redaction, self.read_only, self.may_edit, self.trace_url = redaction, read_only, may_edit, trace_url
         self._spool = spool
         self._asking = asyncio.Lock()
         self._status: Status | None = None

@@ -67,7 +67,7 @@ class Operating(Indexing, ABC):
         return await self.perform(switch(action, subscription, actor))
 
     async def refused(self, action: str, target: str, *, actor: str, reason: str) -> None:
-        await self.perform(record(actor, action, target, detail={"reason": reason}, allowed=False))
+        await self.perform(record(actor, action, target, detail={"refused": reason}, allowed=False))
 
     async def matching(self, filter: DeadFilter, *, held: bool = False) -> int:
         return len(await self._inspector.matching(filter, held=held))

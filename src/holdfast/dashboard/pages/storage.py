@@ -16,12 +16,13 @@ _OLDER_THAN = "30d"
 
 async def page(board: Board, ask: Ask) -> View:
     older_than = ask.text("older_than") or _OLDER_THAN
-    preview = await board.inspector.retention_preview(duration(older_than, field="older_than"))
-    status = await board.status()
     data = {
-        "retention": preview,
+        "storage": await board.inspector.storage(),
+        "retention": await board.inspector.retention_preview(duration(older_than, field="older_than")),
         "older_than": older_than,
-        "facts": await board.inspector.facts(),
-        "spool": status.spool,
+        "search_indexes": await board.inspector.search_indexes(),
+        # Not by itself: an SQLite file is copied and checked for it.
+        "facts": await board.inspector.facts() if ask.text("doctor") else None,
+        "spool": (await board.status()).spool,
     }
-    return View("storage", "Storage", data, {})
+    return View("storage", "Storage", data, {"live": False})
