@@ -554,3 +554,42 @@ class TestSearching:
         ]  # fmt: skip
         assert "deliveries_due_idx" in run("storage", "--indexes").stdout
         assert json.loads(run("storage", "--json").stdout)["tables"][3]["rows"] == 1
+
+
+class TestSkippingAndCorrecting:
+    def test_skip_counts_first_and_asks(self, run, dsn):
+        register(dsn)
+        run("publish", "order.placed")
+        assert run("skip", "billing", "--dry-run").stdout == "1 event would be passed over.\n"
+        asked = run("skip", "billing", code=1, input="n\n").output
+        assert "Pass over 1 event of billing for good?" in asked
+        assert run("skip", "billing", "--yes").stdout == "billing goes on from now; 1 event passed over.\n"
+        assert json.loads(run("status", "--json").stdout)["subscriptions"][0]["lag"] == 0
+
+    def test_correcting_is_off_until_it_is_turned_on(self, run, dsn, monkeypatch):
+        register(dsn)
+        event_id = run("publish", "order.placed", '{"n": 1}').stdout.strip()
+        die(dsn)
+        command = ("dead", "correct", event_id, '{"n": 2}', "--subscription", "billing", "--yes")
+        assert "is off" in run(*command, code=1).stderr
+        monkeypatch.setenv("HOLDFAST_MAY_EDIT", "1")
+        assert "payload" in run(*command[:3], "{", *command[4:], code=2).stderr
+        new = run(*command).stdout.strip()
+        assert json.loads(run("event", new, "--json").stdout)["payload"] == {"n": 2}
+        rows = json.loads(run("audit", "--json").stdout)
+        assert [(row["action"], row["allowed"]) for row in rows] == [
+            ("dead correct", True), ("dead correct", False), ("dead correct", False),
+        ]  # fmt: skip
+
+
+class TestTenants:
+    def test_status_and_one_event_of_a_tenant(self, run, dsn):
+        register(dsn)
+        event_id = run("publish", "order.placed", "--tenant", "acme").stdout.strip()
+        for tenant, lag in (("acme", 1), ("other", 0)):
+            found = json.loads(run("status", "--tenant", tenant, "--json").stdout)
+            assert found["subscriptions"][0]["lag"] == lag
+        assert event_id in run("event", event_id, "--tenant", "acme").stdout
+        for more in ((), ("--causation",)):
+            told = run("event", event_id, "--tenant", "other", *more, code=1).stderr
+            assert "of tenant 'other'" in told

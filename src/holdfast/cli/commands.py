@@ -36,6 +36,7 @@ _HOMES = {
     "replay": "replay",
     "resume": "replay",
     "retention": "retention",
+    "skip": "replay",
     "status": "status",
     "storage": "storage",
     "subscriptions": "subscriptions",

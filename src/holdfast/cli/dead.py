@@ -15,6 +15,7 @@ from holdfast.cli.options import (
     json_option,
     limit_option,
     store_options,
+    tenant_option,
     yes_option,
 )
 from holdfast.cli.options import event_id as as_event_id
@@ -24,6 +25,7 @@ from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
@@ -180,6 +182,37 @@ def discard(target: Target, everything: bool, held: bool, actor: str, yes: bool,
             return await opened.operator.discard(chosen, held=held, actor=actor, progress=advance)
 
     click.echo(f"{counted(at_desk(target, work), 'is', 'are')} discarded.")
+
+
+@dead_command.command("correct", short_help="Publish a dead letter's event anew with another payload.")
+@store_options
+@click.argument("event_id", type=as_event_id, metavar="ID")
+@click.argument("payload", metavar="JSON")
+@click.option("--subscription", required=True, metavar="NAME", help="Whose dead letter it is.")
+@click.option(
+    "--may-edit", is_flag=True, envvar="HOLDFAST_MAY_EDIT", help="Off unless this says so. [env HOLDFAST_MAY_EDIT]"
+)
+@tenant_option
+@actor_option
+@yes_option
+def correct(
+    target: Target, event_id: UUID, payload: str, subscription: str, may_edit: bool, tenant_id: str | None, actor: str,
+    yes: bool,
+) -> None:  # fmt: skip
+    """Publish the event ID anew with the payload JSON, and discard its dead letter.
+
+    The event itself stays as it is. Every subscription of its name gets the new one, which says what it corrects and
+    who wrote it.
+    """
+    content = payload.encode("utf-8", "surrogateescape")
+
+    async def work(opened: Desk) -> UUID:
+        confirm(f"Publish event {event_id} anew, and discard its dead letter of {subscription}?", yes=yes)
+        return await opened.operator.correct(
+            subscription, event_id, content, actor=actor, may_edit=may_edit, tenant_id=tenant_id
+        )
+
+    click.echo(at_desk(target, work))
 
 
 def described(filter: DeadFilter) -> str:

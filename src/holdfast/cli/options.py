@@ -107,6 +107,7 @@ yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 limit_option = click.option(
     "--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Show at most so many."
 )
+tenant_option = click.option("--tenant", "tenant_id", metavar="TENANT", help="Only this tenant.")
 before_option = click.option(
     "--before",
     type=click.IntRange(1, 2**63 - 1),
@@ -137,7 +138,7 @@ def event_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--until", type=moment, help="Only before this time."),
         click.option("--since", type=moment, help="Only from this time on: 2030-01-31T12:00:00 (UTC), or 2h (ago)."),
         click.option("--key", help="Only this key."),
-        click.option("--tenant", "tenant_id", metavar="TENANT", help="Only this tenant."),
+        tenant_option,
         click.option("--name", metavar="PATTERN", help="Only events of this name, such as order.placed or order.*."),
     ):
         command = option(command)

@@ -1,4 +1,4 @@
-"""Replay, pause, resume."""
+"""Replay, pause, resume, skip."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from holdfast.wording import counted
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
+    from holdfast.stores.records import Count
 
 
 @click.command("replay", short_help="Deliver stored events again.")
@@ -118,3 +119,27 @@ def resume_command(target: Target, subscription: str, actor: str) -> None:
     """Go on delivering to SUBSCRIPTION."""
     changed = at_desk(target, lambda opened: opened.operator.resume(subscription, actor=actor))
     click.echo(f"{clean(subscription)} {'goes on' if changed else 'was not paused'}.")
+
+
+@click.command("skip", short_help="Let a subscription go on from now.")
+@store_options
+@click.argument("subscription")
+@click.option("--dry-run", is_flag=True, help="Only count.")
+@actor_option
+@yes_option
+def skip_command(target: Target, subscription: str, dry_run: bool, actor: str, yes: bool) -> None:
+    """Let SUBSCRIPTION go on from now: what it has not settled is passed over for good. No worker may run it meanwhile."""
+
+    async def work(opened: Desk) -> str:
+        passed = await opened.operator.skip_count(subscription)
+        if dry_run:
+            return f"{events_of(passed)} would be passed over."
+        confirm(f"Pass over {events_of(passed)} of {subscription} for good?", yes=yes)
+        passed = await opened.operator.skip(subscription, actor=actor)
+        return f"{clean(subscription)} goes on from now; {events_of(passed)} passed over."
+
+    click.echo(at_desk(target, work))
+
+
+def events_of(passed: Count) -> str:
+    return ("at least " if passed.kind == "at least" else "") + counted(passed.events, "event")

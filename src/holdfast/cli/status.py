@@ -14,6 +14,7 @@ from holdfast.cli.options import (
     json_option,
     limit_option,
     store_options,
+    tenant_option,
 )
 from holdfast.cli.options import event_id as as_event_id
 from holdfast.cli.output import advised, show_json, show_sentence, show_table, text_of
@@ -42,12 +43,13 @@ _COLOURS = {"OK": "green", "DEGRADED": "yellow", "STALLED": "red"}
 
 @click.command("status", short_help="Say how every subscription is doing.")
 @store_options
+@tenant_option
 @json_option
-def status_command(target: Target, as_json: bool) -> None:
+def status_command(target: Target, tenant_id: str | None, as_json: bool) -> None:
     """Say how every subscription is doing. Exit code 1 when STALLED."""
 
     async def ask(opened: Desk) -> Status:
-        return await opened.inspector.status(spool=opened.spool)
+        return await opened.inspector.status(spool=opened.spool, tenant_id=tenant_id)
 
     found = at_desk(target, ask)
     if as_json:
@@ -130,17 +132,18 @@ def events_command(
 @store_options
 @click.argument("event_id", type=as_event_id, metavar="ID")
 @click.option("--causation", is_flag=True, help="Show what caused it, and what it caused.")
+@tenant_option
 @json_option
-def event_command(target: Target, event_id: UUID, causation: bool, as_json: bool) -> None:
+def event_command(target: Target, event_id: UUID, causation: bool, tenant_id: str | None, as_json: bool) -> None:
     """Show one event: its content, and what became of it in each subscription."""
     if causation:
-        tree = look(target, lambda inspector: inspector.causation(event_id))
+        tree = look(target, lambda inspector: inspector.causation(event_id, tenant_id=tenant_id))
         if as_json:
             show_json(tree)
         else:
             show_tree(tree)
         return
-    found = look(target, lambda inspector: inspector.event(event_id))
+    found = look(target, lambda inspector: inspector.event(event_id, tenant_id=tenant_id))
     if as_json:
         show_json(found)
     else:

@@ -77,11 +77,14 @@ class Inspecting(ABC):
         backlog_max: int = BACKLOG_MAX,
         retention: float | None = RETENTION_SECONDS,
         spool: SpoolFolder | None = None,
+        tenant_id: str | None = None,
     ) -> Status:
-        blockers = set() if retention is None else await self.retention_blockers(retention)
-        counts = {row[0]: row[1:] for row in await self.rows("subscription_counts")}
+        blockers = set[str]()
+        if retention is not None and tenant_id is None:
+            blockers = await self.retention_blockers(retention)
+        counts = {row[0]: row[1:] for row in await self.rows("subscription_counts", tenant_id=tenant_id)}
         found = [
-            await self._status(one, counts[one.id], one.name in blockers, backlog_max)
+            await self._status(one, counts[one.id], one.name in blockers, backlog_max, tenant_id)
             for one in await self.subscriptions()
             if one.id in counts
         ]
@@ -89,12 +92,11 @@ class Inspecting(ABC):
         return Status(verdict(found, spools=[spool] if spool else []), tuple(found), workers, spool)
 
     async def _status(
-        self, one: SubscriptionRecord, counts: Sequence[int], blocks: bool, backlog_max: int
+        self, one: SubscriptionRecord, counts: Sequence[int], blocks: bool, backlog_max: int, tenant_id: str | None
     ) -> SubscriptionStatus:
-        ((seen, backlog, since, moved),) = await self.rows(
-            "subscription_backlog", subscription=one.id, bound=backlog_max
-        )
-        ((oldest, ready, changed, now),) = await self.rows("subscription_deliveries", subscription=one.id)
+        asked = {"subscription": one.id, "tenant_id": tenant_id}
+        ((seen, backlog, since, moved),) = await self.rows("subscription_backlog", **asked, bound=backlog_max)
+        ((oldest, ready, changed, now),) = await self.rows("subscription_deliveries", **asked)
         pending, retrying, running, dead, discarded, owned, workers, tripped = counts
         return SubscriptionStatus(
             id=one.id,
@@ -138,10 +140,13 @@ class Inspecting(ABC):
             for name, _, ready, begun, size, building in await self.rows("search_indexes")
         ]
 
-    async def event(self, event_id: UUID) -> EventDetail:
+    async def event(self, event_id: UUID, *, tenant_id: str | None = None) -> EventDetail:
         rows = await self.rows("event_content", event_id=event_id)
-        if not rows:
-            raise NotFound(f"no event {event_id} is stored, and no dead letter of it: retention may have dropped it")
+        if not rows or tenant_id not in {None, rows[0][1]}:
+            whose = "" if tenant_id is None else f" of tenant {tenant_id!r}"
+            raise NotFound(
+                f"no event {event_id}{whose} is stored, and no dead letter of it: retention may have dropped it"
+            )
         found, tenant_id, name, key, occurred_at, payload, headers, in_log = rows[0]
         history: dict[str, list[AttemptRecord]] = {}
         for subscription, *attempt in await self.rows("event_attempts", event_id=event_id):
@@ -155,8 +160,8 @@ class Inspecting(ABC):
             bool(in_log), tuple(deliveries),
         )  # fmt: skip
 
-    async def causation(self, event_id: UUID, *, limit: int = 200) -> CausationTree:
-        return await causation_tree(Reading(self.rows, as_event, as_moment), event_id, limit=limit)
+    async def causation(self, event_id: UUID, *, tenant_id: str | None = None, limit: int = 200) -> CausationTree:
+        return await causation_tree(Reading(self.rows, as_event, as_moment), event_id, tenant_id, limit=limit)
 
     async def subscriptions(self) -> list[SubscriptionRecord]:
         return [as_subscription(row) for row in await self.rows("subscription_records")]

@@ -2,11 +2,15 @@
 
 `Inspector` looks and never writes, `Operator` acts, and every action, a refused one too, leaves an audit row. Both
 go over a connection of their own, so that looking never stands in the way of workers. Times are aware UTC datetimes.
+
+What is about events and their deliveries takes a tenant: a filter's ``tenant_id``, or one of its own. The other verbs
+have none, because what they are about belongs to all tenants: subscriptions with their cursors, pauses and skips;
+workers and leases; tables, indexes and retention; the audit, whose details name the tenant where an action had one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.stores.records import BACKLOG_MAX, RETENTION_SECONDS
 
@@ -50,6 +54,7 @@ class Inspector(Protocol):
         backlog_max: int = BACKLOG_MAX,
         retention: float | None = RETENTION_SECONDS,
         spool: SpoolFolder | None = None,
+        tenant_id: str | None = None,
     ) -> Status:
         """
         How all subscriptions are doing, with a verdict.
@@ -58,6 +63,8 @@ class Inspector(Protocol):
             backlog_max: Events up to which each backlog is counted.
             retention: Seconds that events are kept, to tell who keeps older ones from being dropped.
             spool: The local spool, which the store cannot see.
+            tenant_id: Figures of this tenant's events and deliveries alone. Owners, workers, pauses and breakers are
+                the subscription's; retention is nobody's, and not told then.
 
         Cost: per subscription one read of the log beyond its oldest cursor, *backlog_max* events at most.
         """
@@ -100,24 +107,24 @@ class Inspector(Protocol):
         """The search indexes that there may be: correlation, causation, key, name, tenant and time."""
         ...
 
-    async def event(self, event_id: UUID) -> EventDetail:
+    async def event(self, event_id: UUID, *, tenant_id: str | None = None) -> EventDetail:
         """
         One event with its deliveries and all their attempts.
 
         Raises:
-            NotFound: No such event, and no dead letter of it.
+            NotFound: No such event of that tenant, if one is given, and no dead letter of it.
         """
         ...
 
-    async def causation(self, event_id: UUID, *, limit: int = 200) -> CausationTree:
+    async def causation(self, event_id: UUID, *, tenant_id: str | None = None, limit: int = 200) -> CausationTree:
         """
-        What caused an event, up to 50 steps, and what it caused, *limit* events at most.
+        What caused an event, up to 50 steps, and what it caused, *limit* events at most; of one tenant, if it is given.
 
         Cost: a look-up for each cause. Effects are found by the search index "causation"; without it among the 10,000
         events that were stored next.
 
         Raises:
-            NotFound: No such event is in the log (any more).
+            NotFound: No such event, of that tenant, is in the log (any more).
         """
         ...
 
@@ -209,6 +216,53 @@ class Operator(Protocol):
         self, filter: DeadFilter, *, actor: str, held: bool = False, progress: Callable[[int], None] | None = None
     ) -> int:
         """Settle dead deliveries, with *held* pending and retrying ones too, without handling. Returns how many."""
+        ...
+
+    async def correct(
+        self,
+        subscription: str,
+        event_id: UUID,
+        payload: Any,
+        *,
+        actor: str,
+        may_edit: bool = False,
+        tenant_id: str | None = None,
+        max_payload: int = 2**20,
+    ) -> UUID:
+        """
+        Publish the event of a dead letter anew with another payload, and discard the dead letter, both or neither.
+
+        The event itself stays as it is. The new one has its tenant, key and name, and headers that name it as the cause
+        (``causation_id``) and who wrote it (``corrected_by``, ``corrected_for`` the subscription). Every subscription of
+        that name gets it. On PostgreSQL the role needs to publish as well.
+
+        Args:
+            tenant_id: If given, the dead letter has to be of that tenant.
+            may_edit: Off unless whoever answers for the store has said that it may be done.
+            max_payload: Bytes of the payload as JSON.
+
+        Returns: the id of the new event.
+
+        Raises:
+            BusStateError: It is off.
+            InvalidEvent: The payload is none that can be published.
+            NotFound: No such dead letter, or somebody else has just retried or discarded it.
+            PermissionDenied: The role may not publish.
+        """
+        ...
+
+    async def skip_count(self, subscription: str) -> Count:
+        """What `skip` would pass over: events beyond the cursors, 100,000 at most, and unsettled delivery rows."""
+        ...
+
+    async def skip(self, subscription: str, *, actor: str) -> Count:
+        """
+        Go on from now: what is stored and not settled is passed over for good, unsettled delivery rows are discarded.
+        Dead letters stay, and so do the events: a replay brings them back. Returns what was passed over.
+
+        Raises:
+            BusStateError: A live worker holds a lease of it.
+        """
         ...
 
     async def replay_count(self, subscription: str, filter: ReplayFilter) -> int:

@@ -23,7 +23,7 @@ CAUSES_MAX = 50
 _POSITION_MAX = 2**63 - 1
 
 
-async def causation_tree(reading: Reading, event_id: UUID, *, limit: int) -> CausationTree:
+async def causation_tree(reading: Reading, event_id: UUID, tenant_id: str | None, *, limit: int) -> CausationTree:
     """See `Inspector.causation`."""
     chain = await causes(reading, event_id)
     (position, *_), is_indexed = chain[-1][1:], await has_index(reading)
@@ -34,15 +34,17 @@ async def causation_tree(reading: Reading, event_id: UUID, *, limit: int) -> Cau
     rows = chain + [row for row in effects if row[0] not in {one[0] for one in chain}]  # a circle would be both
     places = {"positions": [row[1] for row in rows], "days": [row[2] for row in rows]}
     everything = dict.fromkeys((
-        "event_id", "name", "regex", "tenant_id", "key", "since", "until", "correlation_id", "payload_path",
+        "event_id", "name", "regex", "key", "since", "until", "correlation_id", "payload_path",
         "payload_value", "status",
-    ))  # fmt: skip
+    )) | {"tenant_id": tenant_id}  # fmt: skip
     events = {
         event.id: event
         for event in map(
             reading.as_event, await reading.rows("page_events", **everything | places | {"limit": len(rows)})
         )
     }
+    if event_id not in events:
+        raise NotFound(f"no event {event_id} of tenant {tenant_id!r} is in the log (any more)")
     found = [(events.get(UUID(row[0])), row[3]) for row in rows]
     nodes = tuple(CausationNode(event, cause) for event, cause in found if event is not None)
     return CausationTree(event_id, nodes, is_complete, None if is_indexed or is_complete else "causation")

@@ -1,8 +1,8 @@
 """The operator's actions that both stores share, each a generator that asks for statements and decides.
 
 An action yields ``(statement, parameters)`` and is sent the rows, all in one transaction; its audit row is among what
-it writes. How a transaction runs is each store's own: `Operating.perform`. A refusal is returned, not raised, so that
-its audit row commits; then it is raised.
+it writes. How a transaction runs is each store's own: `Operating.perform`. A refusal is raised, which takes back what
+was begun, and put on record by a transaction of its own: `Refusing.refusals`.
 """
 
 from __future__ import annotations
@@ -14,24 +14,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from holdfast.errors import (
-    BusStateError,
-    DuplicateSubscription,
-    HoldfastError,
-    InvalidInput,
-    InvalidSubscription,
-    NotFound,
-)
+from holdfast.errors import DuplicateSubscription, InvalidInput, InvalidSubscription, NotFound
 from holdfast.names import check_subscription_name
+from holdfast.stores.correcting import Correcting
 from holdfast.stores.ending import to_its_end
 from holdfast.stores.indexing import Indexing
-from holdfast.stores.inspecting import as_uuid, filter_parameters, find
+from holdfast.stores.inspecting import as_uuid, filter_parameters
 from holdfast.stores.records import Retention
-from holdfast.stores.refusing import Action, Rows, check_actor, count_in_audit, record
-from holdfast.wording import counted
+from holdfast.stores.refusing import Action, Rows, check_actor, count_in_audit, free_leases, record
+from holdfast.stores.skipping import Skipping
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
     from holdfast.stores.records import Restored, SubscriptionRecord
@@ -49,7 +43,7 @@ class Range(NamedTuple):
     until: int
 
 
-class Operating(Indexing, ABC):
+class Operating(Skipping, Correcting, Indexing, ABC):
     """`holdfast.stores.inspector.Operator`, but for how a store runs a transaction."""
 
     @abstractmethod
@@ -63,8 +57,9 @@ class Operating(Indexing, ABC):
         return await self._switch("resume", subscription, actor)
 
     async def _switch(self, action: str, subscription: str, actor: str) -> bool:
-        await self._find(subscription)
-        return await self.perform(switch(action, subscription, actor))
+        async with self.refusals(actor, action, subscription):
+            await self._find(subscription)
+            return await self.perform(switch(action, subscription, actor))
 
     async def refused(self, action: str, target: str, *, actor: str, reason: str) -> None:
         await self.perform(record(actor, action, target, detail={"refused": reason}, allowed=False))
@@ -90,10 +85,11 @@ class Operating(Indexing, ABC):
         *,
         held: bool,
     ) -> int:
-        # The oldest first: rows of one key become due in their order.
-        deliveries = (await self._inspector.matching(filter, held=held))[::-1]
-        target = filter.subscription or "all subscriptions"
-        audit = await self.perform(record(actor, action, target, detail=given(filter) | {"held": held}, count=0))
+        target, detail = filter.subscription or "all subscriptions", given(filter) | {"held": held}
+        async with self.refusals(actor, action, target, detail):
+            # The oldest first: rows of one key become due in their order.
+            deliveries = (await self._inspector.matching(filter, held=held))[::-1]
+            audit = await self.perform(record(actor, action, target, detail=detail, count=0))
         changed = 0
         for start in range(0, len(deliveries), CHUNK):
             chunk = deliveries[start : start + CHUNK]
@@ -117,15 +113,14 @@ class Operating(Indexing, ABC):
         total: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> int:
-        check_rate(rate)
-        found = await self._find(subscription)
-        if not found.replayable:
-            await self.perform(record(actor, "replay", subscription, detail=given(filter), allowed=False))
+        async with self.refusals(actor, "replay", subscription, given(filter)):
+            check_rate(rate)
+            found = await self._find(subscription)
             require_replayable(found)
-        limits = await self._range(filter)
-        if total is None:
-            total = await self.replay_count(subscription, filter)
-        audit, number = await self.perform(begin_replay(found, filter, rate, total, actor))
+            limits = await self._range(filter)
+            if total is None:
+                total = await self.replay_count(subscription, filter)
+            audit, number = await self.perform(begin_replay(found, filter, rate, total, actor))
         state, done, seen = "cancelled", 0, 0
         size = max(1, min(CHUNK, int(rate)))
         clock = asyncio.get_running_loop().time
@@ -166,26 +161,26 @@ class Operating(Indexing, ABC):
             limits = limits._replace(after=last)
 
     async def rename(self, subscription: str, new_name: str, *, actor: str, force: bool = False) -> None:
-        check_subscription_name(new_name)
-        found = await self._find(subscription)
-        raise_refusal(await self.perform(rename(found, new_name, actor, force=force)))
+        detail = {"new_name": new_name, "force": force}
+        async with self.refusals(actor, "rename", subscription, detail):
+            check_subscription_name(new_name)
+            found = await self._find(subscription)
+            await self.perform(rename(found, new_name, actor, detail, force=force))
 
     async def remove(self, subscription: str, *, actor: str, force: bool = False) -> int:
-        found = await self._find(subscription)
-        outcome = await self.perform(remove(found, actor, force=force))
-        raise_refusal(outcome)
-        assert isinstance(outcome, int)
-        return outcome
+        async with self.refusals(actor, "remove", subscription, {"force": force}):
+            return await self.perform(remove(await self._find(subscription), actor, force=force))
 
     async def repartition(self, subscription: str, partitions: int, *, actor: str) -> None:
-        if not 1 <= partitions <= PARTITIONS_MAX:
-            raise InvalidSubscription("partitions", f"is {partitions}", f"use 1 to {PARTITIONS_MAX}")
-        found = await self._find(subscription)
-        if found.partitions == partitions:
-            raise InvalidSubscription(
-                "partitions", f"of {subscription!r} is {partitions} already", "give another number"
-            )
-        raise_refusal(await self.perform(repartition(found, partitions, actor)))
+        async with self.refusals(actor, "repartition", subscription, {"to": partitions}):
+            if not 1 <= partitions <= PARTITIONS_MAX:
+                raise InvalidSubscription("partitions", f"is {partitions}", f"use 1 to {PARTITIONS_MAX}")
+            found = await self._find(subscription)
+            if found.partitions == partitions:
+                raise InvalidSubscription(
+                    "partitions", f"of {subscription!r} is {partitions} already", "give another number"
+                )
+            await self.perform(repartition(found, partitions, actor))
 
     async def retention_run(self, seconds: float, *, actor: str) -> Retention:
         audit = await self.perform(
@@ -197,9 +192,6 @@ class Operating(Indexing, ABC):
         outcome = Retention(done.dropped, kept, done.blocking, before.with_their_day)
         await self.perform(count_in_audit(audit, outcome.droppable))
         return outcome
-
-    async def _find(self, subscription: str) -> SubscriptionRecord:
-        return find(await self._inspector.subscriptions(), subscription)
 
 
 def given(filter: EventFilter) -> dict[str, Any]:
@@ -218,11 +210,6 @@ def require_replayable(subscription: SubscriptionRecord) -> None:
             "replayable", f"of {subscription.name!r} is False: its handler must not see an event twice on purpose",
             "declare it with replayable=True if that has changed",
         )  # fmt: skip
-
-
-def raise_refusal(outcome: Any) -> None:
-    if isinstance(outcome, HoldfastError):
-        raise outcome
 
 
 def switch(action: str, subscription: str, actor: str) -> Action[bool]:
@@ -273,23 +260,21 @@ def end_replay(replay: int, state: str) -> Action[None]:
     yield "end_replay", {"replay": replay, "state": state}
 
 
-def rename(subscription: SubscriptionRecord, new_name: str, actor: str, *, force: bool) -> Action[HoldfastError | None]:
-    detail = {"new_name": new_name, "force": force}
-    refusal = None if force else (yield from live_leases(subscription))[0]
-    if refusal is None and new_name in [row[1] for row in (yield "subscription_records", {})]:
-        refusal = DuplicateSubscription(new_name, "another subscription", subscription.name)
-    yield from record(actor, "rename", subscription.name, detail=detail, allowed=refusal is None)
-    if refusal is None:
-        yield "rename_subscription", {"subscription": subscription.id, "new_name": new_name}
-        yield "bump_generation", {}
-    return refusal
+def rename(
+    subscription: SubscriptionRecord, new_name: str, actor: str, detail: Mapping[str, Any], *, force: bool
+) -> Action[None]:
+    if not force:
+        yield from free_leases(subscription)
+    if new_name in [row[1] for row in (yield "subscription_records", {})]:
+        raise DuplicateSubscription(new_name, "another subscription", subscription.name)
+    yield from record(actor, "rename", subscription.name, detail=detail)
+    yield "rename_subscription", {"subscription": subscription.id, "new_name": new_name}
+    yield "bump_generation", {}
 
 
-def remove(subscription: SubscriptionRecord, actor: str, *, force: bool) -> Action[HoldfastError | int]:
-    refusal, _ = yield from live_leases(subscription)
-    if refusal is not None and not force:
-        yield from record(actor, "remove", subscription.name, detail={"force": force}, allowed=False)
-        return refusal
+def remove(subscription: SubscriptionRecord, actor: str, *, force: bool) -> Action[int]:
+    if not force:
+        yield from free_leases(subscription)
     ((deliveries,),) = yield "count_deliveries", {"subscription": subscription.id}
     yield "remove_subscription", {"subscription": subscription.id}
     yield from record(actor, "remove", subscription.name, detail={"force": force}, count=deliveries)
@@ -297,13 +282,11 @@ def remove(subscription: SubscriptionRecord, actor: str, *, force: bool) -> Acti
     return int(deliveries)
 
 
-def repartition(subscription: SubscriptionRecord, partitions: int, actor: str) -> Action[HoldfastError | None]:
+def repartition(subscription: SubscriptionRecord, partitions: int, actor: str) -> Action[None]:
     """All new cursors start from the oldest one, not clean: what is settled is passed over by its receipts and rows."""
     detail = {"from": subscription.partitions, "to": partitions}
-    refusal, epoch = yield from live_leases(subscription)
-    yield from record(actor, "repartition", subscription.name, detail=detail, allowed=refusal is None)
-    if refusal is not None:
-        return refusal
+    epoch = yield from free_leases(subscription)
+    yield from record(actor, "repartition", subscription.name, detail=detail)
     one = {"subscription": subscription.id}
     ((done, open_, position),) = yield "oldest_cursor", one
     yield "clear_leases", one
@@ -313,15 +296,3 @@ def repartition(subscription: SubscriptionRecord, partitions: int, actor: str) -
     yield "move_deliveries", one | {"partitions": partitions}
     yield "set_partitions", one | {"partitions": partitions}
     yield "bump_generation", {}
-    return None
-
-
-def live_leases(subscription: SubscriptionRecord) -> Action[tuple[HoldfastError | None, int]]:
-    """Lock the leases; returns the refusal if a live worker holds one, and the highest epoch."""
-    leases = yield "lock_leases", {"subscription": subscription.id}
-    live = sum(bool(row[1]) for row in leases)
-    refusal = BusStateError(
-        f"live workers hold {live} of {counted(len(leases), 'partition')} of {subscription.name!r}: stop them first "
-        f"(holdfast workers  lists them)"
-    )
-    return (refusal if live else None), max((int(row[2]) for row in leases), default=0)

@@ -19,12 +19,15 @@ from holdfast.errors import (
     PublishError,
 )
 from holdfast.names import TEXT_LENGTH_MAX, text_problem
+from holdfast.stores.inspecting import find
+from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from holdfast.stores.base import Store
     from holdfast.stores.inspecting import Inspecting
+    from holdfast.stores.records import SubscriptionRecord
 
 Rows: TypeAlias = "list[tuple[Any, ...]]"
 Result = TypeVar("Result")
@@ -45,15 +48,21 @@ class Refusing(ABC):
         """Run *action* in one transaction."""
 
     @asynccontextmanager
-    async def refusals(self, actor: str, action: str, target: str) -> AsyncIterator[None]:
-        """An error inside that refuses the action leaves an audit row, and goes on."""
+    async def refusals(
+        self, actor: str, action: str, target: str, detail: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[None]:
+        """An error inside that refuses the action leaves an audit row with the reason, and goes on."""
         try:
             yield
         except REFUSALS as error:
             # Whoever may not write the audit, or is nobody, is refused all the same.
             with suppress(HoldfastError):
-                await self.perform(record(actor, action, target, detail={"refused": str(error)}, allowed=False))
+                reason = {**(detail or {}), "refused": str(error)}
+                await self.perform(record(actor, action, target, detail=reason, allowed=False))
             raise
+
+    async def _find(self, subscription: str) -> SubscriptionRecord:
+        return find(await self._inspector.subscriptions(), subscription)
 
 
 def record(
@@ -83,3 +92,19 @@ def check_actor(actor: str) -> None:
 
 def count_in_audit(audit: int, count: int) -> Action[None]:
     yield "count_audit", {"audit": audit, "count": count}
+
+
+def free_leases(subscription: SubscriptionRecord) -> Action[int]:
+    """
+    Lock the leases, so that nobody takes one meanwhile; returns the highest epoch.
+
+    Raises:
+        BusStateError: A live worker holds one.
+    """
+    leases = yield "lock_leases", {"subscription": subscription.id}
+    if live := sum(bool(row[1]) for row in leases):
+        raise BusStateError(
+            f"live workers hold {live} of {counted(len(leases), 'partition')} of {subscription.name!r}: stop them first "
+            f"(holdfast workers  lists them)"
+        )
+    return max((int(row[2]) for row in leases), default=0)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from holdfast.errors import ConfigurationError, HoldfastError, StoreBusy
-from holdfast.stores.operating import Operating, raise_refusal
+from holdfast.errors import ConfigurationError, StoreBusy
+from holdfast.stores.operating import Operating
 from holdfast.stores.records import Restored
-from holdfast.stores.refusing import Result, record
+from holdfast.stores.refusing import record
 
 if TYPE_CHECKING:
     from holdfast.stores.postgres.inspecting import PostgresInspector
     from holdfast.stores.postgres.session import Session
     from holdfast.stores.postgres.store import PostgresStore
-    from holdfast.stores.refusing import Action
+    from holdfast.stores.refusing import Action, Result
 
 _A_DAY = 86_400.0
 _TURN = "select set_config('lock_timeout', '100ms', true)"
@@ -58,12 +58,10 @@ class PostgresOperator(Operating):
     async def after_restore(self, *, actor: str) -> Restored:
         session = self._postgres._session("restore", _A_DAY)  # noqa: SLF001 - as above
         try:
-            outcome = await self._perform(session, after_restore(actor))
+            async with self.refusals(actor, "after restore", "the store"):
+                return await self._perform(session, after_restore(actor))
         finally:
             await session.close()
-        raise_refusal(outcome)
-        assert isinstance(outcome, Restored)
-        return outcome
 
 
 async def in_turns(session: Session, text: str) -> None:
@@ -88,13 +86,10 @@ async def in_turns(session: Session, text: str) -> None:
             await asyncio.sleep(_PAUSE_S)
 
 
-def after_restore(actor: str) -> Action[Restored | HoldfastError]:
+def after_restore(actor: str) -> Action[Restored]:
     ((_, made_on, server, _, _, _, highest_xid, server_xid, _),) = yield "identity", {}
     if made_on == server and highest_xid <= server_xid:
-        yield from record(actor, "after restore", "the store", allowed=False)
-        return ConfigurationError(
-            "this store is on the server that its tables were made on: there is nothing to repair"
-        )
+        raise ConfigurationError("this store is on the server that its tables were made on: there is nothing to repair")
     ((deliveries, events),) = yield "after_restore", {}
     detail = {"made_on": str(made_on), "server": str(server), "events": events}
     yield from record(actor, "after restore", "the store", detail=detail, count=deliveries)

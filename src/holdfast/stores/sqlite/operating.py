@@ -41,10 +41,11 @@ class SQLiteOperator(Operating):
     async def command(self, text: str, *, is_long: bool) -> None:  # noqa: ARG002 - all are one transaction here
         await self._looking.writing.run(command, text)
 
-    async def after_restore(self, *, actor: str) -> Restored:  # noqa: ARG002 - refused before anybody acts
-        raise ConfigurationError(
-            "an SQLite file that was copied whole needs no repair: its cursors are places in itself"
-        )
+    async def after_restore(self, *, actor: str) -> Restored:
+        async with self.refusals(actor, "after restore", "the store"):
+            raise ConfigurationError(
+                "an SQLite file that was copied whole needs no repair: its cursors are places in itself"
+            )
 
 
 def command(session: Session, text: str) -> None:

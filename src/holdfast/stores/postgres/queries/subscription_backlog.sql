@@ -1,5 +1,6 @@
--- What one subscription has still to see, and when it last moved. At most "bound" events beyond its oldest cursor are
--- looked at; the first number says how many those were. Cursors that only stand idle do not count as movement.
+-- What one subscription has still to see, of one tenant or of all, and when it last moved. At most "bound"
+-- events beyond its oldest cursor are looked at; the first number says how many those were. Cursors that only stand idle
+-- do not count as movement.
 with slices as materialized (
     select c.partition, c.done, c.open, c.position, c.updated_at, s.partitions, s.regexes
     from :"schema".cursors as c join :"schema".subscriptions as s on s.id = c.subscription
@@ -7,10 +8,10 @@ with slices as materialized (
 ), oldest as materialized (
     select done from slices order by pg_snapshot_xmax(done), pg_snapshot_xmin(done) limit 1
 ), ahead as materialized (
-    (select e.txid, e.position, e.id, e.day, e.slot, e.event_name, e.occurred_at from :"schema".event_log as e
+    (select e.txid, e.position, e.id, e.day, e.slot, e.tenant_id, e.event_name, e.occurred_at from :"schema".event_log as e
     where e.txid >= pg_snapshot_xmax((select done from oldest)) order by e.txid limit %(bound)s)
     union all
-    (select e.txid, e.position, e.id, e.day, e.slot, e.event_name, e.occurred_at from :"schema".event_log as e
+    (select e.txid, e.position, e.id, e.day, e.slot, e.tenant_id, e.event_name, e.occurred_at from :"schema".event_log as e
     where e.txid = any(array(select pg_snapshot_xip((select done from oldest)))) limit %(bound)s)
 ), judged as materialized (
     select e.position, e.txid, e.occurred_at, slices.updated_at, r.processed_at,
@@ -22,6 +23,7 @@ with slices as materialized (
     left join :"schema".deliveries as d on d.event_id = e.id and d.subscription = %(subscription)s
     where not pg_visible_in_snapshot(e.txid, slices.done)
         and not (slices.open is not null and pg_visible_in_snapshot(e.txid, slices.open) and e.position < slices.position)
+        and (%(tenant_id)s::text is null or e.tenant_id = %(tenant_id)s::text)
         and exists (select from unnest(slices.regexes) as regex where e.event_name ~ regex)
 ), first as (
     select position, txid, occurred_at from judged where unsettled order by position limit 1

@@ -1,4 +1,4 @@
--- Per subscription: delivery rows by state, partitions under a live lease, live workers.
+-- Per subscription: delivery rows by state, of one tenant or of all, partitions under a live lease, live workers.
 -- A worker lives whose heartbeat is less than a minute old, or who owns a live lease (the lease time may be longer).
 with living as (
     select w.subscriptions, w.tripped from :"schema".workers as w
@@ -15,5 +15,6 @@ cross join lateral (
     select count(*) filter (where state = 'pending') as pending, count(*) filter (where state = 'retrying') as retrying,
         count(*) filter (where state = 'running') as running, count(*) filter (where state = 'dead') as dead,
         count(*) filter (where state = 'discarded') as discarded
-    from :"schema".deliveries where subscription = s.id
+    from :"schema".deliveries
+    where subscription = s.id and (%(tenant_id)s::text is null or tenant_id = %(tenant_id)s::text)
 ) as d;

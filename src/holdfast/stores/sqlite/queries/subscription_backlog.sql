@@ -1,5 +1,6 @@
--- What one subscription has still to see, and when it last moved. At most "bound" events beyond its oldest cursor are
--- looked at; the first number says how many those were. Cursors that only stand idle do not count as movement.
+-- What one subscription has still to see, of one tenant or of all, and when it last moved. At most "bound"
+-- events beyond its oldest cursor are looked at; the first number says how many those were. Cursors that only stand idle
+-- do not count as movement.
 with ahead as materialized (
     select position, id, occurred_at, tenant_id, event_key from event_log
     where position > (select min(done) from cursors where subscription = :subscription)
@@ -13,7 +14,8 @@ with ahead as materialized (
         and c.partition = holdfast_slot(cast(e.tenant_id as blob), cast(e.event_key as blob), cast(e.id as blob)) % s.partitions
     left join receipts as r on r.event_id = e.id and r.subscription = s.id
     left join deliveries as d on d.position = e.position and d.subscription = s.id
-    where e.position > c.done and not (c.open is not null and e.position <= c.open and e.position < c.position)
+    where (:tenant_id is null or e.tenant_id = :tenant_id)
+        and e.position > c.done and not (c.open is not null and e.position <= c.open and e.position < c.position)
 ), moved as (
     select max(processed_at) as at from judged
     union all
