@@ -99,20 +99,69 @@ async def test_a_replay_that_runs_when_the_dashboard_ends_is_cancelled_and_says_
     assert replay["state"] == "cancelled"
 
 
+async def test_skip_passes_over_what_waits(dsn):
+    await fill(dsn)
+    async with visiting(dsn) as client:
+        assert "pass over 1 event for good" in (await client.get("/actions/skip?subscription=billing")).text
+        await client.act("/actions/skip?subscription=billing")
+        assert "1 event was passed over" in (await client.get("/overview")).text
+        assert await last_audit(client) == ("admin@example.org", "skip", "billing", 1, True)
+
+
+async def test_a_correction_is_an_event_of_its_own_with_its_author(dsn):
+    ids = await fill(dsn)
+    path = f"/actions/correct?subscription=billing&event={ids['dead']}"
+    async with visiting(dsn, may_edit=True) as client:
+        assert "4111-1111" in (await client.get(path)).text
+        done = await client.act(path, payload='{"order_id": 2}')
+        assert done.headers["location"] == f"/events/{ids['dead']}"
+        tree = (await client.get(f"/events/{ids['dead']}.json")).json()["causation"]["nodes"]
+        (made,) = [
+            node["event"]["id"] for node in tree if node["cause"] == ids["dead"] and "placed" in node["event"]["name"]
+        ]
+        event = (await client.get(f"/events/{made}.json")).json()["event"]
+        assert event["payload"] == {"order_id": 2}
+        assert event["headers"]["corrected_by"] == "admin@example.org"
+        assert (await client.get(f"/events/{ids['dead']}.json")).json()["event"]["payload"]["order_id"] == 13
+        assert await last_audit(client) == ("admin@example.org", "dead correct", "billing", 1, True)
+
+
+async def test_a_correction_is_off_unless_it_is_enabled_and_never_of_what_is_hidden(dsn):
+    ids = await fill(dsn)
+    path = f"/actions/correct?subscription=billing&event={ids['dead']}"
+    async with visiting(dsn) as client:
+        assert (await client.get(path)).status_code == 403
+        token = await client.csrf("/actions/pause?subscription=billing")
+        assert (await client.post(path, data={"csrf": token, "payload": "{}"})).status_code == 403
+        assert await last_audit(client) == ("admin@example.org", "correct", "billing", None, False)
+    async with visiting(dsn, may_edit=True, redact=["payload.card.number"]) as client:
+        answer = await client.get(path)
+        assert (answer.status_code, "4111" in answer.text) == (403, False)
+    async with visiting(dsn, may_edit=True) as client:
+        for payload in ("", "{", "nonsense", "[" * 100_000):
+            answer = await client.act(path, payload=payload)
+            assert answer.status_code == 400
+
+
 @pytest.mark.parametrize(
-    ("path", "fields", "status"),
-    [
-        ("/actions/pause?subscription=nobody", {}, 404),
-        ("/actions/replay?subscription=archive", {"rate": "fast"}, 400),
-        ("/actions/replay?subscription=archive&since=soon", {}, 400),
-        ("/actions/retry?subscription=nobody", {}, 404),
-    ],
-)
-async def test_what_the_store_refuses_is_audited_too(dsn, path, fields, status):
+    ("path", "action"),
+    [("/actions/pause?subscription=nobody", "pause"), ("/actions/retry?subscription=nobody", "dead retry"),
+     ("/actions/replay?subscription=nobody", "replay"), ("/actions/skip?subscription=nobody", "skip")],
+)  # fmt: skip
+async def test_what_the_store_refuses_is_audited_too(dsn, path, action):
     await fill(dsn)
     async with visiting(dsn) as client:
         token = await client.csrf("/actions/pause?subscription=billing")
-        assert (await client.post(path, data={"csrf": token, **fields})).status_code == status
-        actor, action, target, _, allowed = await last_audit(client)
-    assert (actor, allowed) == ("admin@example.org", False)
-    assert f"/actions/{action}?subscription={target}" in path
+        assert (await client.post(path, data={"csrf": token})).status_code == 404
+        assert [row["allowed"] for row in (await client.get("/audit.json")).json()["audit"]] == [False]
+        assert await last_audit(client) == ("admin@example.org", action, "nobody", None, False)
+
+
+async def test_a_rate_that_is_none_begins_no_replay(dsn):
+    await fill(dsn)
+    async with visiting(dsn) as client:
+        token = await client.csrf("/actions/pause?subscription=billing")
+        for rate in ("fast", "-1", "0", "1e3", "9" * 30):
+            done = await client.post("/actions/replay?subscription=archive", data={"csrf": token, "rate": rate})
+            assert done.status_code == 400
+        assert (await client.get("/subscription.json?name=archive")).json()["replays"] == []

@@ -68,7 +68,55 @@ async def test_events_are_found_by_what_the_url_asks_for(store):
         assert await found("status=pending&name=order.*") == [ids["waiting"]]
         assert ids["rejected"] in await found("status=dead")
         assert await found("until=1h") == []
+        assert await found("path=order_id&value=14") == [ids["rejected"]]
+        effects = await found(f"correlation={ids['fine']}")
+        assert effects[-1] == ids["fine"]
+        assert len(effects) == 2
         assert (await client.get(f"/find?event={ids['fine']}")).headers["location"] == f"/events/{ids['fine']}"
+
+
+async def test_how_far_a_search_looked_is_said(store):
+    dsn, _ = store
+    async with visiting(dsn) as client:
+        assert "events are stored" in (await client.get("/events")).text
+        assert "Looked at " in (await client.get("/events?path=order_id&value=999")).text
+
+
+async def test_a_field_that_is_hidden_cannot_be_searched(store):
+    dsn, _ = store
+    async with visiting(dsn, redact=["payload.card.*"]) as client:
+        for path in ("card.number", "payload.card.number", "Card.Number", "card"):
+            assert (await client.get("/events", params={"path": path, "value": "4111-1111"})).status_code == 400
+
+
+async def test_what_an_event_caused_is_drawn(store):
+    dsn, ids = store
+    async with visiting(dsn) as client:
+        page = (await client.get(f"/events/{ids['fine']}")).text
+    assert "<svg" in page
+    assert "invoice.sent" in page
+
+
+async def test_dead_letters_are_grouped_by_what_they_died_of(store):
+    dsn, ids = store
+    async with visiting(dsn) as client:
+        groups = (await client.get("/dead.json")).json()["groups"]["groups"]
+        one = next(group for group in groups if "declined" in group["message"])
+        within = (await client.get(f"/dead.json?subscription=billing&fingerprint={one['fingerprint']}")).json()
+        assert [letter["event_id"] for letter in within["letters"]] == [ids["rejected"]]
+        question = await client.get(f"/actions/retry?subscription=billing&fingerprint={one['fingerprint']}")
+        assert "1 dead letter" in question.text
+
+
+async def test_a_tenant_has_an_overview_of_its_own(store):
+    dsn, _ = store
+    async with visiting(dsn) as client:
+
+        async def dead(query):
+            found = (await client.get(f"/overview.json{query}")).json()["status"]["subscriptions"]
+            return sum(one["dead"] for one in found)
+
+        assert (await dead(""), await dead("?tenant=acme"), await dead("?tenant=nobody")) == (3, 2, 0)
 
 
 async def test_an_event_shows_what_became_of_it(store):

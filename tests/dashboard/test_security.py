@@ -336,7 +336,7 @@ class TestRoles:
     async def test_whoever_may_not_is_refused_and_audited(self, own_store, role, verb):
         dsn, ids = own_store
         path = f"/actions/{verb}?subscription=billing&event={ids['dead']}"
-        async with visiting(dsn, role=role) as client:
+        async with visiting(dsn, role=role, may_edit=True) as client:
             if ROLES[role].role.includes(ACTIONS[verb].role):
                 assert (await client.get(path)).status_code == 200
                 return

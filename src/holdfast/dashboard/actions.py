@@ -12,15 +12,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 
+import msgspec
+
 from holdfast.dashboard.access import Actor, Role
 from holdfast.dashboard.asking import DEAD_FIELDS, Ask
 from holdfast.dashboard.board import Board
 from holdfast.dashboard.refusal import Refusal
+from holdfast.dashboard.rendering import pretty
 from holdfast.errors import InvalidInput, NotFound
+from holdfast.stores.filters import DeadFilter
 from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from holdfast.stores.records import DeadLetter
 
 _REPLAY_FIELDS = ("subscription", "event", "name", "tenant", "key", "since", "until")
 _RATE, _RATE_MAX = 1000, 100_000
@@ -77,6 +83,8 @@ async def require_allowed(board: Board, action: Action, ask: Ask, actor: Actor, 
     reason = None
     if board.read_only:
         reason = "this dashboard is read-only"
+    elif action.verb == "correct" and not board.may_edit:
+        reason = "correcting dead letters is off (--may-edit)"
     elif not actor.role.includes(action.role):
         reason = f"it takes the role {action.role}, and {actor.name} is {actor.role}"
     if reason is not None:
@@ -195,6 +203,61 @@ async def _replaying(board: Board, name: str, chosen: Any, actor: Actor, rate: f
         board.changed()
 
 
+# Skip and correct
+
+
+async def _ask_skip(board: Board, ask: Ask) -> Question:
+    name = ask.require("subscription")
+    ahead = await board.operator.skip_count(name)
+    least = "at least " if ahead.kind == "at least" else ""
+    text = (
+        f"Let {name} go on from now and pass over {least}{counted(ahead.events, 'event')} for good. Its workers have to "
+        f"be stopped first. Dead letters stay, and a replay brings the events back."
+    )
+    return Question(text, "Skip to now", urlencode({"subscription": name}))
+
+
+async def _skip(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
+    name = ask.require("subscription")
+    passed = await board.operator.skip(name, actor=actor.name)
+    return f"{name} goes on from now; {counted(passed.events, 'event was', 'events were')} passed over."
+
+
+async def _ask_correct(board: Board, ask: Ask) -> Question:
+    letter = await _letter(board, ask)
+    text = (
+        f"Publish the event anew with another payload, and discard this dead letter of {letter.subscription}. The event "
+        f"itself stays as it is; the new one names it as its cause, and you as its author. Every subscription of "
+        f"{letter.name} gets it."
+    )
+    kept = ask.kept(("subscription", "event"))
+    return Question(text, "Publish anew", kept, content=pretty(letter.payload))
+
+
+async def _correct(board: Board, ask: Ask, actor: Actor, form: Mapping[str, str]) -> str:
+    letter = await _letter(board, ask)
+    try:
+        payload = msgspec.json.decode(form.get("payload", ""))
+    except (msgspec.DecodeError, RecursionError) as error:
+        await board.refuse(actor, "correct", letter.subscription, "the payload is no JSON")
+        raise InvalidInput("payload", "is no JSON", str(error)) from error
+    made = await board.operator.correct(
+        letter.subscription, letter.event_id, payload, actor=actor.name, may_edit=board.may_edit
+    )
+    return f"Published anew as {made}."
+
+
+async def _letter(board: Board, ask: Ask) -> DeadLetter:
+    """The dead letter that is asked for. Raises Refusal where some of it must not be seen, so cannot be kept."""
+    event_id, name = ask.id("event"), ask.require("subscription")
+    found = await board.inspector.dead(DeadFilter(subscription=name, event_id=event_id), limit=1)
+    if not found or event_id is None:
+        raise NotFound(f"no dead letter of event {event_id} for {name!r} (any more)")
+    if board.redaction.hides(found[0].payload):
+        raise Refusal(403, "It cannot be corrected here", "The redaction rules hide a part of the payload.")
+    return found[0]
+
+
 async def _known(board: Board, ask: Ask) -> str:
     """The subscription that is asked for. Raises NotFound."""
     name = ask.require("subscription")
@@ -222,6 +285,8 @@ ACTIONS = {
         Action("resume", "Resume", Role.OPERATOR, _ask_resume, _resume, _to_subscription),
         Action("retry", "Retry", Role.OPERATOR, _ask_retry, _retry, _to_dead),
         Action("discard", "Discard", Role.ADMIN, _ask_discard, _discard, _to_dead),
+        Action("skip", "Skip to now", Role.ADMIN, _ask_skip, _skip, _to_subscription),
+        Action("correct", "Correct", Role.ADMIN, _ask_correct, _correct, _to_dead),
         Action("replay", "Replay", Role.OPERATOR, _ask_replay, _replay, _to_subscription),
     )
 }

@@ -27,7 +27,15 @@ from holdfast.dashboard.rendering import View, make_environment, render
 from holdfast.dashboard.seal import NOTICE_SECONDS, Seal
 from holdfast.dashboard.signing import Throttle, goal_of, sign_in
 from holdfast.dashboard.users import Users
-from holdfast.errors import HoldfastError, InvalidInput, NotFound, StoreUnavailable
+from holdfast.errors import (
+    BusStateError,
+    ConfigurationError,
+    HoldfastError,
+    InvalidInput,
+    NotFound,
+    PermissionDenied,
+    StoreUnavailable,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
     from holdfast.dashboard.board import Board
     from holdfast.dashboard.hosts import Hosts
     from holdfast.dashboard.pages import Page
+    from holdfast.stores.records import Status
 
 logger = logging.getLogger("holdfast.dashboard")
 
@@ -146,8 +155,7 @@ class Dashboard:
             except HoldfastError as error:
                 view = View("trouble", "Trouble", {"text": str(error)}, {})
                 return render(self._environment, view, context, layout="live.html")
-            fresh = context | {"status": status, "sentence": sentence(status)}
-            return render(self._environment, view, fresh, layout="live.html")
+            return render(self._environment, view, context | standing(status), layout="live.html")
 
         return StreamingResponse(self.streams.stream(fragment), media_type="text/event-stream")
 
@@ -202,7 +210,7 @@ class Dashboard:
     async def _context(self, request: Request) -> dict[str, Any]:
         """What every page knows besides its own data."""
         status = await self._board.status()
-        return self._bare_context(request) | {"status": status, "sentence": sentence(status)}
+        return self._bare_context(request) | standing(status)
 
     def _bare_context(self, request: Request) -> dict[str, Any]:
         visit, root = request.state.visit, request.scope.get("root_path", "")
@@ -234,6 +242,11 @@ class Dashboard:
         return self._refused(request, as_refusal(error))
 
 
+def standing(status: Status) -> dict[str, Any]:
+    """What the strip at the top of a page says."""
+    return {"status": status, "sentence": sentence(status)}
+
+
 def asked(request: Request) -> Ask:
     """What the URL asks for, in its path too."""
     return Ask({**request.query_params, **{name: str(value) for name, value in request.path_params.items()}})
@@ -254,6 +267,12 @@ def as_refusal(error: Exception) -> Refusal:
             return Refusal(400, "That cannot be asked", str(error))
         case StoreUnavailable():
             return Refusal(503, "The store cannot be reached", str(error))
+        case BusStateError():
+            return Refusal(409, "Not now", str(error))
+        case PermissionDenied():
+            return Refusal(403, "The database does not let this dashboard do that", str(error))
+        case ConfigurationError():
+            return Refusal(503, "The store is not set up", str(error))
         case HoldfastError():
             return Refusal(500, "The store refuses", str(error))
         case HTTPException(status_code=404):

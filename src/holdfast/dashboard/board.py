@@ -25,6 +25,7 @@ logger = logging.getLogger("holdfast.dashboard")
 _FRESH_SECONDS = 1.0
 # Looking costs the store at most a twentieth of its time, however large it is and however many look.
 _REST = 20.0
+_KNOWN_MAX = 50
 
 
 class Board:
@@ -64,8 +65,7 @@ class Board:
         self.redaction, self.read_only, self.may_edit, self.trace_url = redaction, read_only, may_edit, trace_url
         self._spool = spool
         self._asking = asyncio.Lock()
-        self._status: Status | None = None
-        self._fresh_until = 0.0
+        self._known: dict[str | None, tuple[Status, float]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -73,20 +73,25 @@ class Board:
         """Which store, without user and password."""
         return self._store.address
 
-    async def status(self) -> Status:
-        """How the store is doing, asked once for all who look at it within a moment."""
+    async def status(self, tenant_id: str | None = None) -> Status:
+        """How the store, or one tenant in it, is doing: asked once for all who look at it within a moment."""
         async with self._asking:
-            if self._status is None or time.monotonic() >= self._fresh_until:
-                begun = time.monotonic()
-                spool = await asyncio.to_thread(self._spool, self.address)
-                self._status = await self.inspector.status(spool=spool)
-                took = time.monotonic() - begun
-                self._fresh_until = begun + took + max(_FRESH_SECONDS, took * _REST)
-            return self._status
+            known = self._known.get(tenant_id)
+            if known is not None and time.monotonic() < known[1]:
+                return known[0]
+            begun = time.monotonic()
+            spool = await asyncio.to_thread(self._spool, self.address)
+            status = await self.inspector.status(spool=spool, tenant_id=tenant_id)
+            took = time.monotonic() - begun
+            self._known.pop(tenant_id, None)
+            self._known[tenant_id] = status, begun + took + max(_FRESH_SECONDS, took * _REST)
+            if len(self._known) > _KNOWN_MAX:
+                del self._known[next(iter(self._known))]
+            return status
 
     def changed(self) -> None:
         """Something was done: the next look must show it."""
-        self._fresh_until = 0.0
+        self._known.clear()
 
     async def refuse(self, actor: Actor, action: str, target: str, reason: str) -> None:
         """Write into the audit that *actor* was not let do something. Where that cannot be written, it is logged."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _REASONS_MAX = 3
 
 
-async def page(board: Board, ask: Ask) -> View:  # noqa: ARG001 - there is nothing to ask
-    status = await board.status()
+async def page(board: Board, ask: Ask) -> View:
+    status = await board.status(ask.text("tenant"))
     return View("overview", "Overview", {"status": status, "sentence": sentence(status)}, {})
 
 

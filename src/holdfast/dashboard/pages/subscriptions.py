@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.dashboard.pages.overview import sentence
 from holdfast.dashboard.rendering import View
 from holdfast.errors import NotFound
 
@@ -14,12 +15,10 @@ if TYPE_CHECKING:
 _REPLAYS = 20
 
 
-async def page(board: Board, ask: Ask) -> View:  # noqa: ARG001 - there is nothing to ask
-    status = await board.status()
-    records = await board.inspector.subscriptions()
-    return View(
-        "subscriptions", "Subscriptions", {"subscriptions": records, "figures": status.subscriptions}, {}
-    )  # fmt: skip
+async def page(board: Board, ask: Ask) -> View:
+    status = await board.status(ask.text("tenant"))
+    data = {"subscriptions": await board.inspector.subscriptions(), "status": status, "sentence": sentence(status)}
+    return View("subscriptions", "Subscriptions", data, {})
 
 
 async def one(board: Board, ask: Ask) -> View:

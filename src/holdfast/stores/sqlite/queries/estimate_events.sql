@@ -1,6 +1,6 @@
 -- Of the newest events, up to a bound: how many match, and how many were looked at.
 select coalesce(sum((:event_id is null or e.id = :event_id)
-        and (:name is null or holdfast_matches(:name, e.event_name))
+        and case when :name is null then true else holdfast_matches(:name, e.event_name) end  -- "or" calls it for null, too, here
         and (:tenant_id is null or e.tenant_id = :tenant_id)
         and (:key is null or e.event_key = :key)
         and (:since is null or e.occurred_at >= :since)
