@@ -1,4 +1,4 @@
-"""Puts the latest results of the benchmark, and of `costs.py`, into the documentation's performance page, between marks."""
+"""Puts the latest results of the benchmark, of `costs.py` and `counting.py` into pages of the documentation, between marks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGE, RESULTS = ROOT / "docs" / "performance.md", ROOT / "bench" / "results"
-SOURCES = {"figures": "latest.md", "costs": "costs.md"}
+DOCS, RESULTS = ROOT / "docs", ROOT / "bench" / "results"
+SOURCES = {
+    "performance.md": {"figures": "latest.md", "costs": "costs.md"},
+    "metrics.md": {"counting": "counting.md"},
+}
 
 
 def filled(page: str, mark: str, results: str) -> str:
@@ -21,14 +24,15 @@ def filled(page: str, mark: str, results: str) -> str:
     return f"{before}{begin}\n{shown.strip()}\n\n{end}{after}"
 
 
-def made() -> str:
-    """The page with all that there is to be put into it."""
-    page = PAGE.read_text("utf-8")
-    for mark, name in SOURCES.items():
-        page = filled(page, mark, (RESULTS / name).read_text("utf-8"))
+def made(name: str) -> str:
+    """The page of that name with all that there is to be put into it."""
+    page = (DOCS / name).read_text("utf-8")
+    for mark, source in SOURCES[name].items():
+        page = filled(page, mark, (RESULTS / source).read_text("utf-8"))
     return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(made(), "utf-8")
-    sys.stdout.write(f"{PAGE.relative_to(ROOT)} has the figures of {', '.join(SOURCES.values())}\n")
+    for name, sources in SOURCES.items():
+        (DOCS / name).write_text(made(name), "utf-8")
+        sys.stdout.write(f"docs/{name} has the figures of {', '.join(sources.values())}\n")

@@ -108,7 +108,7 @@ def emptied_dsn(reused_dsn: str) -> str:
 
 _EMPTY = """
     set search_path = holdfast;
-    delete from subscriptions; delete from workers; delete from snapshots; delete from audit;
+    delete from subscriptions; delete from workers; delete from snapshots; delete from samples; delete from audit;
     delete from event_log; delete from receipts;
     drop schema public cascade; create schema public;
     select make_day((clock_timestamp() at time zone 'UTC')::date + n) from generate_series(0, 7) as n;

@@ -30,6 +30,7 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "make_day": "PostgreSQL: the log is partitioned by day",
     "missing_days": "PostgreSQL: the log is partitioned by day",
     "old_days": "PostgreSQL: the log is partitioned by day",
+    "days_ahead": "PostgreSQL: the log is partitioned by day",
     "drop_day": "PostgreSQL: the log is partitioned by day",
     "old_of_young_day": "PostgreSQL: the log is partitioned by day",
     "retention_day": "PostgreSQL: the log is partitioned by day",

@@ -23,6 +23,7 @@ from holdfast.patterns import check_patterns
 from holdfast.running import run_buses
 from holdfast.stores.values import Appended
 from holdfast.subscription import Consumer, Handler, RetryPolicy, describe, make_consumer, require_same_options
+from holdfast.tracing import NO_TRACING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
     from typing import Self
     from uuid import UUID
 
+    from holdfast.counts import BusCounts
     from holdfast.event import NewEvent
     from holdfast.options import RequireTx
     from holdfast.stores.values import Declaration
     from holdfast.subscription import SubscribeOptions
+    from holdfast.tracing import Tracing
 
 logger = logging.getLogger("holdfast")
 
@@ -86,6 +89,8 @@ class EventBus:
             **given, schema=schema, spool_limit=spool_limit, lease_ttl=lease_ttl, poll_interval=poll_interval,
             store_timeout=store_timeout, stop_timeout=stop_timeout, max_payload=max_payload, require_tx=require_tx,
         )  # fmt: skip
+        self.tracing: Tracing = NO_TRACING
+        """Who follows events through programs; set it before the bus is used."""
         self._consumers: dict[str, Consumer] = {}
         self._live: Live | None = None
         self._closed = False
@@ -103,6 +108,11 @@ class EventBus:
     def consumers(self) -> tuple[Consumer, ...]:
         """The subscriptions that this program has declared."""
         return tuple(self._consumers.values())
+
+    @property
+    def counts(self) -> BusCounts | None:
+        """What this process has counted since it first used the bus; None before that, and after `close`. Cheap."""
+        return None if self._live is None else self._live.counts
 
     # Subscribing
 
@@ -209,11 +219,13 @@ class EventBus:
         Cost: one commit, shared by concurrent calls. With ``tx``, one statement and no commit.
         """
         cause = self._cause()
-        event = compose(
-            name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers, occurred_at=occurred_at,
-            cause=cause, limit=self._options.max_payload,
-        )  # fmt: skip
-        (published,) = await self._publish([event], self._transaction(tx, caller=3), atomic=False)
+        with self.tracing.publishing(name, cause) as span:
+            event = compose(
+                name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
+                occurred_at=occurred_at, cause=cause, limit=self._options.max_payload, trace=span.headers,
+            )  # fmt: skip
+            span.composed([event])
+            (published,) = await self._publish([event], self._transaction(tx, caller=3), atomic=False)
         return published
 
     async def publish_many(self, items: Iterable[Any], *, tx: Any = None) -> list[Published]:
@@ -230,10 +242,12 @@ class EventBus:
             As `publish`.
         """
         cause, limit = self._cause(), self._options.max_payload
-        events = compose_items(items, cause=cause, limit=limit)
-        if not events:
-            return []
-        return await self._publish(events, self._transaction(tx, caller=3), atomic=True)
+        with self.tracing.publishing(None, cause) as span:
+            events = compose_items(items, cause=cause, limit=limit, trace=span.headers)
+            span.composed(events)
+            if not events:
+                return []
+            return await self._publish(events, self._transaction(tx, caller=3), atomic=True)
 
     def _cause(self) -> Any:
         cause = CURRENT.get()
@@ -367,6 +381,7 @@ async def _prepare_within(live: Live, events: Sequence[NewEvent]) -> tuple[Live,
     first = await live.prepare_beside_a_transaction()
     publisher = await live.open_publisher()
     await publisher.settle_spool([(event.tenant_id, event.key) for event in events])
+    publisher.counts.joined += len(events)  # here, in the bus's own loop: the statement may be in another thread
     return live, first
 
 

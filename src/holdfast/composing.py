@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import InvalidEvent
@@ -20,27 +21,32 @@ if TYPE_CHECKING:
 DEFAULT_TENANT = "default"
 _FIELDS = ("name", "payload", "tenant_id", "key", "event_id", "id", "headers", "occurred_at")
 _MISSING: Any = object()
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_HANDED_ON = ("actor", "traceparent", "tracestate")  # the last two as W3C Trace Context has them
 
 
 def compose(
     name: str, payload: Any, *, tenant_id: str | None, key: str | None, event_id: UUID | str | None,
     headers: Mapping[str, str] | None, occurred_at: datetime | str | None, cause: Delivery | None, limit: int,
-    index: int | None = None,
+    index: int | None = None, trace: Mapping[str, str] = _NOTHING,
 ) -> NewEvent:  # fmt: skip
     """
     An event ready to be stored.
 
     Args:
-        cause: The delivery whose handler publishes it: tenant and correlation are inherited, causation is its event.
+        cause: The delivery whose handler publishes it: tenant, correlation, actor and trace are inherited, causation is
+            its event.
         limit: Most bytes of the encoded payload.
         index: Position in a list, for error messages.
+        trace: Headers of the publish that is under way, where somebody follows it; they replace inherited ones.
 
     Raises:
         InvalidEvent: Names the field and the rule.
     """
-    if cause is not None:
-        tenant_id = cause.event.tenant_id if tenant_id is None else tenant_id
-        lineage = {"correlation_id": cause.event.correlation_id, "causation_id": str(cause.event.id)}
+    if cause is not None and tenant_id is None:
+        tenant_id = cause.event.tenant_id
+    if cause is not None or trace:
+        lineage = {**inherited(cause), **trace}
         if headers is None:
             headers = lineage
         elif isinstance(headers, Mapping):  # anything else is refused below
@@ -56,7 +62,18 @@ def compose(
     )
 
 
-def compose_items(items: Iterable[Any], *, cause: Delivery | None, limit: int) -> list[NewEvent]:
+def inherited(cause: Delivery | None) -> dict[str, str]:
+    """Headers of an event that the handler of *cause* publishes."""
+    if cause is None:
+        return {}
+    event = cause.event
+    handed_on = {name: value for name in _HANDED_ON if (value := event.header(name)) is not None}
+    return {"correlation_id": event.correlation_id, "causation_id": str(event.id)} | handed_on
+
+
+def compose_items(
+    items: Iterable[Any], *, cause: Delivery | None, limit: int, trace: Mapping[str, str] = _NOTHING
+) -> list[NewEvent]:
     """The events of a list given to ``publish_many``.
 
     Raises:
@@ -65,10 +82,12 @@ def compose_items(items: Iterable[Any], *, cause: Delivery | None, limit: int) -
     given: Any = items  # callers without a type checker give other things
     if not isinstance(given, Iterable) or isinstance(given, Mapping | str | bytes):
         raise InvalidEvent("items", f"is {shown_value(items)}", "give a list of mappings or objects, an event each")
-    return [compose_item(item, index, cause=cause, limit=limit) for index, item in enumerate(items)]
+    return [compose_item(item, index, cause=cause, limit=limit, trace=trace) for index, item in enumerate(items)]
 
 
-def compose_item(item: Any, index: int, *, cause: Delivery | None, limit: int) -> NewEvent:
+def compose_item(
+    item: Any, index: int, *, cause: Delivery | None, limit: int, trace: Mapping[str, str] = _NOTHING
+) -> NewEvent:
     """An event of a list given to ``publish_many``: a mapping, or an object with attributes of these names.
 
     Raises:
@@ -95,4 +114,5 @@ def compose_item(item: Any, index: int, *, cause: Delivery | None, limit: int) -
     return compose(
         name, payload, tenant_id=get("tenant_id"), key=get("key"), event_id=event_id if event_id is not None else same,
         headers=get("headers"), occurred_at=get("occurred_at"), cause=cause, limit=limit, index=index,
+        trace=trace,
     )  # fmt: skip

@@ -167,14 +167,20 @@ class Event(msgspec.Struct, eq=False):
     @property
     def correlation_id(self) -> str:
         """Id shared by all events that go back to the same first event; its own id for that one."""
-        return self._header("correlation_id") or str(self.id)
+        return self.header("correlation_id") or str(self.id)
 
     @property
     def causation_id(self) -> str | None:
         """Id of the event whose handler published this one, else None."""
-        return self._header("causation_id")
+        return self.header("causation_id")
 
-    def _header(self, name: str) -> str | None:
+    @property
+    def actor(self) -> str | None:
+        """Who began what led to this event, as a publisher said by the header ``actor``; else None."""
+        return self.header("actor")
+
+    def header(self, name: str) -> str | None:
+        """One header; None where it is missing, or where another program stored something else than headers."""
         try:
             return self.headers.get(name)
         except MalformedEvent:  # what another program has stored there need not spoil what is inherited

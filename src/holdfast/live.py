@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.counts import BusCounts
 from holdfast.errors import (
     BusStateError,
     ConfigurationError,
@@ -93,6 +94,14 @@ class Live:
     def _stored(self) -> None:
         if self.worker is not None:
             self.worker.wake()
+
+    @property
+    def counts(self) -> BusCounts:
+        worker = self.worker
+        return BusCounts(
+            self.store.address, self.publisher.counts, self.publisher.spool_depth,
+            None if worker is None else worker.counts, {} if worker is None else worker.work,
+        )  # fmt: skip
 
     # Opening
 
@@ -213,7 +222,7 @@ class Live:
         options = self._options
         worker = Worker(
             self.store, WorkerOptions(options.lease_ttl, options.poll_interval, options.retention_seconds),
-            bus=self._bus,
+            bus=self._bus, tracing=self._bus.tracing,
         )  # fmt: skip
         for name, (_, record) in self.registered.items():
             worker.add(self._consumers[name], record)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from holdfast.counts import PublisherCounts
 from holdfast.errors import (
     HoldfastError,
     IdConflict,
@@ -88,6 +89,7 @@ class Publisher:
         self._drained.set()
         self._notifier: asyncio.Task[None] | None = None
         self._untold = False  # something was stored since the last hint to other processes
+        self.counts = PublisherCounts()
 
     @property
     def spool_depth(self) -> int:
@@ -237,6 +239,7 @@ class Publisher:
                 sent = True
                 return await self._store.append(events, atomic=atomic), maybe_done
             except StoreUnavailable as error:
+                self.counts.store_errors += 1
                 maybe_done |= sent and error.maybe_done
                 if loop.time() + pause >= deadline:
                     error.maybe_done = maybe_done
@@ -245,6 +248,7 @@ class Publisher:
             pause *= 2
 
     def _answer(self, batch: list[Request], results: list[Appended], *, repeated: bool) -> None:
+        self._count(results, nothing_stored=batch[0].atomic and Appended.CONFLICT in results)
         place = 0
         for request in batch:
             own = results[place : place + len(request.events)]
@@ -262,6 +266,12 @@ class Publisher:
                     for event, result in zip(request.events, own, strict=True)
                 ]
             )
+
+    def _count(self, results: Sequence[Appended], *, nothing_stored: bool) -> None:
+        if not nothing_stored:
+            self.counts.batches.add(len(results))
+            self.counts.stored += results.count(Appended.STORED)
+            self.counts.duplicates += results.count(Appended.DUPLICATE)
 
     def _tell(self) -> None:
         self._stored()
@@ -302,6 +312,7 @@ class Publisher:
                 unknown.__cause__ = error
                 answer_all([request], unknown if maybe_done else error)
             else:
+                self.counts.spooled += len(events)
                 self._start_spooling()  # the drainer may have ended while this was being written
                 if not request.answer.done():
                     request.answer.set_result([Published(event.id, spool.where) for event in events])
@@ -329,6 +340,7 @@ class Publisher:
             try:
                 await self._drain_pages(self._spool)
             except StoreUnavailable:
+                self.counts.store_errors += 1
                 self._nearly = False
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)

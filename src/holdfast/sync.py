@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from typing import Self
     from uuid import UUID
 
+    from holdfast.counts import BusCounts
     from holdfast.event import NewEvent, Published
     from holdfast.subscription import Consumer, Handler, SubscribeOptions
+    from holdfast.tracing import Tracing
 
 H = TypeVar("H", bound="Handler")
 T = TypeVar("T")
@@ -63,6 +65,20 @@ class SyncEventBus:
         """The subscriptions that this program has declared."""
         return self._bus.consumers
 
+    @property
+    def tracing(self) -> Tracing:
+        """Who follows events through programs; set it before the bus is used."""
+        return self._bus.tracing
+
+    @tracing.setter
+    def tracing(self, tracing: Tracing) -> None:
+        self._bus.tracing = tracing
+
+    @property
+    def counts(self) -> BusCounts | None:
+        """What this process has counted; see `EventBus.counts`."""
+        return self._bus.counts
+
     @overload
     def subscribe(self, patterns: str | list[str], handler: H, **options: Unpack[SubscribeOptions]) -> H: ...
     @overload
@@ -82,18 +98,23 @@ class SyncEventBus:
     ) -> Published:  # fmt: skip
         """Store an event; see `EventBus.publish`. ``tx=`` takes synchronous connections and sessions."""
         cause = self._bus._cause()  # noqa: SLF001 - this class is the other face of the same bus
-        event = compose(
-            name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers, occurred_at=occurred_at,
-            cause=cause, limit=self._bus._options.max_payload,  # noqa: SLF001 - as above
-        )  # fmt: skip
-        (published,) = self._publish([event], tx, atomic=False)
+        with self.tracing.publishing(name, cause) as span:
+            event = compose(
+                name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
+                occurred_at=occurred_at, cause=cause, limit=self._bus._options.max_payload,  # noqa: SLF001 - as above
+                trace=span.headers,
+            )  # fmt: skip
+            span.composed([event])
+            (published,) = self._publish([event], tx, atomic=False)
         return published
 
     def publish_many(self, items: Iterable[Any], *, tx: Any = None) -> list[Published]:
         """Store several events in one transaction, all or none; see `EventBus.publish_many`."""
         cause, limit = self._bus._cause(), self._bus._options.max_payload  # noqa: SLF001 - as above
-        events = compose_items(items, cause=cause, limit=limit)
-        return self._publish(events, tx, atomic=True) if events else []
+        with self.tracing.publishing(None, cause) as span:
+            events = compose_items(items, cause=cause, limit=limit, trace=span.headers)
+            span.composed(events)
+            return self._publish(events, tx, atomic=True) if events else []
 
     def _publish(self, events: Sequence[NewEvent], tx: Any, *, atomic: bool) -> list[Published]:
         transaction = self._bus._transaction(tx, caller=4)  # noqa: SLF001 - as above

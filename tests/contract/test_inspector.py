@@ -556,6 +556,11 @@ class TestRetention:
         assert preview.with_their_day == (2 if dsn.startswith("postgresql") else 0)
 
 
+async def test_days_ahead_are_told_where_the_log_has_a_partition_for_each(scene):
+    kind = type(scene.store).__name__
+    assert await scene.inspector.days_ahead() == {"PostgresStore": 7, "SQLiteStore": None}[kind]
+
+
 class TestFacts:
     async def test_a_good_store_has_no_problem(self, scene):
         facts = await scene.inspector.facts()

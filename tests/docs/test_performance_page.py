@@ -1,15 +1,18 @@
-"""The performance page shows the latest results of the benchmark, and nothing that somebody typed."""
+"""Pages with figures show the latest results of what measures them, and nothing that somebody typed."""
 
 from __future__ import annotations
 
 import runpy
 from pathlib import Path
 
+import pytest
+
 TOOL = runpy.run_path(str(Path(__file__).parents[2] / "bench" / "page.py"))
 
 
-def test_the_page_has_the_figures_of_the_latest_results():
-    assert TOOL["PAGE"].read_text("utf-8") == TOOL["made"](), "run: make figures"
+@pytest.mark.parametrize("name", TOOL["SOURCES"])
+def test_the_page_has_the_figures_of_the_latest_results(name):
+    assert (TOOL["DOCS"] / name).read_text("utf-8") == TOOL["made"](name), "run: make figures"
 
 
 def test_what_stands_between_the_marks_is_replaced():

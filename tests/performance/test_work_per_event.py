@@ -75,13 +75,32 @@ async def calls_for_an_event(dsn: str) -> float:
     return (calls[MANY] - calls[FEW]) / (MANY - FEW)
 
 
+def test_metrics_are_counted_for_many_events_at_once(dsn: str) -> None:
+    calls, counted = run(calls_that_count(dsn))
+    print(f"{calls} calls of Python functions that count {counted} events")
+    assert counted == MANY
+    assert calls <= MANY / 20
+
+
+async def calls_that_count(dsn: str) -> tuple[int, int]:
+    work = counting(dsn)
+    async with warm(work):
+        await drain(dsn, work, 2 * PAGE)
+        assert work.bus.counts is not None
+        counts = work.bus.counts.subscriptions["s"].counts
+        before = sum(counts.durations.buckets)
+        with calls_counted(within=("/counts.py", "/timing.py")) as count:
+            await drain(dsn, work, MANY)
+        return count[0], sum(counts.durations.buckets) - before
+
+
 @contextmanager
-def calls_counted() -> Iterator[list[int]]:
-    """Python functions that are entered in this thread, coroutines that go on included."""
+def calls_counted(within: tuple[str, ...] = ("",)) -> Iterator[list[int]]:
+    """Python functions that are entered in this thread, coroutines that go on included; of files that end so."""
     count, before = [0], sys.getprofile()
 
     def see(frame: Any, event: str, argument: Any) -> None:
-        if event == "call":
+        if event == "call" and frame.f_code.co_filename.endswith(within):
             count[0] += 1
 
     sys.setprofile(see)

@@ -91,7 +91,7 @@ class SimulatedProcess:
         return Ports(
             elapsed=lambda: world.loop.time() + offset, random=world.random.random, new_worker_id=world.new_id,
             new_event_id=world.new_id, identity=self._identity, process_started=world.process_started,
-            threads=lambda _name, _limit: self.threads,
+            threads=lambda _name, _limit: self.threads, wall_micros=lambda: round(world.loop.time() * 1e6),
         )  # fmt: skip
 
     def _identity(self) -> ProcessIdentity:

@@ -20,8 +20,10 @@ from tests.simulation.tables import StoredSnapshot
 from tests.simulation.wire import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
 
+    from holdfast.stores.values import Sampled
     from tests.simulation.server import Server
     from tests.simulation.wire import Wire
 
@@ -89,6 +91,9 @@ class SimulatedStore(Log, Subscriptions, HandlerTransactions):
 
     async def maintain(self, *, retention: float | None) -> Maintenance:
         return await self._wire.call("maintain", at_once(self._maintain, retention))
+
+    async def add_samples(self, worker: UUID, samples: Sequence[Sampled]) -> None:
+        """What charts are made of has no bearing on what is delivered."""
 
     def _maintain(self, retention: float | None) -> Maintenance:
         server, tables, now = self._server, self._server.tables, self._server.clock()

@@ -120,6 +120,17 @@ def refused(*arguments: str) -> str:
     return done.stderr
 
 
+def test_a_worker_writes_its_log_as_json(shop):
+    (shop / "shop.py").write_text(SHOP + "    raise RuntimeError('no such customer')\n")
+    with worker("shop:bus", "--log-format", "json") as (process, port):
+        wait_until(lambda: get(port, "/readyz")[0] == 200, "the worker is ready")
+        event_id = holdfast("publish", "order.placed", '"one"', "--tenant", "acme").strip()
+        assert process.stderr is not None
+        said = next(record for line in process.stderr if "failed" in (record := json.loads(line))["message"])
+    assert (said["level"], said["subscription"], said["tenant_id"]) == ("warning", "billing", "acme")
+    assert (said["event_id"], said["attempt"]) == (event_id, 1)
+
+
 @pytest.mark.parametrize("command", ["migrate", "worker"])
 def test_another_store_than_the_bus_names_is_refused(shop, command):
     (shop / "own.py").write_text(SHOP.replace("EventBus()", "EventBus('postgresql://ann:s3cret@localhost/own')"))
@@ -170,9 +181,40 @@ class TestHealthServer:
     async def test_a_store_that_cannot_be_reached(self, tmp_path):
         bus = EventBus("postgresql://ann:s3cret@127.0.0.1:1/nowhere", spool="off")
         async with HealthServer([bus], "127.0.0.1", 0) as server:
-            code, body = await server.answer("GET", "/readyz?x=1")
-        assert (code, body["status"]) == (503, "UNREACHABLE")
-        assert "s3cret" not in str(body)
+            code, _, body = await server.answer("GET", "/readyz?x=1")
+            metrics = await server.answer("GET", "/metrics")
+        assert (code, json.loads(body)["status"]) == (503, "UNREACHABLE")
+        assert b"s3cret" not in body
+        assert metrics.code == 200
+        assert b'holdfast_store_up{store="postgresql-127.0.0.1-1-nowhere-holdfast"} 0.0' in metrics.content
+        assert b"s3cret" not in metrics.content
+
+    async def test_metrics_of_a_worker_and_its_store(self, shop):
+        bus = load_bus("shop:bus")
+        async with bus, HealthServer([bus], "127.0.0.1", 0) as server:
+            await bus.publish("order.placed", {"n": 1})
+            await bus.drain(20)
+            code, content_type, body = await server.answer("GET", "/metrics")
+        lines, store = body.decode().splitlines(), f"sqlite-{shop / 'shop.db'}"
+        assert (code, content_type.partition(";")[0]) == (200, "text/plain")
+        for metric, value in {
+            'holdfast_published_events_total{store="%s",where="store"}': 1,
+            'holdfast_delivered_events_total{store="%s",subscription="billing"}': 1,
+            'holdfast_handler_duration_seconds_count{store="%s",subscription="billing"}': 1,
+            'holdfast_lag_events{store="%s",subscription="billing"}': 0,
+            'holdfast_live_workers{store="%s",subscription="billing"}': 1,
+            'holdfast_store_up{store="%s"}': 1,
+        }.items():
+            assert f"{metric % store} {value:.1f}" in lines
+
+    async def test_metrics_without_the_library_name_the_extra(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "holdfast.telemetry.prometheus", None)
+        monkeypatch.setitem(sys.modules, "prometheus_client", None)
+        monkeypatch.delitem(sys.modules, "holdfast.telemetry.prometheus")
+        async with HealthServer([], "127.0.0.1", 0) as server:
+            code, _, body = await server.answer("GET", "/metrics")
+        assert code == 501
+        assert "pip install 'holdfast[metrics]'" in json.loads(body)["error"]
 
     async def test_only_get(self):
         async with HealthServer([], "127.0.0.1", 0) as server:

@@ -19,20 +19,27 @@ if TYPE_CHECKING:
 @click.command("worker", short_help="Handle events until a signal comes.")
 @click.argument("places", metavar="MODULE:BUS...", nargs=-1, required=True)
 @store_options
-@click.option("--health-port", type=click.IntRange(0, 65_535), help="Answer /livez and /readyz on this port.")
+@click.option("--health-port", type=click.IntRange(0, 65_535), help="Answer /livez, /readyz and /metrics on this port.")
 @click.option("--health-host", default="127.0.0.1", show_default=True, help="Address for --health-port.")
 @click.option(
     "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"]),
     help="What goes to standard error.",
 )  # fmt: skip
+@click.option(
+    "--log-format", default="text", show_default=True, type=click.Choice(["text", "json"]),
+    help="A line of text or a JSON object for each record.",
+)  # fmt: skip
 def worker_command(
-    places: tuple[str, ...], target: Target, health_port: int | None, health_host: str, log_level: str
+    places: tuple[str, ...], target: Target, health_port: int | None, health_host: str, log_level: str, log_format: str
 ) -> None:
     """Handle events until SIGTERM or SIGINT; a second signal aborts. Modules are found from the current folder."""
     from holdfast.cli.load import bus_for
+    from holdfast.telemetry.logs import DeliveryFilter, JsonFormatter
 
     handler = logging.StreamHandler()
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(DeliveryFilter())
+    in_text = OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonFormatter() if log_format == "json" else in_text)
     logging.basicConfig(level=log_level.upper(), handlers=[handler])
     # Two names may lead to one bus, which works once.
     buses = list({id(bus): bus for bus in (bus_for(place, target) for place in places)}.values())

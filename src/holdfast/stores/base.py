@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Receipt,
         Released,
         Roster,
+        Sampled,
         Settlement,
         Slice,
         Subscription,
@@ -338,5 +339,12 @@ class Store(Protocol):
         Background duties, safe on several workers at once: make partitions ahead, store a snapshot, drop what is
         older than *retention* seconds and settled everywhere, forget dead workers, date retries anew that were written
         while the database's clock was ahead. Called about once a minute.
+        """
+        ...
+
+    async def add_samples(self, worker: UUID, samples: Sequence[Sampled]) -> None:
+        """
+        Keep what a worker has counted under the minute that is nearest by the database's clock, and with it how far the
+        log has got. Called once a minute. Samples older than 48 hours are forgotten.
         """
         ...

@@ -13,7 +13,7 @@ from holdfast.errors import NotFound
 from holdfast.event import from_micros
 from holdfast.health import verdict
 from holdfast.patterns import to_regex
-from holdfast.stores import grouping
+from holdfast.stores import grouping, sampled
 from holdfast.stores.lineage import causation_tree
 from holdfast.stores.records import (
     BACKLOG_MAX,
@@ -29,6 +29,7 @@ from holdfast.stores.records import (
     LeaseRecord,
     ReplayRecord,
     Retention,
+    Samples,
     Status,
     SubscriptionRecord,
     SubscriptionStatus,
@@ -64,6 +65,9 @@ class Inspecting(ABC):
     @abstractmethod
     async def retention_blockers(self, seconds: float) -> set[str]:
         """Names of the subscriptions that need the oldest events beyond that age."""
+
+    @abstractmethod
+    async def days_ahead(self) -> int | None: ...
 
     @abstractmethod
     async def facts(self) -> list[Fact]: ...
@@ -243,6 +247,18 @@ class Inspecting(ABC):
         return tuple(
             IndexStorage(table, name, size, scans, bool(valid))
             for table, name, size, scans, valid in await self.rows("storage_indexes")
+        )
+
+    async def samples(self, since: datetime) -> Samples:
+        places = [(as_moment(at), position) for at, position in await self.rows("log_samples", since=since)]
+        return Samples(
+            sampled.published(places),
+            sampled.by_subscription(
+                sampled.Counted(name, as_moment(at), delivered, failed, retried, dead, as_json(durations))
+                for name, at, delivered, failed, retried, dead, durations in await self.rows(
+                    "subscription_samples", since=since
+                )
+            ),
         )
 
     async def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditRecord]:

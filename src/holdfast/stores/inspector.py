@@ -16,6 +16,7 @@ from holdfast.stores.records import BACKLOG_MAX, RETENTION_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from uuid import UUID
 
     from holdfast.stores.base import Store
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         ReplayRecord,
         Restored,
         Retention,
+        Samples,
         SpoolFolder,
         Status,
         SubscriptionRecord,
@@ -165,6 +167,17 @@ class Inspector(Protocol):
         """
         ...
 
+    async def samples(self, since: datetime) -> Samples:
+        """
+        What happened minute by minute, as the workers have sampled it for the last 48 hours.
+
+        Args:
+            since: Aware; from the minute that ends then on.
+
+        Cost: reads a row for each minute and worker, and one more for each subscription that it did something for.
+        """
+        ...
+
     async def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditRecord]:
         """What operators did, the latest first."""
         ...
@@ -177,6 +190,10 @@ class Inspector(Protocol):
 
     async def retention_preview(self, seconds: float) -> Retention:
         """What dropping events stored longer than *seconds* ago would do. Cost: reads those events."""
+        ...
+
+    async def days_ahead(self) -> int | None:
+        """For how many days from today on the log has partitions; None where the store has none."""
         ...
 
     async def facts(self) -> list[Fact]:

@@ -100,6 +100,49 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """
+    What all workers did for a subscription in the minute that ends at `at`.
+
+    Attributes:
+        delivered: Events whose handler returned.
+        failed: Attempts that did not succeed.
+        retried: Those of them after which the event is tried again.
+        dead: Events that were given up.
+        p50_seconds: What half of the handler's calls did not exceed; None where it was not called.
+        p95_seconds: What 95 of 100 did not exceed.
+    """
+
+    at: datetime
+    delivered: int
+    failed: int
+    retried: int
+    dead: int
+    p50_seconds: float | None
+    p95_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSample:
+    """
+    How many events came into the log in the seconds up to `at`: one minute, and longer where no worker ran. On
+    PostgreSQL those that transactions took back, or that were there already, are counted too.
+    """
+
+    at: datetime
+    events: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The last hours, oldest first: of the whole store, and by name of subscription; minutes without anything are left out."""
+
+    published: tuple[PublishedSample, ...]
+    subscriptions: dict[str, tuple[Sample, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class EventRecord:
     """An event in a list. `status`, `retries` and `processed_at` as in the view ``event_store``."""
 

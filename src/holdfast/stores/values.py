@@ -316,3 +316,14 @@ class Maintenance(NamedTuple):
 
     dropped: int
     blocking: tuple[str, ...]
+
+
+class Sampled(NamedTuple):
+    """What a worker has counted for a subscription since its sample before; see `holdfast.counts.SubscriptionCounts`."""
+
+    subscription: int
+    delivered: int
+    failed: int
+    retried: int
+    dead: int
+    durations: tuple[int, ...]  # how many calls of the handler lay within each of `holdfast.counts.SECONDS`

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-from uuid import UUID
 
+from holdfast.counts import SubscriptionCounts
 from holdfast.errors import LeaseLost, MalformedEvent, Reject, Retry, StoreUnavailable
+from holdfast.event import Event
 from holdfast.printable import clean
 from holdfast.stores.values import Attempt, State
 from holdfast.worker.breaker import Breaker
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.stores.base import Store
     from holdfast.stores.values import Subscription
     from holdfast.subscription import Consumer
+    from holdfast.tracing import Tracing
     from holdfast.worker.decisions import Verdict
     from holdfast.worker.hand import Key, Mark, Partition
     from holdfast.worker.settler import Settler
@@ -55,6 +57,7 @@ class Shared:
     due: Callable[[float], None]  # a retry falls due in so many seconds
     stop: Callable[[BaseException], None]  # a handler asked the process to end
     breaker_waits: tuple[float, float]
+    tracing: Tracing
 
 
 class Aftermath:
@@ -73,6 +76,7 @@ class Aftermath:
         self._shared, self._freed = shared, freed
         self.lanes = Lanes()
         self.breaker = Breaker(consumer.breaker, shared.breaker_waits)
+        self.counts = SubscriptionCounts()
         self.in_hand: dict[bytes, InHand] = {}
         self.held_now = self.held_due = self.held_bytes = 0
         self.bound = BOUND
@@ -154,6 +158,7 @@ class Aftermath:
     def handled(self, item: InHand, *, has_receipt: bool = False) -> None:
         """The handler returned. ``has_receipt``: its transaction wrote it already."""
         if has_receipt or item.due is not None:
+            self.counts.delivered += 1
             self._note_success()
             self._shared.settler.handled(item, self._settled, has_receipt=has_receipt)
         else:
@@ -161,12 +166,17 @@ class Aftermath:
 
     def completed(self, items: Sequence[InHand]) -> None:
         """The handler returned for each of these, from the fast path; no receipt is written yet."""
+        self.counts.delivered += len(items)
         self._note_success()
         self._shared.settler.completed(items, self._all_settled)
 
+    @property
+    def _about(self) -> dict[str, str]:
+        return {"subscription": self.record.name}
+
     def _note_success(self) -> None:
         if self.breaker.succeeded():
-            logger.info("subscription %s: the breaker closes, a probe succeeded", self.record.name)
+            logger.info("subscription %s: the breaker closes, a probe succeeded", self.record.name, extra=self._about)
 
     def passed(self, item: InHand) -> None:
         """It was handled before: only its delivery row is still there."""
@@ -200,6 +210,7 @@ class Aftermath:
         return self._conclude(item, verdict, error, seconds)
 
     def _conclude(self, item: InHand, verdict: Verdict, error: BaseException, seconds: float) -> Lane:
+        self._count(verdict)
         self._log(item, verdict)
         return self._write(item, verdict, self._attempt(item, verdict, error, seconds))
 
@@ -224,6 +235,13 @@ class Aftermath:
             self.hold_followers(item.key)
         return Lane.BLOCKED
 
+    def _count(self, verdict: Verdict) -> None:
+        counts, is_failure = self.counts, verdict.outcome != "put off"
+        counts.put_off += not is_failure
+        counts.failed += is_failure
+        counts.retried += is_failure and verdict.state is State.RETRYING
+        counts.dead += verdict.state is State.DEAD
+
     def _attempt(self, item: InHand, verdict: Verdict, error: BaseException, seconds: float) -> Attempt:
         return Attempt(
             item.partition.slice, item.row.id, item.row.day, item.attempt, verdict.outcome, type(error).__name__,
@@ -231,11 +249,14 @@ class Aftermath:
         )  # fmt: skip
 
     def _log(self, item: InHand, verdict: Verdict) -> None:
-        dead = verdict.state is State.DEAD
+        dead, event = verdict.state is State.DEAD, Event(item.row)
         logger.log(
             logging.ERROR if dead else logging.WARNING, "subscription %s: event %s %s at attempt %d: %s",
-            self.record.name, UUID(bytes=item.row.id), "is dead" if dead else verdict.outcome, item.attempt,
-            clean(verdict.reason),
+            self.record.name, event.id, "is dead" if dead else verdict.outcome, item.attempt, clean(verdict.reason),
+            extra={
+                "event_id": str(event.id), "event_name": event.name, "subscription": self.record.name,
+                "tenant_id": event.tenant_id, "correlation_id": event.correlation_id, "attempt": item.attempt,
+            },
         )  # fmt: skip
 
     def _note_failure(self, item: InHand) -> None:
@@ -243,7 +264,7 @@ class Aftermath:
         if self.breaker.failed(item.row.id, now):
             logger.error(
                 "subscription %s: the breaker trips after %d different events failed in a row; probing in %.0f s",
-                self.record.name, self.consumer.breaker, self.breaker.until - now,
+                self.record.name, self.consumer.breaker, self.breaker.until - now, extra=self._about,
             )  # fmt: skip
 
     # Without an attempt

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from holdfast.ports import Threads
     from holdfast.stores.base import Store
-    from holdfast.subscription import Consumer
+    from holdfast.subscription import Consumer, Handler
     from holdfast.worker.hand import InHand
 
 
@@ -33,10 +33,12 @@ class Caller:
         store: Gives transactional handlers their connections.
         threads: Where synchronous handlers run.
         bus: What handlers' own publishes are recognised by.
+        handler: What is called: the subscription's own, or what stands round it.
     """
 
-    def __init__(self, consumer: Consumer, store: Store, threads: Threads, bus: Any) -> None:
+    def __init__(self, consumer: Consumer, store: Store, threads: Threads, bus: Any, handler: Handler) -> None:
         self._consumer, self._store, self._threads, self._bus = consumer, store, threads, bus
+        self._handler = handler
 
     def begin(self, item: InHand) -> Awaitable[None] | None:
         """
@@ -65,11 +67,11 @@ class Caller:
         context = copy_context()
         if not self._consumer.is_async:
             return self._call_in_thread(context, current, arguments)
-        step = context.run(_first_step, self._consumer.handler, current, arguments)
+        step = context.run(_first_step, self._handler, current, arguments)
         return None if step is None else _rest(context, *step)
 
     async def _call_in_thread(self, context: Context, current: Delivery | None, arguments: tuple[Any, ...]) -> None:
-        result = await self._in_thread(lambda: _called(self._consumer.handler, current, arguments), context)
+        result = await self._in_thread(lambda: _called(self._handler, current, arguments), context)
         if inspect.isawaitable(result) and (step := context.run(_first_step, _awaited, current, (result,))) is not None:
             await _rest(context, *step)
 
@@ -91,7 +93,7 @@ class Caller:
             if not transaction.passed:
                 delivery = self._delivery(item, transaction.connection)
                 with _own_errors():
-                    result = _called(self._consumer.handler, delivery, self._arguments(delivery))
+                    result = _called(self._handler, delivery, self._arguments(delivery))
                 if inspect.isawaitable(result):
                     if inspect.iscoroutine(result):
                         result.close()

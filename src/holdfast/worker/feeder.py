@@ -15,6 +15,7 @@ from holdfast.worker.outage import Outage
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from holdfast.counts import WorkerCounts
     from holdfast.event import Row
     from holdfast.stores.base import Reader, Store
     from holdfast.stores.values import Page
@@ -64,12 +65,13 @@ class Feeder:
         reload: Called when the session was lost: every cursor must start from its persisted place.
         changed: Called when somebody registered, paused, replayed or retried, before the events of that time are read.
         poll_interval: Longest pause between two reads, seconds.
+        counts: The worker's.
     """
 
     def __init__(
         self, store: Store, runners: Mapping[int, Runner], partitions: Callable[[], Sequence[Partition]], *,
         check: Callable[[Partition, Page], Awaitable[None]], reload: Callable[[], Awaitable[None]],
-        changed: Callable[[], Awaitable[None]], poll_interval: float,
+        changed: Callable[[], Awaitable[None]], poll_interval: float, counts: WorkerCounts,
     ) -> None:  # fmt: skip
         self._store, self._runners, self._partitions = store, runners, partitions
         self._check, self._reload, self._changed = check, reload, changed
@@ -81,7 +83,7 @@ class Feeder:
         self._look_at = 0.0
         self._wake = asyncio.Event()
         self._pause = _SHORTEST_PAUSE
-        self._outage = Outage("reading is interrupted", "reading goes on, from the stored cursors")
+        self._outage = Outage("reading is interrupted", "reading goes on, from the stored cursors", counts)
         self.router = Router([])
         self.is_quiet = False
         """The last round read to the end of the log and found nothing."""

@@ -13,6 +13,7 @@ from holdfast.worker.plans import dead_neighbours, plan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from holdfast.counts import WorkerCounts
     from holdfast.ports import Ports
     from holdfast.stores.base import Store
     from holdfast.stores.values import Lease, Slice, WorkerInfo
@@ -43,9 +44,12 @@ class Keeper:
         holder: The worker.
         ports: Clock and process table.
         ttl: Seconds that a lease lasts without renewal.
+        counts: The worker's.
     """
 
-    def __init__(self, store: Store, holder: Holder, ports: Ports, *, ttl: float) -> None:
+    def __init__(
+        self, store: Store, holder: Holder, ports: Ports, *, ttl: float, counts: WorkerCounts | None = None
+    ) -> None:
         self._store, self._holder, self._ports, self._ttl = store, holder, ports, ttl
         self.valid_until = 0.0
         """Until when the leases last, by a clock counted from before the last renewal was sent."""
@@ -53,7 +57,7 @@ class Keeper:
         self._was_silent = False
         self._patient_until = -math.inf
         self._soon = asyncio.Event()
-        self._outage = Outage("leases cannot be kept now", "leases are kept")
+        self._outage = Outage("leases cannot be kept now", "leases are kept", counts)
 
     def hurry(self) -> None:
         """Look again at once."""

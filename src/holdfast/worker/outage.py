@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from holdfast.counts import WorkerCounts
+
 logger = logging.getLogger("holdfast.worker")
 
 _AGAIN_SECONDS = 30.0
@@ -16,10 +18,12 @@ class Outage:
     Args:
         waits: What is not done meanwhile.
         goes_on: What is done again after it.
+        counts: Where each time is counted.
     """
 
-    def __init__(self, waits: str, goes_on: str) -> None:
+    def __init__(self, waits: str, goes_on: str, counts: WorkerCounts | None = None) -> None:
         self._waits, self._goes_on = waits, goes_on
+        self._counts = WorkerCounts() if counts is None else counts
         self._said_at: float | None = None
 
     @property
@@ -28,6 +32,7 @@ class Outage:
 
     def met(self, error: Exception) -> None:
         """The store could not be reached, once more."""
+        self._counts.store_errors += 1
         now = asyncio.get_running_loop().time()
         if self._said_at is None or now - self._said_at >= _AGAIN_SECONDS:
             self._said_at = now

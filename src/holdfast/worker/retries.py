@@ -13,6 +13,7 @@ from holdfast.worker.outage import Outage
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from holdfast.counts import WorkerCounts
     from holdfast.stores.base import Store
     from holdfast.stores.values import Due, Slice
     from holdfast.worker.hand import Partition
@@ -35,7 +36,7 @@ class Retries:
 
     def __init__(
         self, store: Store, settler: Settler, runners: Mapping[int, Runner],
-        partitions: Callable[[], Sequence[Partition]], changed: Callable[[], Awaitable[None]],
+        partitions: Callable[[], Sequence[Partition]], changed: Callable[[], Awaitable[None]], counts: WorkerCounts,
     ) -> None:  # fmt: skip
         self._store, self._settler, self._runners, self._partitions = store, settler, runners, partitions
         self._changed = changed
@@ -45,7 +46,7 @@ class Retries:
         self._limit = _CLAIM_MIN
         self._doubtful: set[Slice] = set()  # a claim's answer was lost: rows may be ours that nobody has in hand
         self._look_at = asyncio.get_running_loop().time() + _LOOK_SECONDS
-        self._outage = Outage("due deliveries cannot be claimed now", "due deliveries are claimed")
+        self._outage = Outage("due deliveries cannot be claimed now", "due deliveries are claimed", counts)
         self.claiming = asyncio.Lock()
         """Held during a claim: whoever ends a partition waits for it, or a claimed row would be forgotten."""
 

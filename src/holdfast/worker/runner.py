@@ -13,6 +13,7 @@ from holdfast.worker.aftermath import Aftermath
 from holdfast.worker.calling import Caller, RaisedByHandler, ThreadStillRuns
 from holdfast.worker.decisions import AttemptTimeout
 from holdfast.worker.lanes import Lane
+from holdfast.worker.timing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Mapping, Sequence
@@ -58,9 +59,13 @@ class Runner:
     def __init__(self, consumer: Consumer, record: Subscription, shared: Shared, threads: Threads) -> None:
         self.consumer = consumer
         self._shared = shared
-        self._caller = Caller(consumer, shared.store, threads, shared.bus)
+        tracing = shared.tracing.of(consumer)
+        handler = consumer.handler if tracing is None else tracing.handler
+        self._caller = Caller(consumer, shared.store, threads, shared.bus, handler)
         self._after = Aftermath(consumer, record, shared, self.start)
         self._lanes, self._breaker = self._after.lanes, self._after.breaker
+        self.counts = self._after.counts
+        self._timing = Timing(self.counts, shared.ports, tracing)
         self._matcher = Matcher(record.patterns)
         self._slots: dict[Slot, None] = {}  # in the order of their making
         self._newest: Slot | None = None  # that has not begun yet
@@ -213,6 +218,7 @@ class Runner:
         """
         lanes, elapsed, begin = self._lanes, self._shared.ports.elapsed, self._caller.begin
         completed: list[InHand] = []
+        starts: list[float] = []
         try:
             while lanes and (now := elapsed()) <= until:
                 item = lanes.take_probe() if slot.probes else lanes.take()
@@ -232,14 +238,17 @@ class Runner:
                         return self._finish(slot, item, rest)
                     if item.due is None:
                         completed.append(item)
+                        starts.append(now)
                     else:
                         self._after.handled(item)
+                        self._timing.together((item,), now)
                 lanes.free(item.key)
                 if slot.probes:
                     break
         finally:
             if completed:
                 self._after.completed(completed)
+                self._timing.one_by_one(completed, starts)
         return None
 
     def _take_batch(self, slot: Slot, size: int) -> tuple[InHand, ...]:
@@ -290,6 +299,7 @@ class Runner:
             await self._fail(slot, item, error)
         else:
             self._after.handled(item, has_receipt=has_receipt)
+            self._timing.together((item,), slot.started)
             if slot.timed_out:  # too late: it has committed
                 await self._reuse_task(slot, None)
             self._after.free(item.key)
@@ -347,6 +357,7 @@ class Runner:
         else:
             for item in runnable:
                 self._after.handled(item, has_receipt=False)
+            self._timing.together(runnable, slot.started)
 
     # Ending
 
@@ -358,6 +369,7 @@ class Runner:
                 self._after.drop(item)
             raise error
         seconds = self._shared.ports.elapsed() - slot.started
+        self._timing.failed(items, seconds, error)
         cause = error
         if is_handlers := isinstance(error, RaisedByHandler):
             error = error.error

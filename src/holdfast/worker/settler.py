@@ -15,6 +15,7 @@ from holdfast.worker.outage import Outage
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
+    from holdfast.counts import WorkerCounts
     from holdfast.event import NewEvent
     from holdfast.stores.base import Store
     from holdfast.stores.values import Attempt
@@ -41,10 +42,11 @@ class Settler:
     Args:
         store: Where to write.
         lost: Called with slices, and their epochs, whose lease turned out to be another worker's.
+        counts: The worker's.
     """
 
-    def __init__(self, store: Store, lost: Callable[[Mapping[Slice, int]], None]) -> None:
-        self._store, self._lost = store, lost
+    def __init__(self, store: Store, lost: Callable[[Mapping[Slice, int]], None], counts: WorkerCounts) -> None:
+        self._store, self._lost, self._counts = store, lost, counts
         self._next = Settlement()
         self._completed: dict[Completed, list[InHand]] = {}
         self._handled: list[InHand] = []
@@ -54,7 +56,7 @@ class Settler:
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
         self._writing = asyncio.Lock()
-        self._outage = Outage("outcomes cannot be written now, and wait", "outcomes are written")
+        self._outage = Outage("outcomes cannot be written now, and wait", "outcomes are written", counts)
 
     @property
     def available(self) -> bool:
@@ -197,6 +199,8 @@ class Settler:
         if not completed and not committed and not settlement.epochs:
             return
         self._next, self._handled, self._committed, self._blocking = Settlement(), [], [], []
+        if self._gathered:
+            self._counts.batches.add(self._gathered)
         self._completed, self._gathered = {}, 0
         for item in handled:
             settlement.add(receipt_of(item))

@@ -25,6 +25,7 @@ from holdfast.worker.outage import Outage
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
+    from holdfast.counts import WorkerCounts
     from holdfast.event import Row
     from holdfast.stores.base import Store
     from holdfast.stores.values import Due, Page
@@ -60,19 +61,20 @@ class TakeOver:
         recount: Counts the delivery rows that keys wait behind; called while nothing is written about them.
         spawn: Runs a coroutine in the background.
         ready: A partition can be read now.
+        counts: The worker's.
     """
 
     def __init__(
         self, store: Store, settler: Settler, runners: Mapping[int, Runner], *,
         mark_fast: Callable[[Partition], Coroutine[None, None, None]], recount: Callable[[], Coroutine[None, None, None]],
-        spawn: Callable[[Coroutine[None, None, None]], None], ready: Callable[[], None],
+        spawn: Callable[[Coroutine[None, None, None]], None], ready: Callable[[], None], counts: WorkerCounts,
     ) -> None:  # fmt: skip
         self._store, self._settler, self._runners = store, settler, runners
         self._mark_fast, self._recount, self._spawn, self._ready = mark_fast, recount, spawn, ready
         self._lost: dict[int, set[Partition]] = {}  # by subscription: taken over from the vanished, not through yet
         self._one_suspect = asyncio.Lock()
         self._recovering = 0
-        self._outage = Outage("a take-over waits for the store", "the take-over goes on")
+        self._outage = Outage("a take-over waits for the store", "the take-over goes on", counts)
 
     async def begin(self, partitions: Sequence[Partition], horizon: Callable[[], Coroutine[None, None, str]]) -> None:
         """Load what the store knows of these partitions, and decide how each one starts."""

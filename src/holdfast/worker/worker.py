@@ -9,32 +9,39 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from holdfast import __version__
+from holdfast.counts import WorkerCounts
 from holdfast.errors import HoldfastError, StoreUnavailable
 from holdfast.ports import SYSTEM, Ports
 from holdfast.stores.values import Released, WorkerInfo
+from holdfast.tracing import NO_TRACING
 from holdfast.worker.aftermath import Shared
 from holdfast.worker.breaker import WAITS
+from holdfast.worker.cancelling import cancelled
 from holdfast.worker.feeder import Feeder
 from holdfast.worker.hand import Partition, Phase
 from holdfast.worker.keeper import Keeper
 from holdfast.worker.outage import Outage
 from holdfast.worker.retries import Retries
 from holdfast.worker.runner import Runner
+from holdfast.worker.sampling import Sampler
 from holdfast.worker.settler import Settler
+from holdfast.worker.standing import standing
 from holdfast.worker.takeover import TakeOver
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
+    from holdfast.counts import SubscriptionWork
     from holdfast.ports import Threads
     from holdfast.stores.base import Store
     from holdfast.stores.values import Lease, Slice, Subscription
     from holdfast.subscription import Consumer
+    from holdfast.tracing import Tracing
 
 logger = logging.getLogger("holdfast.worker")
 
 _CURSOR_SECONDS, _IDLE_CURSOR_SECONDS, _CHORE_SECONDS = 1.0, 60.0, 60.0
-_ABORT_SECONDS, _GOODBYE_SECONDS, _CANCEL_SECONDS = 2.0, 5.0, 0.1
+_ABORT_SECONDS, _GOODBYE_SECONDS = 2.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +62,12 @@ class Worker:
         options: Settings.
         bus: What handlers' own publishes are recognised by.
         ports: The world outside.
+        tracing: Who follows events.
     """
 
-    def __init__(self, store: Store, options: WorkerOptions, *, bus: Any, ports: Ports = SYSTEM) -> None:
+    def __init__(
+        self, store: Store, options: WorkerOptions, *, bus: Any, ports: Ports = SYSTEM, tracing: Tracing = NO_TRACING
+    ) -> None:
         self._store, self._options, self._ports = store, options, ports
         self._me = ports.identity()
         self._id = ports.new_worker_id()
@@ -71,20 +81,22 @@ class Worker:
         self.stop_requested = asyncio.Event()
         self.cause: BaseException | None = None
         """What a handler raised to end the process: SystemExit or KeyboardInterrupt."""
-        self._settler = Settler(store, self.lose)
-        self._keeper = Keeper(store, self, ports, ttl=options.lease_ttl)
+        self.counts = WorkerCounts()
+        self._settler = Settler(store, self.lose, self.counts)
+        self._keeper = Keeper(store, self, ports, ttl=options.lease_ttl, counts=self.counts)
         self._feeder = Feeder(
             store, self._runners, self._held, check=self._check, reload=self._reload, changed=self._changed,
-            poll_interval=options.poll_interval,
+            poll_interval=options.poll_interval, counts=self.counts,
         )  # fmt: skip
-        self._retries = Retries(store, self._settler, self._runners, self._held, self._changed)
+        self._sampler = Sampler(store, self._id, self._runners, ports, self.counts)
+        self._retries = Retries(store, self._settler, self._runners, self._held, self._changed, self.counts)
         self._takeover = TakeOver(
             store, self._settler, self._runners, mark_fast=self._mark_fast, recount=self._recount_blocked,
-            spawn=self._spawn, ready=self._feeder.wake,
+            spawn=self._spawn, ready=self._feeder.wake, counts=self.counts,
         )  # fmt: skip
         self._shared = Shared(
             store, self._settler, ports, bus, self._keeper, self._feeder.wake, self._retries.due_in,
-            self._stop_with, options.breaker_waits,
+            self._stop_with, options.breaker_waits, tracing,
         )  # fmt: skip
 
     # What the keeper asks and tells
@@ -108,6 +120,7 @@ class Worker:
 
     def acquired(self, leases: Iterable[Lease]) -> None:
         partitions = [Partition(lease) for lease in leases]
+        self.counts.acquired += len(partitions)
         # A lease that runs out between its renewal and the look at what is free is taken anew by its own owner. What is
         # in hand under the epoch before must end first: the fence passes it over, and it would count as handled.
         mine = [one.slice for one in partitions if one.slice in self._partitions]
@@ -127,8 +140,11 @@ class Worker:
             del self._partitions[partition.slice]
             name = self._runners[partition.slice.subscription].record.name
             where = name, partition.slice.partition, partition.epoch
-            logger.warning("subscription %s, partition %d: the lease of epoch %d is over", *where)
+            logger.warning(
+                "subscription %s, partition %d: the lease of epoch %d is over", *where, extra={"subscription": name}
+            )
             partition.phase = Phase.LOST
+            self.counts.lost += 1
             if partition.in_hand:
                 self._zombies[partition.slice] = partition
         self._drop([partition.slice for partition in gone])
@@ -138,12 +154,17 @@ class Worker:
         ending = [self._partitions[one] for one in slices if self._partitions[one].phase is not Phase.ENDING]
         for partition in ending:
             partition.phase = Phase.ENDING
+        self.counts.given_back += len(ending)
         if ending:
             self._spawn(self._end(ending))
 
     def renewed(self) -> None:
         for runner in self._runners.values():
             runner.start()
+
+    @property
+    def work(self) -> dict[str, SubscriptionWork]:
+        return standing(self._runners, self._partitions)
 
     # Life
 
@@ -176,7 +197,8 @@ class Worker:
         """Begin to work, in the running loop."""
         services = (
             self._keeper.run(), self._feeder.run(), self._settler.run(), self._retries.run(), self._watch(),
-            self._write_cursors(), self._chores(), self._store.listen(self._feeder.wake),
+            self._write_cursors(), self._chores(), self._sampler.run(),
+            self._store.listen(self._feeder.wake),
         )  # fmt: skip
         self._services = [self._task(service) for service in services]
 
@@ -400,7 +422,7 @@ class Worker:
                 partition.dirty = partition.in_hand > 0
 
     async def _chores(self) -> None:
-        outage = Outage("chores wait", "chores are done")
+        outage = Outage("chores wait", "chores are done", self.counts)
         while True:
             try:
                 done = await self._store.maintain(retention=self._options.retention)
@@ -408,6 +430,7 @@ class Worker:
                 outage.met(error)
             else:
                 outage.over()
+                self.counts.blocking = done.blocking
                 if done.dropped:
                     logger.info("retention dropped %d events", done.dropped)
                 if done.blocking:
@@ -416,20 +439,3 @@ class Worker:
                 with suppress(HoldfastError):  # in case it was miscounted; once more in a minute
                     await self._settler.exclusively(self._recount_blocked)
             await asyncio.sleep(_CHORE_SECONDS)
-
-
-async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """
-    Cancel the tasks and wait until they have ended.
-
-    One that is being cancelled already, as by the end of ``asyncio.run``, is not cancelled again: that would
-    interrupt how it tidies up. But a timeout of its own, which cancels too, may be all that is under way: so look
-    again until it has ended.
-    """
-    left = list(dict.fromkeys(tasks))  # in this order, and not in that of their addresses: so a run can be repeated
-    while left:
-        for task in left:
-            if not task.cancelling():
-                task.cancel()
-        await asyncio.wait(left, timeout=_CANCEL_SECONDS)
-        left = [task for task in left if not task.done()]

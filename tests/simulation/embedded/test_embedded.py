@@ -70,7 +70,7 @@ DEFECTS = {
     "keys that wait for nobody": (
         deliveries, "blocked_keys", lambda _, slices: {one: {} for one in slices}, 46, "overtakings",
     ),
-    "receipts that are not found": (deliveries, "known", lambda *_: set(), 196, "repeats"),
+    "receipts that are not found": (deliveries, "known", lambda *_: set(), 201, "repeats"),
     "owners that vanish unnoticed": (leasing, "acquire", call_every_lease_clean, 187, "repeats"),
     "suspects that nobody takes up": (deliveries, "suspects", lambda *_: [], 2, "Lagging"),
 }  # fmt: skip

@@ -83,6 +83,10 @@ class PostgresInspector(Inspecting):
         rows = await self.rows("old_days", retention=float(seconds))
         return [datetime.strptime(f"{suffix}+0000", "%Y%m%d%z").date() for (suffix,) in rows]
 
+    async def days_ahead(self) -> int:
+        ((days,),) = await self.rows("days_ahead")
+        return days or 0
+
     async def facts(self) -> list[Fact]:
         asked = wall_millis()
         try:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import StoreBusy
 from holdfast.event import EPOCH
-from holdfast.stores.values import Maintenance
+from holdfast.stores.values import Maintenance, Sampled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
+    from uuid import UUID
 
     from holdfast.stores.postgres.session import Session
     from holdfast.stores.sql import Statements
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("holdfast.store")
 
 _DAYS_AHEAD = 7
+_SAMPLE_COLUMNS = ("subscriptions", "delivered", "failed", "retried", "dead", "durations")
 _OUTDATED = (
     "%s was not done: its transaction would not see what is committed while it waits. A pooler gives each "
     "transaction another session, with the defaults of role and database: "
@@ -42,6 +45,13 @@ class Keeping:
         if retention is None:
             return Maintenance(0, ())
         return await self._drop_old(retention)
+
+    async def add_samples(self, worker: UUID, samples: Sequence[Sampled]) -> None:
+        columns = zip(*samples, strict=True) if samples else [()] * len(Sampled._fields)
+        counted = dict(zip(_SAMPLE_COLUMNS, map(list, columns), strict=True))
+        counted["durations"] = [str(list(buckets)) for buckets in counted["durations"]]
+        await self._background.run(self._statements["add_samples"], {"worker": worker} | counted)
+        await self._background.run(self._statements["forget_samples"])
 
     async def make_days(self) -> None:
         """Make the partitions of today and the days ahead that are missing; a busy lock waits for the next time."""

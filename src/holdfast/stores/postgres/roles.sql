@@ -45,9 +45,9 @@ grant insert on :"schema".event_store, :"schema".incarnation, :"schema".attempts
 grant insert, update on :"schema".subscriptions, :"schema".leases, :"schema".cursors, :"schema".receipts
     to ":"schema"_worker";
 grant insert, update, delete on :"schema".deliveries, :"schema".workers to ":"schema"_worker";
-grant insert, delete on :"schema".snapshots to ":"schema"_worker";
+grant insert, delete on :"schema".snapshots, :"schema".samples to ":"schema"_worker";
 grant update on :"schema".meta to ":"schema"_worker";
-grant usage on sequence :"schema".event_position to ":"schema"_worker";
+grant usage, select on sequence :"schema".event_position to ":"schema"_worker";
 grant execute on all functions in schema :"schema" to ":"schema"_worker";
 revoke execute on function :"schema".after_restore() from ":"schema"_worker";
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.stores.sqlite.reader import log_state
-from holdfast.stores.sqlite.rows import MAX_POSITION
+from holdfast.stores.sqlite.rows import MAX_POSITION, json_text
 from holdfast.stores.values import Maintenance
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.threads import SessionThread
+    from holdfast.stores.values import Sampled
 
 SNAPSHOTS_KEPT = 31 * 86_400.0
 WORKERS_KEPT = 600.0
+SAMPLES_KEPT = 48 * 3_600.0
 EVENTS_A_BATCH = 2_000
 _BATCHES = 200
 
@@ -36,6 +41,18 @@ class Maintaining:
             if count < EVENTS_A_BATCH:
                 break
         return Maintenance(dropped, blocking)
+
+    async def add_samples(self, worker: UUID, samples: Sequence[Sampled]) -> None:
+        await self._writer.run(add_samples, worker, samples)
+
+
+def add_samples(session: Session, worker: UUID, samples: Sequence[Sampled]) -> None:
+    log = {"subscription": None, "delivered": 0, "failed": 0, "retried": 0, "dead": 0, "durations": None}
+    counted = [sample._asdict() | {"durations": json_text(sample.durations)} for sample in samples]
+    common = {"worker": str(worker), "now": session.now()}
+    with session.write():
+        session.each("add_samples", [values | common for values in (log, *counted)])
+        session.count("forget_samples", {"since": session.now(-SAMPLES_KEPT)})
 
 
 def tidy(session: Session, snapshots_kept: float) -> None:

@@ -1,0 +1,234 @@
+"""What counting costs on the hot path: the processor time of a worker's process with it and without it, in turns.
+
+There is no switch to turn counting off, because having one would cost as much: here what counts is replaced by functions
+that do nothing. What is left are an append to a list and additions of whole numbers, which are timed by themselves. One
+process and one running worker do both, a few thousand events by turns, so that a machine that gets slower meanwhile
+makes both slower. What is told is the least of all turns, since whatever else the machine does can only add to it.
+
+    python bench/counting.py            measures, and writes bench/results/counting.md
+    python bench/counting.py 500 3      so many events a turn, so many pairs, only shown
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+import timeit
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
+
+import psycopg
+
+from holdfast import EventBus
+from holdfast.bench.apart import apart
+from holdfast.bench.machine import machine
+from holdfast.counts import SECONDS, Histogram, PublisherCounts, SubscriptionCounts
+from holdfast.event import Row
+from holdfast.ports import Ports, wall_micros
+from holdfast.publisher import Publisher
+from holdfast.stores.values import Cursor, Lease, Slice
+from holdfast.testing import LocalPostgres
+from holdfast.worker.hand import InHand, Partition
+from holdfast.worker.timing import Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+RESULTS = Path(__file__).parent / "results" / "counting.md"
+
+_EVENTS, _PAIRS = 5_000, 40
+_CALLERS = 200
+_TOGETHER = 400  # a hand-out takes 5 ms at most, or a page
+_REPEATS = 200_000
+_ROWS = {
+    "postgresql": "insert into holdfast.event_store (event_name, event_key, payload) select 'a', 'key-' || (n % 500), "
+    "json_build_object('n', n, 'text', repeat('x', 150)) from generate_series(1, {}) as n",
+    "sqlite": "with recursive s (n) as (select 1 union all select n + 1 from s where n < {}) "
+    "insert into event_store (event_name, event_key, payload) "
+    "select 'a', 'key-' || (n % 500), json_object('n', n, 'text', printf('%.150c', 'x')) from s",
+}
+
+
+class Pair(NamedTuple):
+    """Microseconds of processor time an event."""
+
+    without: float
+    with_it: float
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Nothing is counted but what plain additions count."""
+
+    def nothing(*_: Any, **__: Any) -> None:
+        pass
+
+    with ExitStack() as stack:
+        for owner, name in (
+            (Timing, "one_by_one"), (Timing, "together"), (Histogram, "add"), (Histogram, "add_all"), (Publisher, "_count"),
+        ):  # fmt: skip
+            stack.enter_context(patch.object(owner, name, nothing))
+        yield
+
+
+def draining(dsn: str, events: int, pairs: int) -> list[Pair]:
+    """A worker whose handler does nothing handles what another program has stored."""
+
+    async def run() -> list[Pair]:
+        bus, handled, enough = EventBus(dsn, spool="off", auto_migrate=True), 0, asyncio.Event()
+
+        @bus.subscribe("a", name="s")
+        async def handle(_: Any) -> None:
+            nonlocal handled
+            handled += 1
+            if handled == events:
+                enough.set()
+
+        async def drain() -> None:
+            nonlocal handled
+            handled = 0
+            enough.clear()
+            await asyncio.to_thread(fill, dsn, events)  # none of ours is busy meanwhile but with the first of them
+            await enough.wait()
+            await bus.drain()
+
+        async with bus:
+            await drain()
+            return [await turn(drain, events, number) for number in range(pairs)]
+
+    return asyncio.run(run())
+
+
+def publishing(dsn: str, events: int, pairs: int) -> list[Pair]:
+    """Two hundred callers publish, each one event after the other."""
+
+    async def run() -> list[Pair]:
+        bus = EventBus(dsn, spool="off", auto_migrate=True)
+
+        async def publish() -> None:
+            numbers = iter(range(events))
+
+            async def caller() -> None:
+                for number in numbers:
+                    await bus.publish("a", {"n": number, "text": "x" * 150}, key=f"key-{number % 500}")
+
+            await asyncio.gather(*(caller() for _ in range(_CALLERS)))
+
+        await publish()
+        found = [await turn(publish, events, number) for number in range(pairs)]
+        await bus.close()
+        return found
+
+    return asyncio.run(run())
+
+
+async def turn(work: Callable[[], Awaitable[None]], events: int, number: int) -> Pair:
+    """A pair, of which now the one goes first and now the other."""
+    if number % 2:
+        with_it = await timed(work, events)
+        return Pair(await timed_without(work, events), with_it)
+    return Pair(await timed_without(work, events), await timed(work, events))
+
+
+async def timed_without(work: Callable[[], Awaitable[None]], events: int) -> float:
+    with uncounted():
+        return await timed(work, events)
+
+
+async def timed(work: Callable[[], Awaitable[None]], events: int) -> float:
+    begun = time.process_time()
+    await work()
+    return 1e6 * (time.process_time() - begun) / events
+
+
+def fill(dsn: str, events: int) -> None:
+    """So many events, by plain SQL."""
+    kind = dsn.partition(":")[0]
+    statement = _ROWS[kind].format(events)
+    if kind == "sqlite":
+        with closing(sqlite3.connect(dsn.removeprefix("sqlite:///"), timeout=60)) as file, file:
+            file.execute(statement)
+        return
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def by_itself() -> list[str]:
+    """Nanoseconds of each thing that counts, as it is done: for many at once, so for one of many."""
+    histogram, values, kept = Histogram(SECONDS), [0.00001] * _TOGETHER, list[float]()
+    counts = PublisherCounts()
+
+    def each(statement: Callable[[], object], of: int = 1) -> float:
+        repeats = _REPEATS // of
+        return 1e9 * min(timeit.repeat(statement, number=repeats, repeat=5)) / repeats / of
+
+    def add_number() -> None:
+        counts.stored += 1
+
+    row = Row(1, b"", 0, 0, wall_micros() - 60_000, "", "", None, b"", None)
+    lease = Lease(Slice(1, 0), 1, Cursor("0"), clean=True, lost=False, crashes=0)
+    items = [InHand(row, Partition(lease), None, 0)] * _TOGETHER
+    starts = [0.005 * number / _TOGETHER for number in range(_TOGETHER)]
+    timing = Timing(SubscriptionCounts(), Ports(elapsed=lambda: 0.005), None)
+    nothing = each(lambda: None)
+    return [
+        f"| duration and latency of an event, in a hand-out of {_TOGETHER} | {each(lambda: timing.one_by_one(items, starts), _TOGETHER):.0f} |",
+        f"| a value of {_TOGETHER} into a histogram | {each(lambda: histogram.add_all(values), _TOGETHER):.0f} |",
+        f"| a value alone into a histogram | {each(lambda: histogram.add(0.003)) - nothing:.0f} |",
+        f"| an addition to a counter | {each(add_number) - nothing:.0f} |",
+        f"| a start kept in a list | {each(lambda: kept.append(0.0)) - nothing:.0f} |",
+    ]
+
+
+def row(name: str, pairs: list[Pair]) -> str:
+    """A line of the table; the middle half of the pairs says how much the machine had to do beside it."""
+    differences = [100 * (pair.with_it / pair.without - 1) for pair in pairs]
+    low, _, high = statistics.quantiles(differences, n=4)
+    without, with_it = (min(of) for of in zip(*pairs, strict=True))
+    more = 100 * (with_it / without - 1)
+    return f"| {name} | {without:.2f} | {with_it:.2f} | {more:+.1f} % | {low:+.1f} to {high:+.1f} % |"
+
+
+def table(events: int, pairs: int) -> str:
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, LocalPostgres(fsync=True) as server:
+        facts = machine(Path(folder))
+        for work, name in (
+            (draining, "handling, a handler that does nothing"),
+            (publishing, "publishing, 200 callers"),
+        ):
+            for kind, dsn in (("PostgreSQL", server.dsn()), ("SQLite", f"sqlite:///{folder}/{work.__name__}.db")):
+                rows.append(row(f"{name}, {kind}", apart(work, dsn, events, pairs)))
+    measured = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {facts['processor']}, {facts['cores']} cores, {facts['python']}: {pairs} pairs of "
+        f"turns with {events:,} events each; microseconds of the process's processor time an event, the least of all turns."
+    )
+    return "\n".join(
+        [
+            measured,
+            "",
+            "| | without | with | more | middle half of the pairs |",
+            "| --- | ---: | ---: | ---: | --- |",
+            *rows,
+            "",
+            "| what is counted | nanoseconds |",
+            "| --- | ---: |",
+            *by_itself(),
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    chosen = [int(argument) for argument in sys.argv[1:]]
+    text = table(*(chosen or (_EVENTS, _PAIRS)))
+    sys.stdout.write(text)
+    if not chosen:
+        RESULTS.write_text(text, "utf-8")

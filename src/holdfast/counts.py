@@ -1,0 +1,156 @@
+"""
+What is counted while events are published and handled: plain integers, which only grow.
+
+Whoever works adds to them, in one thread and without a lock; whoever looks (`holdfast.telemetry`, the worker's samples)
+reads them from the same loop. The engine works in batches, and so does the counting: nothing here is called for an event.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SECONDS = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    300.0, 3600.0,
+)  # fmt: skip
+"""Bounds of all histograms of seconds. Samples keep counts by them: other bounds need a step of the schema."""
+
+SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
+"""Bounds of all histograms of how many go together."""
+
+
+class Histogram:
+    """How many values lay within which bounds, each upper one included; and their sum.
+
+    Args:
+        bounds: Ascending. What is beyond the last one is counted by itself.
+    """
+
+    __slots__ = ("bounds", "buckets", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds, self.buckets, self.total = bounds, [0] * (len(bounds) + 1), 0.0
+
+    def add(self, value: float) -> None:
+        """Count one value; below zero, as clocks that differ make it, it is taken for zero."""
+        self.buckets[bisect_left(self.bounds, value)] += 1
+        self.total += max(value, 0.0)
+
+    def add_all(self, values: Sequence[float]) -> None:
+        """What `add` does, for many, of which most lie within the same bounds."""
+        bounds, buckets, lowest = self.bounds, self.buckets, min(values)
+        bucket = bisect_left(bounds, max(values))
+        if bisect_left(bounds, lowest) == bucket:
+            buckets[bucket] += len(values)
+        else:
+            for value in values:
+                buckets[bisect_left(bounds, value)] += 1
+        self.total += sum(values) if lowest >= 0 else sum(value for value in values if value > 0)
+
+
+def quantile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> float | None:
+    """
+    The value that a *share* (0 to 1) of those counted do not exceed, as far as the buckets tell: between the bounds of
+    its bucket in proportion, and the last bound for what lies beyond. None where nothing was counted.
+    """
+    wanted, before, lower = share * sum(buckets), 0, 0.0
+    if not any(buckets):
+        return None
+    for upper, count in zip(bounds, buckets, strict=False):
+        if count and before + count >= wanted:
+            return lower + (upper - lower) * (wanted - before) / count
+        before, lower = before + count, upper
+    return lower
+
+
+class SubscriptionCounts:
+    """
+    What a worker has done for one subscription.
+
+    Attributes:
+        delivered: Events whose handler returned.
+        failed: Attempts that did not succeed, the last one of a dead letter included.
+        retried: Those after which the event is tried again.
+        put_off: Attempts that ended with `Retry`.
+        dead: Events that were given up.
+        durations: Seconds that calls of the handler took, failed ones too; one of a batch handler counts once.
+        latencies: Seconds from an event's `occurred_at` to its first attempt, where that succeeded.
+    """
+
+    __slots__ = ("dead", "delivered", "durations", "failed", "latencies", "put_off", "retried")
+
+    def __init__(self) -> None:
+        self.delivered = self.failed = self.retried = self.put_off = self.dead = 0
+        self.durations, self.latencies = Histogram(SECONDS), Histogram(SECONDS)
+
+
+class WorkerCounts:
+    """
+    What a worker has done for all its subscriptions together.
+
+    Attributes:
+        acquired, lost, given_back: Leases of partitions.
+        store_errors: Times that a part of the worker was refused or not answered by the store.
+        batches: Outcomes that were written in one transaction.
+        blocking: Names of the subscriptions that kept events beyond their retention, when that was last looked at.
+    """
+
+    __slots__ = ("acquired", "batches", "blocking", "given_back", "lost", "store_errors")
+
+    def __init__(self) -> None:
+        self.blocking: tuple[str, ...] = ()
+        self.acquired = self.lost = self.given_back = self.store_errors = 0
+        self.batches = Histogram(SIZES)
+
+
+class PublisherCounts:
+    """
+    What this process has published.
+
+    Attributes:
+        stored: Events that the store took.
+        duplicates: Events that were there already, with the same id and content.
+        spooled: Events that went to the spool; they are not counted again when they leave it.
+        joined: Events that went through a transaction of the caller, which may have rolled back.
+        store_errors: Times that the store did not answer, or could not be reached.
+        batches: Events that were stored in one transaction.
+    """
+
+    __slots__ = ("batches", "duplicates", "joined", "spooled", "store_errors", "stored")
+
+    def __init__(self) -> None:
+        self.stored = self.duplicates = self.spooled = self.joined = self.store_errors = 0
+        self.batches = Histogram(SIZES)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionWork:
+    """A subscription in a worker's hands: what was counted, and how it stands now."""
+
+    counts: SubscriptionCounts
+    partitions: int  # whose leases the worker holds
+    in_hand: int  # events that wait, run, or are not yet written
+    is_tripped: bool  # its breaker holds it up
+
+
+@dataclass(frozen=True, slots=True)
+class BusCounts:
+    """
+    What a bus has counted since it was first used in this process, and how it stands now.
+
+    Attributes:
+        store: Where its events are: no password, the same in every process.
+        worker: None where no worker runs here.
+        subscriptions: By name; empty where no worker runs here.
+    """
+
+    store: str
+    publisher: PublisherCounts
+    spool_depth: int  # events that are not in the store yet
+    worker: WorkerCounts | None
+    subscriptions: Mapping[str, SubscriptionWork]

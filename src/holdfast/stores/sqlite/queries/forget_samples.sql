@@ -1,0 +1,1 @@
+delete from samples where at < :since;
