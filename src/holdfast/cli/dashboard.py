@@ -54,7 +54,8 @@ def dashboard_command(
     Serve the dashboard. On the loopback it lets in whoever opens the URL that it prints, once.
 
     Other addresses need --users, or HOLDFAST_DASHBOARD_USERS with the same lines, or --proxy-header.
-    HOLDFAST_DASHBOARD_SECRET keeps people signed in over a restart.
+    HOLDFAST_DASHBOARD_SECRET keeps people signed in over a restart; whoever sends HOLDFAST_DASHBOARD_METRICS_TOKEN as a
+    bearer token reads /metrics.
     """
     if new_user is not None:
         print_user(new_user, role)
@@ -67,6 +68,7 @@ def dashboard_command(
         target.dsn, schema=target.schema, authenticate=authenticate, hosts=host_names, redact=redact,
         read_only=read_only, may_edit=may_edit, trace_url=trace_url, https=https,
         secret=os.environ.get("HOLDFAST_DASHBOARD_SECRET") or None,
+        metrics_token=os.environ.get("HOLDFAST_DASHBOARD_METRICS_TOKEN") or None,
     )  # fmt: skip
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))

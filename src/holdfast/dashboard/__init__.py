@@ -39,6 +39,7 @@ def app(
     trace_url: str | None = None,
     https: bool = False,
     secret: str | None = None,
+    metrics_token: str | None = None,
 ) -> Dashboard:
     """
     The dashboard of the store of *bus*, as an ASGI application to be mounted or served. Does no I/O.
@@ -58,6 +59,7 @@ def app(
         https: Browsers come over HTTPS, though a proxy hands requests on as plain HTTP: cookies are marked so.
         secret: What cookies and forms are signed with, at least 32 characters; needed where several processes serve it.
             Default: a random one.
+        metrics_token: Whoever sends it as a bearer token reads ``/metrics``, and nothing else. At least 32 characters.
 
     Raises:
         MissingExtra: Starlette or Jinja2 is not installed.
@@ -66,6 +68,7 @@ def app(
     return for_store(
         bus.dsn, schema=bus.schema, authenticate=authenticate, hosts=hosts, redact=redact, read_only=read_only,
         may_edit=may_edit, trace_url=trace_url, https=https, secret=secret,
+        metrics_token=metrics_token,
     )  # fmt: skip
 
 
@@ -81,6 +84,7 @@ def for_store(
     trace_url: str | None = None,
     https: bool = False,
     secret: str | None = None,
+    metrics_token: str | None = None,
 ) -> Dashboard:
     """The dashboard of a store that is named by its DSN; else as `app`."""
     try:
@@ -90,9 +94,10 @@ def for_store(
     from holdfast.dashboard.board import Board
     from holdfast.dashboard.hosts import Hosts
     from holdfast.dashboard.redaction import Redaction
-    from holdfast.dashboard.seal import Seal
+    from holdfast.dashboard.seal import Seal, check_secret
     from holdfast.spool_folder import usual_spool
 
+    check_secret("metrics_token", metrics_token)
     board = Board(
         dsn,
         schema=schema,
@@ -102,4 +107,11 @@ def for_store(
         trace_url=trace_url,
         spool=usual_spool,
     )
-    return Dashboard(board, authenticate=authenticate, seal=Seal(secret), hosts=Hosts(hosts), secure=https)
+    return Dashboard(
+        board,
+        authenticate=authenticate,
+        seal=Seal(secret),
+        hosts=Hosts(hosts),
+        secure=https,
+        metrics_token=metrics_token,
+    )

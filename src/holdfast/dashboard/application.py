@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,11 @@ from starlette.staticfiles import StaticFiles
 from holdfast.dashboard.access import OneTimeToken, Role
 from holdfast.dashboard.actions import ACTIONS, perform, require_allowed
 from holdfast.dashboard.asking import Ask
-from holdfast.dashboard.guard import SIGN_IN, Guard
+from holdfast.dashboard.charting import lines
+from holdfast.dashboard.guard import METRICS, SIGN_IN, Guard
 from holdfast.dashboard.live import Streams
 from holdfast.dashboard.pages import PAGES
-from holdfast.dashboard.pages.overview import sentence
+from holdfast.dashboard.pages.overview import HOURS, sentence
 from holdfast.dashboard.refusal import Refusal
 from holdfast.dashboard.rendering import View, make_environment, render
 from holdfast.dashboard.seal import NOTICE_SECONDS, Seal
@@ -74,6 +76,7 @@ class Dashboard:
         seal: Seal,
         hosts: Hosts,
         secure: bool,
+        metrics_token: str | None,
     ) -> None:
         self._board, self._authenticate, self._seal = board, authenticate, seal
         self._environment = make_environment()
@@ -82,6 +85,7 @@ class Dashboard:
         self._guard = Guard(
             self._routed(), board=board, authenticate=authenticate, seal=seal, hosts=hosts, secure=secure,
             refused=self._refused,
+            metrics_token=metrics_token,
         )  # fmt: skip
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,6 +110,8 @@ class Dashboard:
         routes: list[Route | Mount] = [
             Route("/", self._home),
             Route("/find", self._find),
+            Route("/samples.json", self._samples),
+            Route(METRICS, self._metrics),
             Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),
             Route("/sign-out", self._sign_out, methods=["POST"]),
             Mount("/static", StaticFiles(directory=_STATIC)),
@@ -132,6 +138,18 @@ class Dashboard:
         ask = asked(request)
         ask.require("event")
         return RedirectResponse(f"{request.scope['root_path']}/events/{ask.id('event')}", 303)
+
+    async def _samples(self, request: Request) -> Response:
+        """Lines for a chart: ``?hours=`` of all subscriptions together, or of ``subscription=``."""
+        ask, now = asked(request), datetime.now(UTC)
+        since = now - timedelta(hours=ask.number("hours", high=max(HOURS)) or min(HOURS))
+        found = await self._board.inspector.samples(since)
+        return as_json(lines(found, since, now, ask.text("subscription")))
+
+    async def _metrics(self, request: Request) -> Response:  # noqa: ARG002 - there is nothing to ask
+        from holdfast.telemetry.prometheus import CONTENT_TYPE
+
+        return Response(await self._board.metrics(), headers={"content-type": CONTENT_TYPE})
 
     async def _page(self, page: Page, request: Request) -> Response:
         view = await page(self._board, asked(request))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from holdfast.dashboard.charting import RECENT_MINUTES
 from holdfast.errors import ConfigurationError, HoldfastError
 from holdfast.stores import make_store
 from holdfast.stores.inspector import make_inspector
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from holdfast.dashboard.access import Actor
     from holdfast.dashboard.redaction import Redaction
-    from holdfast.stores.records import SpoolFolder, Status
+    from holdfast.stores.records import Samples, SpoolFolder, Status
 
 T = TypeVar("T")
 
@@ -26,6 +28,7 @@ _FRESH_SECONDS = 1.0
 # Looking costs the store at most a twentieth of its time, however large it is and however many look.
 _REST = 20.0
 _KNOWN_MAX = 50
+_SAMPLED_SECONDS = 5.0
 
 
 class Board:
@@ -66,6 +69,9 @@ class Board:
         self._spool = spool
         self._asking = asyncio.Lock()
         self._known: dict[str | None, tuple[Status, float]] = {}
+        self._samples: Samples | None = None
+        self._samples_until = 0.0
+        self._metrics, self._metrics_until = b"", 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -88,6 +94,25 @@ class Board:
             if len(self._known) > _KNOWN_MAX:
                 del self._known[next(iter(self._known))]
             return status
+
+    async def recent(self) -> Samples:
+        """What the workers counted in the last minutes."""
+        async with self._asking:
+            if self._samples is None or time.monotonic() >= self._samples_until:
+                since = datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
+                self._samples = await self.inspector.samples(since)
+                self._samples_until = time.monotonic() + _SAMPLED_SECONDS
+            return self._samples
+
+    async def metrics(self) -> bytes:
+        """What the store says of itself, as Prometheus reads it. Raises MissingExtra."""
+        from holdfast.telemetry.prometheus import exposition
+
+        async with self._asking:
+            if time.monotonic() >= self._metrics_until:
+                self._metrics = await exposition((), {self.address: self.inspector})
+                self._metrics_until = time.monotonic() + _SAMPLED_SECONDS
+            return self._metrics
 
     def changed(self) -> None:
         """Something was done: the next look must show it."""

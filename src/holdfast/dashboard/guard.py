@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SIGN_IN = "/sign-in"
 STATIC = "/static/"
+METRICS = "/metrics"
 
 _METHODS = ("GET", "HEAD", "POST")
 _FORM = "application/x-www-form-urlencoded"
@@ -82,6 +83,7 @@ class Guard:
         hosts: The names that are answered.
         secure: Whether browsers come over HTTPS even where this process sees plain HTTP.
         refused: Makes the page for a refusal.
+        metrics_token: Whoever sends it as a bearer token may read the metrics, and nothing else.
     """
 
     def __init__(
@@ -94,9 +96,11 @@ class Guard:
         hosts: Hosts,
         secure: bool,
         refused: Callable[[Request, Refusal], Response],
+        metrics_token: str | None,
     ) -> None:
         self._app, self._board, self._authenticate = app, board, authenticate
         self._seal, self._hosts, self._secure, self._refused = seal, hosts, secure, refused
+        self._metrics_token = metrics_token
         # Cookies are shared by all ports of a host: two dashboards side by side must not take each other's.
         mark = hashlib.sha256(board.address.encode()).hexdigest()[:8]
         self.session_cookie, self._browser_cookie = f"holdfast_session_{mark}", f"holdfast_browser_{mark}"
@@ -125,6 +129,8 @@ class Guard:
             raise Refusal(405, "Not possible", "Only GET and POST are answered.")
         if _path_of(request).startswith(STATIC):
             return None
+        if _path_of(request) == METRICS and self._reads_metrics(request):
+            return None
         if self._authenticate is None:
             raise Refusal(403, "Nobody is let in", NO_AUTHENTICATE)
         if isinstance(self._authenticate, OneTimeToken) and "token" in request.query_params:
@@ -142,6 +148,10 @@ class Guard:
                 await self._board.refuse(actor, verb, request.query_params.get("subscription", "-")[:200], reason)
             raise Refusal(403, "Not done", f"{reason}: go back, reload the page and try again.")
         return None
+
+    def _reads_metrics(self, request: Request) -> bool:
+        wanted, said = self._metrics_token, request.headers.get("authorization", "")
+        return wanted is not None and compare_digest(said.encode(), f"Bearer {wanted}".encode())
 
     async def _actor(self, request: Request) -> Actor | None:
         authenticate = self._authenticate

@@ -53,6 +53,7 @@ def make_environment() -> Environment:
         "lasted": lambda seconds: None if seconds is None else lasted(seconds),
         "sized": sized,
         "number": number,
+        "percent": percent,
         "time": time_element,
         "pretty": pretty,
         "compact": compact,
@@ -86,10 +87,17 @@ def readable(value: Any) -> Any:
 
 
 def number(value: float | None) -> str | None:
-    """``12,345``, and two digits of what is small."""
+    """``12,345``; of what is small, two digits."""
     if value is None:
         return None
     return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
+def percent(part: float | None) -> str | None:
+    """A part of one; what is there is never shown as nothing."""
+    if part is None:
+        return None
+    return "< 0.1 %" if 0 < part < 0.001 else f"{part * 100:.2g} %"
 
 
 def time_element(value: datetime | None) -> Any:

@@ -18,6 +18,12 @@ NOTICE_SECONDS = 60.0
 _SECRET_MIN = 32
 
 
+def check_secret(name: str, text: str | None) -> None:
+    """Raise ConfigurationError where *text* is so short that it could be guessed. It is not shown."""
+    if text is not None and len(text) < _SECRET_MIN:
+        raise ConfigurationError(f"the dashboard's {name} has {len(text)} characters: use {_SECRET_MIN} or more")
+
+
 class Seal:
     """
     Signs texts for one purpose each: what was sealed for one is worth nothing for another.
@@ -31,8 +37,7 @@ class Seal:
     """
 
     def __init__(self, secret: str | None = None) -> None:
-        if secret is not None and len(secret) < _SECRET_MIN:
-            raise ConfigurationError(f"the dashboard's secret has {len(secret)} characters: use {_SECRET_MIN} or more")
+        check_secret("secret", secret)
         self._key = hashlib.sha256(secret.encode()).digest() if secret else secrets.token_bytes(32)
 
     def close(self, purpose: str, text: str, *, seconds: float) -> str:

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.dashboard.charting import Recent, flow, recent
 from holdfast.dashboard.rendering import View
 from holdfast.wording import counted
 
 if TYPE_CHECKING:
     from holdfast.dashboard.asking import Ask
     from holdfast.dashboard.board import Board
-    from holdfast.stores.records import Status
+    from holdfast.stores.records import Samples, Status
+
+HOURS = (1, 6, 24, 48)
+"""How far back charts go."""
 
 _REASONS_MAX = 3
 
 
 async def page(board: Board, ask: Ask) -> View:
     status = await board.status(ask.text("tenant"))
-    return View("overview", "Overview", {"status": status, "sentence": sentence(status)}, {})
+    samples = await board.recent()
+    data = {
+        "status": status, "sentence": sentence(status), "flow": flow(samples), "recent": recents(status, samples),
+        "storage": await board.inspector.storage(),
+    }  # fmt: skip
+    return View("overview", "Overview", data, {"hours": HOURS})
+
+
+def recents(status: Status, samples: Samples) -> dict[str, Recent]:
+    """The last minutes of each subscription."""
+    return {one.name: recent(samples.subscriptions.get(one.name, ())) for one in status.subscriptions}
 
 
 def sentence(status: Status) -> str:

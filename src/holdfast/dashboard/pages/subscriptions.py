@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.dashboard.pages.overview import sentence
+from holdfast.dashboard.charting import recent
+from holdfast.dashboard.pages.overview import HOURS, recents, sentence
 from holdfast.dashboard.rendering import View
 from holdfast.errors import NotFound
 
@@ -17,7 +18,10 @@ _REPLAYS = 20
 
 async def page(board: Board, ask: Ask) -> View:
     status = await board.status(ask.text("tenant"))
-    data = {"subscriptions": await board.inspector.subscriptions(), "status": status, "sentence": sentence(status)}
+    data = {
+        "subscriptions": await board.inspector.subscriptions(), "status": status, "sentence": sentence(status),
+        "recent": recents(status, await board.recent()),
+    }  # fmt: skip
     return View("subscriptions", "Subscriptions", data, {})
 
 
@@ -30,5 +34,8 @@ async def one(board: Board, ask: Ask) -> View:
     if status is None:
         raise NotFound(f"{name} was registered a moment ago: reload the page")
     replays = [one for one in await board.inspector.replays(limit=200) if one.subscription == name]
-    data = {"subscription": record, "figures": status, "leases": leases, "replays": replays[:_REPLAYS]}
-    return View("subscription", name, data, {})
+    lately = recent((await board.recent()).subscriptions.get(name, ()))
+    data = {
+        "subscription": record, "figures": status, "recent": lately, "leases": leases, "replays": replays[:_REPLAYS],
+    }  # fmt: skip
+    return View("subscription", name, data, {"hours": HOURS})

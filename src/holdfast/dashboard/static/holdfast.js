@@ -24,6 +24,7 @@
     local = !local;
     localStorage.setItem("holdfast-zone", local ? "local" : "utc");
     showZone();
+    drawAll();
   }
   function showZone() {
     const button = find("#zone");
@@ -89,12 +90,70 @@
     if (event.target.id === "dialog-body") find("#dialog").showModal();
   });
 
+  // Charts: their lines are fetched once a minute, as samples come.
+  const KINDS = {
+    rates: [["in", "published", "--accent"], ["handled", "delivered", "--good"]],
+    failures: [["failed", "failed", "--warn"], ["dead", "dead", "--bad"]],
+    durations: [["p50", "p50_seconds", "--accent"], ["p95", "p95_seconds", "--warn"]],
+  };
+  const charts = find(".charts");
+  let plots = [], hours = 6, asked = 0;
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const shown = (kind, value) =>
+    value == null ? "–" : kind !== "durations" ? String(Number(value.toPrecision(3))) : value < 1 ? `${Number((value * 1000).toPrecision(3))} ms` : `${Number(value.toPrecision(3))} s`;
+
+  const atMinute = (seconds) => {
+    const at = new Date(seconds * 1000);
+    return local ? `${two(at.getHours())}:${two(at.getMinutes())}` : at.toISOString().slice(11, 16);
+  };
+
+  function draw(figure, lines) {
+    const kind = figure.dataset.chart, target = figure.querySelector(".plot");
+    const known = KINDS[kind].filter(([, key]) => lines[key].some((value) => value !== null));
+    target.replaceChildren();
+    const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
+    const options = {
+      width: figure.clientWidth, height: 170, cursor: { points: { size: 6 } }, legend: { live: true },
+      tzDate: (seconds) => local ? new Date(seconds * 1000) : uPlot.tzDate(new Date(seconds * 1000), "UTC"),
+      scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      axes: [{ ...axis, values: (_, all) => all.map(atMinute) }, { ...axis, size: 56, values: (_, values) => values.map((value) => shown(kind, value)) }],
+      series: [
+        { label: local ? "Local" : "UTC", value: (_, seconds) => seconds == null ? "–" : atMinute(seconds) },
+        ...known.map(([label, , name]) => ({ label, stroke: colour(name), width: 1.5, points: { show: false }, spanGaps: kind === "durations", value: (_, value) => shown(kind, value) })),
+      ],
+    };
+    plots.push(new uPlot(options, [lines.minutes, ...known.map(([, key]) => lines[key])], target));
+  }
+  async function drawAll() {
+    if (!charts) return;
+    const mine = ++asked;
+    const answer = await fetch(`${charts.dataset.source}&hours=${hours}`);
+    if (!answer.ok) return;
+    const lines = await answer.json();
+    if (mine !== asked) return; // another one was asked for meanwhile
+    for (const plot of plots) plot.destroy();
+    plots = [];
+    for (const figure of charts.querySelectorAll("figure")) draw(figure, lines);
+    charts.dataset.drawn = String(hours);
+  }
+  function chooseHours(button) {
+    hours = Number(button.dataset.hours);
+    for (const other of document.querySelectorAll("[data-hours]")) other.classList.toggle("chosen", other === button);
+    drawAll();
+  }
+  drawAll();
+  setInterval(() => { if (!paused && !document.hidden) drawAll(); }, 60_000);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  let resized;
+  addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(drawAll, 200); });
+
   // Dialogs, copying, keys.
   document.addEventListener("click", (event) => {
     const on = event.target.closest("button, [data-close]");
     if (!on) return;
     if (on.id === "pause") togglePause();
     if (on.id === "zone") switchZone();
+    if ("hours" in on.dataset) chooseHours(on);
     if (on.id === "help-button") find("#help").showModal();
     if ("copy" in on.dataset) copy(on, on.dataset.copy);
     if ("copyFrom" in on.dataset) copy(on, document.getElementById(on.dataset.copyFrom).textContent);
