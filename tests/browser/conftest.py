@@ -58,9 +58,9 @@ def serve(browser: Browser, tmp_path_factory) -> Iterator[Any]:
     """Serves stores until the tests end."""
     served = []
 
-    def start(kind: str, dsn: str) -> Site:
+    def start(kind: str, dsn: str, *, filled: bool = True) -> Site:
         with ThreadPoolExecutor(1) as thread:  # this one has a loop of Playwright's
-            ids = thread.submit(asyncio.run, fill(dsn)).result()
+            ids = thread.submit(asyncio.run, fill(dsn)).result() if filled else {}
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "holdfast", "dashboard", "--port", "0", "--may-edit",
              "--redact", "payload.card.*", "--redact", "headers.authorization"],

@@ -25,6 +25,17 @@ def test_pause_and_resume(site, visit):
     assert "resume" in audit(page, site)
 
 
+def test_a_dead_letter_is_corrected(site, visit):
+    page = visit("/events/{open}")
+    page.get_by_role("link", name="Correct").click()
+    payload = page.get_by_role("dialog").get_by_label("Payload")
+    payload.fill(payload.input_value().replace("13", "2"))
+    page.get_by_role("button", name="Publish anew").click()
+    expect(page.get_by_role("status")).to_contain_text("Published anew as")
+    expect(page.locator("svg")).to_contain_text("order.placed")
+    assert "dead correct" in audit(page, site)
+
+
 def test_a_dead_letter_is_retried_and_another_one_discarded(site, visit):
     page = visit("/events/{rejected}")
     page.get_by_role("link", name="Retry").click()
@@ -59,3 +70,12 @@ def test_an_action_works_without_a_script(site, visit):
     page.get_by_role("link", name="Resume").click()
     page.locator("#question").get_by_role("button").click()
     expect(page.get_by_role("status")).to_have_text("archive goes on.")
+
+
+def test_a_subscription_skips_to_now(site, visit):
+    page = visit("/subscription?name=billing")
+    page.get_by_role("link", name="Skip to now").click()
+    expect(page.get_by_role("dialog")).to_contain_text("for good")
+    page.get_by_role("dialog").get_by_role("button", name="Skip to now").click()
+    expect(page.get_by_role("status")).to_contain_text("billing goes on from now")
+    assert "skip" in audit(page, site)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -25,17 +26,15 @@ PAGES = {
     "storage": "/storage",
     "audit": "/audit",
     "question": "/actions/retry?subscription=billing",
-    "refusal": "/events/{nothing}",
 }
 LOOKS = {
     "wide": {"viewport": {"width": 1280, "height": 800}},
     "dark": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"},
     "telephone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True},
 }
-NOTHING = {"nothing": "01a2093d-50dd-746b-9db7-0eadea990fab"}
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name != "refusal"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_as_it_should_be_in_every_look(site, visit, name):
     """No complaint of the browser (see `visit`), nothing wider than the screen, no finding of axe, no script run."""
     looks = LOOKS if site.kind == "sqlite" else {"wide": LOOKS["wide"]}
@@ -43,9 +42,11 @@ def test_a_page_is_as_it_should_be_in_every_look(site, visit, name):
         page = visit(PAGES[name], **options)
         width = options["viewport"]["width"]
         assert page.evaluate("document.documentElement.scrollWidth") <= width, look
+        if name in {"overview", "subscription"}:
+            expect(page.locator(".charts[data-drawn] canvas").first).to_be_visible()
         assert page.title().endswith("· Holdfast")
         assert page.locator("#verdict strong").count() == (0 if name == "question" else 1)
-        if site.kind == "sqlite":  # the HTML is the same
+        if site.kind == "sqlite" and look != "telephone":  # else the HTML is the same
             found = Axe().run(page)
             assert found.violations_count == 0, found.generate_report()
         SCREENSHOTS.mkdir(exist_ok=True)
@@ -56,7 +57,7 @@ def test_a_page_is_as_it_should_be_in_every_look(site, visit, name):
 def test_a_page_that_is_not_there_says_so(site, browser):
     with browser.new_context(storage_state=site.state) as context:
         page = context.new_page()
-        answer = page.goto(site.url + "/events/" + NOTHING["nothing"])
+        answer = page.goto(site.url + "/events/01a2093d-50dd-746b-9db7-0eadea990fab")
         assert answer.status == 404
         expect(page.locator("h1")).to_have_text("There is no such thing")
 
@@ -111,7 +112,7 @@ def test_everything_is_within_reach_of_the_keyboard(site, visit):
     expect(page.locator(":focus")).to_have_attribute("name", "name")
     page.keyboard.type("order.*")
     page.keyboard.press("Enter")
-    expect(page).to_have_url(f"{site.url}/events?name=order.*&tenant=&key=&status=&since=&until=")
+    expect(page).to_have_url(re.compile(r"/events\?name=order\.\*&"))
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_contain_text("order.")

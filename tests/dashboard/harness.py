@@ -32,7 +32,7 @@ async def fill(dsn: str) -> dict[str, str]:
     Make the tables, publish, handle, fail.
 
     Returns:
-        Ids of events by what they are: fine, dead, rejected, hostile, waiting.
+        Ids of events by what they are: fine, dead, open (dead, too), rejected, hostile, waiting.
     """
     bus = EventBus(dsn, auto_migrate=True, spool="off", poll_interval=0.01)
 
@@ -50,10 +50,12 @@ async def fill(dsn: str) -> dict[str, str]:
 
     ids = {}
     async with bus:
-        for number, what in ((1, "fine"), (12, "dead"), (14, "rejected"), (13, "hostile")):
+        for number, what in ((1, "fine"), (12, "dead"), (15, "open"), (14, "rejected"), (13, "hostile")):
             payload = HOSTILE_PAYLOAD if what == "hostile" else {"order_id": number, "card": {"number": "4111-1111"}}
             if what == "dead":
                 payload = {"order_id": 13, "card": {"number": "4111-1111"}}
+            if what == "open":  # nothing of it is redacted
+                payload = {"order_id": 13}
             published = await bus.publish(
                 "order.placed", payload, tenant_id="acme" if what != "hostile" else f"t {TURNED}{SCRIPT}",
                 key=f"order-{number}" if what != "hostile" else IMAGE, headers={"authorization": "Bearer 12345"},

@@ -50,7 +50,7 @@ async def test_retry_concerns_all_that_match_the_filter_and_no_other(dsn):
         done = await client.act("/actions/retry?subscription=billing&error=declined")
         assert done.headers["location"] == "/dead?subscription=billing&error=declined"
         left = (await client.get("/dead.json")).json()["letters"]
-        assert {one["event_id"] for one in left} == {ids["dead"], ids["hostile"]}
+        assert {one["event_id"] for one in left} == {ids["dead"], ids["open"], ids["hostile"]}
         assert await last_audit(client) == ("operator@example.org", "dead retry", "billing", 1, True)
 
 
@@ -58,13 +58,13 @@ async def test_what_dies_after_the_count_is_not_discarded(dsn):
     ids = await fill(dsn)
     async with visiting(dsn) as client:
         question = (await client.get("/actions/discard?subscription=billing")).text
-        assert "3 dead letters" in question
+        assert "4 dead letters" in question
         assert "until=" in question
         await client.act(f"/actions/discard?subscription=billing&event={ids['dead']}")
         assert await last_audit(client) == ("admin@example.org", "dead discard", "billing", 1, True)
         await client.act("/actions/discard?subscription=billing")
         assert (await client.get("/dead.json")).json()["letters"] == []
-        assert "2 dead letters are discarded." in (await client.get("/dead")).text
+        assert "3 dead letters are discarded." in (await client.get("/dead")).text
         nothing = (await client.get("/actions/discard?subscription=billing")).text
         assert "Nothing to do" in nothing
 
@@ -72,7 +72,7 @@ async def test_what_dies_after_the_count_is_not_discarded(dsn):
 async def test_replay_counts_first_and_shows_its_progress(dsn):
     await fill(dsn)
     async with visiting(dsn, role="operator") as client:
-        assert "Deliver 5 events of archive" in (await client.get("/actions/replay?subscription=archive")).text
+        assert "Deliver 6 events of archive" in (await client.get("/actions/replay?subscription=archive")).text
         await client.act("/actions/replay?subscription=archive", rate="100000")
 
         async def finished():
@@ -80,9 +80,9 @@ async def test_replay_counts_first_and_shows_its_progress(dsn):
             return [one for one in replays if one["state"] == "finished"]
 
         (replay,) = await until(finished)
-        assert (replay["done"], replay["total"], replay["actor"]) == (5, 5, "operator@example.org")
-        assert "5 of 5" in (await client.get("/subscription?name=archive")).text
-        assert await last_audit(client) == ("operator@example.org", "replay", "archive", 5, True)
+        assert (replay["done"], replay["total"], replay["actor"]) == (6, 6, "operator@example.org")
+        assert "6 of 6" in (await client.get("/subscription?name=archive")).text
+        assert await last_audit(client) == ("operator@example.org", "replay", "archive", 6, True)
 
 
 async def test_a_replay_that_runs_when_the_dashboard_ends_is_cancelled_and_says_so(dsn):

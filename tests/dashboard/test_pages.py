@@ -54,7 +54,7 @@ async def test_the_verdict_stands_on_every_page(store):
     async with visiting(dsn) as client:
         for path in ("/overview", "/events", "/workers"):
             assert "DEGRADED" in (await client.get(path)).text
-        assert "3 dead" in (await client.get("/overview.json")).json()["sentence"]
+        assert "4 dead" in (await client.get("/overview.json")).json()["sentence"]
 
 
 async def test_events_are_found_by_what_the_url_asks_for(store):
@@ -116,7 +116,7 @@ async def test_a_tenant_has_an_overview_of_its_own(store):
             found = (await client.get(f"/overview.json{query}")).json()["status"]["subscriptions"]
             return sum(one["dead"] for one in found)
 
-        assert (await dead(""), await dead("?tenant=acme"), await dead("?tenant=nobody")) == (3, 2, 0)
+        assert (await dead(""), await dead("?tenant=acme"), await dead("?tenant=nobody")) == (4, 3, 0)
 
 
 async def test_an_event_shows_what_became_of_it(store):
