@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -81,6 +84,16 @@ class Day:
         with ThreadPoolExecutor(1) as thread:  # this one has a loop of Playwright's
             thread.submit(asyncio.run, there()).result()
 
+    def publish_long_ago(self) -> None:
+        """As if it had been published ten minutes ago: what is known of the time since then is forgotten."""
+        self.publish(ago=600)
+        if self.dsn.startswith("sqlite"):
+            with closing(sqlite3.connect(self.folder / "events.db")) as connection, connection:
+                connection.execute("delete from snapshots")
+        else:
+            with psycopg.connect(self.dsn) as connection:
+                connection.execute("delete from holdfast.snapshots")
+
     def take_destination_away(self) -> None:
         (self.folder / "destination_is_away").touch()
 
@@ -118,7 +131,7 @@ def test_the_verdict_follows_what_happens_and_comes_back(day, browser):
         page.goto(site.path("/overview"))
         told("OK.*nothing waits")
         day.stop_worker()
-        day.publish(ago=600)
+        day.publish_long_ago()
         told("STALLED.*no live worker runs it")
         day.start_worker()
         told("OK.*nothing waits.*1 live worker")
