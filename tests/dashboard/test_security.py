@@ -460,6 +460,37 @@ class TestWhatIsSent:
             dashboard.app(EventBus("sqlite://"))
 
 
+class TestMetrics:
+    TOKEN = "m" * 32
+
+    async def test_they_are_told_to_whoever_may_come_in(self, empty):
+        async with visiting(empty, role="viewer") as client:
+            answer = await client.get("/metrics")
+        assert answer.status_code == 200
+        assert 'holdfast_lag_events{store="' in answer.text
+        assert 'subscription="billing"' in answer.text
+
+    @pytest.mark.parametrize(
+        "said", [None, "Bearer", "Bearer x", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"bearer {TOKEN}"]
+    )
+    async def test_they_are_told_to_nobody_else(self, empty, said):
+        async with visiting(empty, role="", metrics_token=self.TOKEN) as client:
+            answer = await client.get("/metrics", headers={} if said is None else {"authorization": said})
+        assert answer.status_code == 401
+
+    async def test_its_token_opens_that_door_alone(self, empty):
+        async with visiting(empty, role="", metrics_token=self.TOKEN) as client:
+            headers = {"authorization": f"Bearer {self.TOKEN}"}
+            assert (await client.get("/metrics", headers=headers)).status_code == 200
+            assert (await client.post("/metrics", headers=headers)).status_code == 405
+            for path in ("/overview", "/overview.json", "/samples.json", "/actions/pause?subscription=billing"):
+                assert (await client.get(path, headers=headers)).status_code == 401
+
+    def test_a_short_token_is_refused(self, empty):
+        with pytest.raises(ConfigurationError, match="32"):
+            for_store(empty, metrics_token="short")
+
+
 async def test_mounted_below_a_path_everything_stays_there(empty):
     from starlette.applications import Starlette
     from starlette.routing import Mount
