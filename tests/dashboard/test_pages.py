@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from holdfast.dashboard import for_store
+from holdfast.dashboard import board, for_store
 from holdfast.dashboard.pages import PAGES
 
 from .harness import IMAGE, SCRIPT, TURNED, by_header, client_of, visiting
@@ -106,6 +108,36 @@ async def test_dead_letters_are_grouped_by_what_they_died_of(store):
         assert [letter["event_id"] for letter in within["letters"]] == [ids["rejected"]]
         question = await client.get(f"/actions/retry?subscription=billing&fingerprint={one['fingerprint']}")
         assert "1 dead letter" in question.text
+
+
+async def test_charts_have_their_lines(store):
+    dsn, _ = store
+    async with visiting(dsn) as client:
+        found = (await client.get("/samples.json?hours=6")).json()
+        assert 358 <= len(found["minutes"]) <= 361
+        assert {len(line) for line in found.values()} == {len(found["minutes"])}
+        assert (await client.get("/samples.json?hours=49")).status_code == 400
+        assert (
+            'data-source="/samples.json?subscription=billing"' in (await client.get("/subscription?name=billing")).text
+        )
+
+
+async def test_the_store_is_asked_once_for_all_who_look(store, monkeypatch):
+    dsn, _ = store
+    monkeypatch.setattr(board, "_FRESH_SECONDS", 60.0)
+    dashboard = for_store(dsn, authenticate=by_header)
+    asked = []
+    status = dashboard._board.inspector.status
+
+    async def counted(**options):
+        asked.append(options)
+        return await status(**options)
+
+    dashboard._board.inspector.status = counted
+    async with client_of(dashboard, headers={"x-role": "viewer"}) as client:
+        await asyncio.gather(*(client.get("/workers") for _ in range(20)))
+        await client.get("/overview?tenant=acme")
+    assert [options["tenant_id"] for options in asked] == [None, "acme"]
 
 
 async def test_a_tenant_has_an_overview_of_its_own(store):

@@ -34,7 +34,7 @@ async def page(board: Board, ask: Ask) -> View:
     trace_id = trace_of(found.headers)
     extra = {
         "fixture": fixture(shown),
-        "picture": picture(tree) if tree is not None and len(tree.nodes) > 1 else None,
+        "picture": None if tree is None else picture(tree),
         "trace_id": trace_id,
         "trace_url": board.trace_url.replace("{trace_id}", trace_id) if board.trace_url and trace_id else None,
         "correlation": shown.headers.get(_CORRELATION) if isinstance(shown.headers, dict) else None,
