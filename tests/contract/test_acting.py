@@ -53,6 +53,9 @@ class TestSkip:
         assert (passed.events, passed.kind) == (8, "exact")
         (status,) = (await desk.inspector.status()).subscriptions
         assert (status.lag, status.blocks_retention) == (0, False)
+        assert {(one.status, one.processed_at) for one in (await desk.inspector.events(EventFilter())).events} == {
+            ("processed", None)
+        }
         coming = [(await desk.publish(key=key))[0] for key in "abcdefgh"]
         leases = await desk.lease(subscription)
         read = {one for lease in leases for one in await ids_ahead(desk, lease)}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+import psycopg
 import pytest
 
-from holdfast.errors import InvalidInput, NotFound
+from holdfast.errors import BusStateError, InvalidInput, NotFound
 from holdfast.stores import searching
 from holdfast.stores.filters import EventFilter, PayloadMatch
+from tests.contract.harness import until
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from holdfast.stores.records import EventPage
@@ -93,6 +98,18 @@ class TestTheWay:
         assert (ids(page), page.found_by, page.looked) == ([wanted], "time", 1)
         many = EventFilter(tenant_id="acme", since=NOON)
         assert (await desk.inspector.events(many)).found_by == "tenant"
+
+    async def test_beside_something_else_a_time_does_not_change_the_order(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for index in ("tenant", "time"):
+            await desk.operator.add_index(index, actor="me")
+        late, early, middle = [(await desk.publish(at=NOON + timedelta(minutes=minute)))[0] for minute in (9, 1, 5)]
+        asked = EventFilter(tenant_id="acme", since=NOON)
+        for looked, way in ((searching.LOOKED_MAX, "time"), (2, "tenant")):
+            monkeypatch.setattr(searching, "LOOKED_MAX", looked)
+            assert (await desk.inspector.events(asked, limit=1)).found_by == way
+            assert await walked(desk, 1, filter=asked, more={}) == [middle, early, late]
 
     async def test_by_time_the_order_is_that_of_the_time(self, desk: Desk) -> None:
         await desk.operator.add_index("time", actor="me")
@@ -176,6 +193,12 @@ class TestCorrelation:
             page = await desk.inspector.events(EventFilter(), correlation_id=str(first))
             assert ids(page) == [then, first]
 
+    async def test_an_event_that_names_itself_is_there_once(self, desk: Desk) -> None:
+        await desk.operator.add_index("correlation", actor="me")
+        own = uuid4()
+        await desk.publish(event_id=own, headers=b'{"correlation_id": "%s"}' % str(own).encode())
+        assert ids(await desk.inspector.events(EventFilter(), correlation_id=str(own))) == [own]
+
     async def test_headers_that_cannot_be_read_are_passed_over_and_long_ones_found(self, desk: Desk) -> None:
         await desk.operator.add_index("correlation", actor="me")
         await desk.publish(headers=b'{"x": "\\ud800"}')
@@ -188,13 +211,31 @@ class TestCorrelation:
 
 
 class TestEstimates:
-    async def test_a_filter_and_the_whole_log(self, desk: Desk) -> None:
+    @pytest.mark.parametrize(
+        ("filter", "exact"),
+        [
+            ({}, 40),
+            ({"name": "cart.opened"}, 10),
+            ({"name": "cart.*"}, 10),
+            ({"tenant_id": "acme"}, 40),
+            ({"key": "k"}, 0),
+        ],
+    )
+    async def test_a_filter_and_the_whole_log(self, desk: Desk, filter: dict[str, str], exact: int) -> None:
         await desk.publish(n=30)
         await desk.publish("cart.opened", n=10)
-        assert (await desk.inspector.estimate(EventFilter())).events > 0
-        some = await desk.inspector.estimate(EventFilter(name="cart.opened", tenant_id="acme"))
-        assert some.kind in {"exact", "estimate"}
-        assert some.events == 10 or some.kind == "estimate"
+        found = await desk.inspector.estimate(EventFilter(**filter))
+        assert found.kind in {"exact", "estimate"}
+        assert found.events == exact or found.kind == "estimate"
+
+    async def test_statistics_make_it_good(self, desk: Desk, desk_dsn: str) -> None:
+        await desk.publish(n=300)
+        await desk.publish("cart.opened", n=100, tenant="other")
+        if desk_dsn.startswith("postgresql"):
+            async with await psycopg.AsyncConnection.connect(desk_dsn, autocommit=True) as connection:
+                await connection.execute("analyze")
+        for asked, events in ((EventFilter(), 400), (EventFilter(tenant_id="other"), 100)):
+            assert (await desk.inspector.estimate(asked)).events == pytest.approx(events, rel=0.1)
 
 
 class TestIndexes:
@@ -228,3 +269,54 @@ class TestIndexes:
         with pytest.raises(InvalidInput, match="actor"):
             await desk.operator.add_index("tenant", actor="")
         assert {one.state for one in await desk.inspector.search_indexes()} == {"missing"}
+
+    @pytest.mark.parametrize("desk_dsn", ["postgres"], indirect=True)
+    async def test_a_build_that_is_broken_off_goes_on_where_it_was(self, desk: Desk, desk_dsn: str) -> None:
+        await desk.publish(n=3)
+
+        async def states() -> set[str]:
+            return {one.state for one in await desk.inspector.search_indexes() if one.name == "tenant"}
+
+        async def is_building() -> bool:
+            return await states() == {"building"}
+
+        async with await psycopg.AsyncConnection.connect(desk_dsn) as reader:
+            # Whoever can still see the past of the table keeps a concurrent build from its end.
+            await reader.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+            await reader.execute("select count(*) from holdfast.event_log")
+            build = asyncio.create_task(desk.operator.add_index("tenant", actor="ann"))
+            await until(is_building)
+            with pytest.raises(BusStateError, match="being built already"):
+                await desk.operator.add_index("time", actor="bob")
+            # Nobody is kept waiting by it.
+            await desk.publish(n=3)
+            build.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await build
+        await until(lambda: is_in(states, "incomplete"))
+        page = await desk.inspector.events(EventFilter(tenant_id="acme"))
+        assert (len(page.events), page.found_by) == (6, "log")
+        async with await psycopg.AsyncConnection.connect(desk_dsn, autocommit=True) as worker:
+            await worker.execute(
+                "select holdfast.make_day(current_date + 30)"
+            )  # a day made meanwhile is none's concern
+        assert await desk.operator.add_index("tenant", actor="ann")
+        assert await states() == {"ready"}
+        assert (await desk.inspector.events(EventFilter(tenant_id="acme"))).found_by == "tenant"
+
+    @pytest.mark.parametrize("desk_dsn", ["postgres"], indirect=True)
+    async def test_days_made_later_have_it_too(self, desk: Desk, desk_dsn: str) -> None:
+        await desk.operator.add_index("tenant", actor="ann")
+        async with await psycopg.AsyncConnection.connect(desk_dsn, autocommit=True) as connection:
+            await connection.execute("select holdfast.make_day(current_date + 30)")
+            cursor = await connection.execute(
+                "select count(*) from pg_index where indrelid = to_regclass("
+                "'holdfast.event_log_' || to_char(current_date + 30, 'YYYYMMDD'))"
+            )
+            (ours,) = await cursor.fetchone()
+        assert ours == 4  # the primary key, two of the log, and this one
+        assert {one.state for one in await desk.inspector.search_indexes() if one.name == "tenant"} == {"ready"}
+
+
+async def is_in(states: Callable[[], Awaitable[set[str]]], state: str) -> bool:
+    return state in await states()

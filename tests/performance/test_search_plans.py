@@ -82,21 +82,24 @@ class Search(NamedTuple):
     values: dict[str, str]
     at: int = PAGE + DAYS + 5
     before: str = "null"
+    limit: int = PAGE
 
     def __str__(self) -> str:
-        return "-".join((self.name, *self.values.values(), self.before))
+        return "-".join((self.name, *self.values.values(), self.before, str(self.limit)))
 
 
 MIDDLE = str(EVENTS // 2)
 SEARCHES = [
     search
-    for before in ("null", MIDDLE)
+    for before in ("null", MIDDLE, str(EVENTS - 100))
     for search in (
         Search("candidates_by_log", {}, before=before),
         Search("candidates_by_tenant", {"tenant_id": "'rare'"}, at=RARE, before=before),
         Search("candidates_by_tenant", {"tenant_id": "'t7'"}, before=before),
         Search("candidates_by_name", {"name": "'cart.opened'"}, at=RARE, before=before),
         Search("candidates_by_name", {"name": "'order.placed'"}, before=before),
+        # More than there are events of a smaller name, which is what a planner may expect of it.
+        Search("candidates_by_name", {"name": "'order.placed'"}, at=700, before=before, limit=500),
         Search("candidates_by_key", {"key": "'k8'"}, before=before),
         Search("candidates_by_correlation", {"correlation_id": "'c8'", "correlation_event": "null"}, before=before),
         Search(
@@ -104,6 +107,10 @@ SEARCHES = [
             before=before,
         ),
         Search("effects", {"causes": "'{e8, e12, e16}'"}, at=3),
+        Search(
+            "candidates_in_time", {"since": "'2026-01-01 10:00:00Z'", "until": "'2026-01-01 10:20:00Z'"}, at=1200,
+            before=before,
+        ),
         Search("candidates_by_id", {"event_id": f"'{UUID(int=1)}'"}, before=before),
     )
 ]  # fmt: skip
@@ -112,7 +119,7 @@ SEARCHES = [
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
 @pytest.mark.parametrize("search", SEARCHES, ids=str)
 def test_a_search_looks_at_no_more_than_a_page(filled: psycopg.Connection, search: Search, mode: str) -> None:
-    given = search.values | {"before": search.before, "limit": str(PAGE)}
+    given = search.values | {"before": search.before, "limit": str(search.limit)}
     found = looked(filled, STATEMENTS[search.name], given, mode)
     assert found.whole == [], found.plan
     assert found.at <= search.at, found.plan

@@ -7,13 +7,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 from holdfast import Event, EventBus, Reject
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, PermissionDenied
 from holdfast.stores import make_store
 from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
 from holdfast.stores.inspector import make_inspector
@@ -141,8 +141,12 @@ async def test_an_operator_operates_and_cannot_touch_an_event(as_part: Callable[
         await operator.repartition("s", 4, actor="ann")
         await operator.rename("s", "t", actor="ann")
         assert (await operator.retention_run(86400.0, actor="ann")).droppable == 0
+        assert (await operator.skip("t", actor="ann")).events == 3
+        with pytest.raises(PermissionDenied):
+            await operator.add_index("tenant", actor="ann")
+        assert not (await inspector.audit(limit=1))[0].allowed
         assert await operator.remove("t", actor="ann") == 3
-        assert len(await inspector.audit()) == 9
+        assert len(await inspector.audit()) == 12
     finally:
         await inspector.close()
         await store.close()
@@ -152,6 +156,36 @@ async def test_an_operator_operates_and_cannot_touch_an_event(as_part: Callable[
         "insert into event_store (event_name, payload) values ('a', '1')", "insert into receipts default values",
         "select after_restore()",
     )  # fmt: skip
+
+
+async def test_an_operator_who_may_publish_too_corrects(as_part: Callable[[str], str], migrated_dsn: str) -> None:
+    bus = EventBus(migrated_dsn, spool="off", stop_timeout=1)
+
+    @bus.subscribe("a", name="s", partitions=2)
+    async def handle(event: Event) -> None:
+        raise Reject("as ever")
+
+    published = await bus.publish("a", 1)
+    await bus.drain(15)
+    await bus.close()
+    dsn = as_part("operator")
+    store = make_store(dsn, timeout=10)
+    inspector, operator = make_inspector(store)
+
+    async def correct() -> UUID:
+        return await operator.correct("s", published.event_id, 2, actor="ann", may_edit=True)
+
+    try:
+        with pytest.raises(PermissionDenied):
+            await correct()
+        assert await operator.matching(DeadFilter()) == 1
+        with psycopg.connect(migrated_dsn, autocommit=True) as admin:
+            admin.execute(f"grant holdfast_publisher to {urlsplit(dsn).username}")
+        assert (await inspector.event(await correct())).payload == 2
+        assert [row.allowed for row in await inspector.audit()] == [True, False]
+    finally:
+        await inspector.close()
+        await store.close()
 
 
 async def test_a_viewer_looks(as_part: Callable[[str], str], migrated_dsn: str) -> None:
@@ -169,6 +203,11 @@ async def test_a_viewer_looks(as_part: Callable[[str], str], migrated_dsn: str) 
         assert await inspector.dead(DeadFilter()) == []
         assert await inspector.audit() == []
         assert await inspector.workers() == []
+        assert len((await inspector.causation(published.event_id)).nodes) == 1
+        assert {one.state for one in await inspector.search_indexes()} == {"missing"}
+        assert (await inspector.storage()).bytes > 0
+        assert (await inspector.dead_groups(DeadFilter())).groups == ()
+        await inspector.estimate(EventFilter(tenant_id="default"))
     finally:
         await inspector.close()
         await store.close()

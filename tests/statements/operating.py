@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from holdfast.errors import ConfigurationError
-from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
+from holdfast.errors import ConfigurationError, NotFound
+from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch, ReplayFilter
 from holdfast.stores.values import Advance, Parked, Released, State
 from tests.contract.harness import EVERYTHING_IS_OLD, LONG_AGO, failed, worker_info
 from tests.statements.operation import Operation
@@ -97,6 +97,31 @@ async def facts(ground: Ground, _: Any) -> None:
     await ground.inspector.facts()
 
 
+async def search(ground: Ground, _: Any) -> int:
+    page = await ground.inspector.events(EventFilter(tenant_id="acme"), payload=PayloadMatch("order_id", "1"))
+    return len(page.events)
+
+
+async def estimate(ground: Ground, _: Any) -> None:
+    await ground.inspector.estimate(EventFilter(tenant_id="acme"))
+
+
+async def causation(ground: Ground, event: UUID) -> int:
+    return len((await ground.inspector.causation(event)).nodes)
+
+
+async def dead_groups(ground: Ground, _: Any) -> int:
+    return len((await ground.inspector.dead_groups(ALL)).groups)
+
+
+async def storage(ground: Ground, _: Any) -> None:
+    await ground.inspector.storage()
+
+
+async def skip_count(ground: Ground, _: Any) -> int:
+    return (await ground.operator.skip_count("billing")).events
+
+
 # Acting
 
 
@@ -158,6 +183,16 @@ async def repartition(ground: Ground, _: Any) -> int:
     return 3
 
 
+async def skip(ground: Ground, _: Any) -> None:
+    await ground.operator.skip("billing", actor="me")
+
+
+async def correct(ground: Ground, found: Hand) -> None:
+    """Done already is done, for who asks again: then it is dead no more."""
+    with suppress(NotFound):
+        await ground.operator.correct("billing", UUID(bytes=found.rows[0].id), 2, actor="me", may_edit=True)
+
+
 async def retention_run(ground: Ground, _: Any) -> Any:
     return (await ground.operator.retention_run(EVERYTHING_IS_OLD, actor="me")).blocking
 
@@ -190,6 +225,12 @@ OPERATING = [
     Operation("look at the audit", audit, everything, stages=1),
     Operation("look at replays", replays, everything, stages=1),
     Operation("preview retention", retention_preview, all_handled, stages=1),
+    Operation("search in payloads", search, everything, stages=1),
+    Operation("estimate", estimate, everything, stages=1),
+    Operation("look at the causation of one event", causation, everything, stages=1),
+    Operation("look at groups of dead letters", dead_groups, everything, stages=1),
+    Operation("look at what it takes up", storage, everything, stages=1),
+    Operation("count what a skip would take", skip_count, three_dead, stages=1),
     Operation("collect facts", facts, everything, stages=1, forgives=True),
     Operation("pause", pause, a_subscription),
     Operation("resume", resume, a_paused_subscription),
@@ -201,6 +242,8 @@ OPERATING = [
     Operation("rename a subscription", rename, given_back),
     Operation("remove a subscription", remove, given_back),
     Operation("repartition a subscription", repartition, given_back),
+    Operation("skip", skip, given_back),
+    Operation("correct a dead letter", correct, three_dead),
     Operation("repair after a restore", after_restore, restored_elsewhere, stages=None, forgives=True),
     Operation("run retention", retention_run, all_handled, stages=None, leaves_out=_RECORDED, drops_days=True),
 ]  # fmt: skip

@@ -519,6 +519,15 @@ class TestSearching:
             assert [one["id"] for one in listed["events"]] == [first]
         assert "write PATH=VALUE" in run("events", "--payload", "order.id", code=2).stderr
 
+    def test_about_how_many(self, run):
+        for _ in range(3):
+            run("publish", "order.placed")
+        run("publish", "cart.opened")
+        assert run("events", "--count").stdout == "about 4 events\n"
+        assert run("events", "--count", "--name", "order.*").stdout == "3 events\n"
+        assert json.loads(run("events", "--count", "--json").stdout) == {"events": 4, "kind": "estimate"}
+        assert "--count goes with" in run("events", "--count", "--status", "dead", code=2).stderr
+
     def test_how_far_it_looked_and_what_would_help(self, run, monkeypatch):
         for _ in range(3):
             run("publish", "order.placed")
@@ -554,6 +563,27 @@ class TestSearching:
         ]  # fmt: skip
         assert "deliveries_due_idx" in run("storage", "--indexes").stdout
         assert json.loads(run("storage", "--json").stdout)["tables"][3]["rows"] == 1
+
+
+class TestGroups:
+    def test_they_are_listed_and_retried_whole(self, run, dsn):
+        register(dsn)
+        for _ in range(3):
+            run("publish", "order.placed")
+        die(dsn)
+        (group,) = json.loads(run("dead", "list", "--groups", "--json").stdout)["groups"]
+        assert (group["count"], group["subscription"], group["error"]) == (3, "billing", "E")
+        shown = run("dead", "list", "--groups").stdout
+        assert group["fingerprint"] in shown
+        assert "\x07" not in shown
+        assert run("dead", "retry", "--fingerprint", "0" * 12, "--yes").stdout == "0 will be tried again.\n"
+        asked = run("dead", "retry", "--fingerprint", group["fingerprint"], input="y\n").output
+        assert f"Retry 3 dead letters of all subscriptions, fingerprint {group['fingerprint']}?" in asked
+        assert run("dead", "list", "--groups").stdout == "No dead letters.\n"
+
+    def test_two_lists_at_once_are_refused(self, run):
+        run("migrate")
+        assert "give one of them" in run("dead", "list", "--groups", "--blocked", code=2).stderr
 
 
 class TestSkippingAndCorrecting:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.cli.commands import WrongUsage
 from holdfast.cli.desk import at_desk, look
 from holdfast.cli.options import (
     before_option,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         AttemptRecord,
         CausationNode,
         CausationTree,
+        Count,
         DeliveryRecord,
         EventDetail,
         Status,
@@ -88,17 +90,23 @@ def show_status(found: Status) -> None:
 @click.option("--status", type=click.Choice(_STATUSES), help="Only events of this status.")
 @click.option("--correlation", "correlation_id", metavar="ID", help="Only what goes back to this first event.")
 @click.option("--payload", "match", metavar="PATH=VALUE", help="Only this value in the payload, such as order.id=13.")
+@click.option("--count", "only_count", is_flag=True, help="Only say about how many there are.")
 @limit_option
 @before_option
 @json_option
 def events_command(
-    target: Target, status: str | None, correlation_id: str | None, match: str | None, limit: int, before: int | None,
-    as_json: bool, **filters: Any,
+    target: Target, status: str | None, correlation_id: str | None, match: str | None, only_count: bool, limit: int,
+    before: int | None, as_json: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """List events, the newest first. Of what no index leads to, 10,000 events are looked at in one go."""
     from holdfast.stores.filters import EventFilter, PayloadMatch
 
     chosen = EventFilter(**filters)
+    if only_count:
+        if any((status, correlation_id, match)):
+            raise WrongUsage("--count goes with --name, --tenant, --key, --since and --until only")
+        show_count(look(target, lambda inspector: inspector.estimate(chosen)), as_json=as_json)
+        return
     payload = None if match is None else PayloadMatch.parse(match)
     page = look(
         target,
@@ -126,6 +134,14 @@ def events_command(
         click.echo(f"{how_far}There may be older ones: --before {page.next_before}", err=True)
     if page.would_help is not None:
         click.echo(advised(f"An index leads there at once: holdfast indexes add {page.would_help}"), err=True)
+
+
+def show_count(found: Count, *, as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+    else:
+        about = {"exact": "", "estimate": "about ", "at least": "at least "}[found.kind]
+        click.echo(about + counted(found.events, "event"))
 
 
 @click.command("event", short_help="Show one event and what became of it.")
@@ -183,7 +199,7 @@ def show_tree(tree: CausationTree) -> None:
         click.echo(f"{'  ' * depth}{mark} {event.id} {clean(told)}")
         ahead += [(one, depth + 1) for one in reversed(effects.get(str(event.id), []))]
     if first.cause is not None:
-        click.echo(f"The first one was caused by {clean(first.cause)}, which is not in the log.")
+        click.echo(f"The first one was caused by {clean(first.cause)}, which is not among them.")
     if not tree.complete:
         click.echo("There may be more.", err=True)
     if tree.would_help is not None:

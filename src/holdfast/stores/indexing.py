@@ -11,13 +11,15 @@ from holdfast.stores.refusing import Refusing, count_in_audit, record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from holdfast.stores.refusing import Rows
+
 
 class Indexing(Refusing, ABC):
     """The part of `holdfast.stores.inspector.Operator` that builds and drops search indexes."""
 
     @abstractmethod
-    async def command(self, text: str, *, is_long: bool) -> None:
-        """Carry out a command that changes the schema; a long one in no transaction."""
+    async def commands(self, texts: Rows, progress: Callable[[int], None] | None = None) -> None:
+        """Carry out commands that change the schema, (text, is long) each; a long one in no transaction."""
 
     async def add_index(self, name: str, *, actor: str, progress: Callable[[int], None] | None = None) -> bool:
         async with self.refusals(actor, "index add", name):
@@ -27,11 +29,8 @@ class Indexing(Refusing, ABC):
             if ready:
                 return False
             audit = await self.perform(record(actor, "index add", name, count=0))
-            commands = await self._inspector.rows("index_commands", name=name, definition=definition)
-            for number, (text, is_long) in enumerate(commands, 1):
-                await self.command(text, is_long=bool(is_long))
-                if progress is not None:
-                    progress(number)
+            texts = await self._inspector.rows("index_commands", name=name, definition=definition)
+            await self.commands(texts, progress)
             await self.perform(count_in_audit(audit, 1))
         return True
 
@@ -39,8 +38,7 @@ class Indexing(Refusing, ABC):
         async with self.refusals(actor, "index drop", name):
             await self._index(name)
             await self.perform(record(actor, "index drop", name))
-            for text, is_long in await self._inspector.rows("drop_index_command", name=name):
-                await self.command(text, is_long=bool(is_long))
+            await self.commands(await self._inspector.rows("drop_index_command", name=name))
 
     async def _index(self, name: str) -> tuple[str, bool, bool]:
         """Definition, whether it is ready, whether one is being built."""

@@ -7,6 +7,7 @@ come by.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,39 +16,42 @@ from holdfast.stores import searching
 from holdfast.stores.records import CausationNode, CausationTree
 
 if TYPE_CHECKING:
+    from holdfast.stores.records import EventRecord
     from holdfast.stores.searching import Reading, Rows
 
 CAUSES_MAX = 50
 """Steps upwards."""
 
 _POSITION_MAX = 2**63 - 1
+_NOT_ASKED = (
+    "event_id", "name", "regex", "key", "since", "until", "correlation_id", "payload_path", "payload_value", "status",
+)  # fmt: skip
 
 
 async def causation_tree(reading: Reading, event_id: UUID, tenant_id: str | None, *, limit: int) -> CausationTree:
     """See `Inspector.causation`."""
     chain = await causes(reading, event_id)
-    (position, *_), is_indexed = chain[-1][1:], await has_index(reading)
+    is_indexed = await has_index(reading)
     if is_indexed:
         effects, is_complete = await effects_by_index(reading, str(event_id), limit)
     else:
-        effects, is_complete = await effects_by_log(reading, str(event_id), position, limit)
-    rows = chain + [row for row in effects if row[0] not in {one[0] for one in chain}]  # a circle would be both
-    places = {"positions": [row[1] for row in rows], "days": [row[2] for row in rows]}
-    everything = dict.fromkeys((
-        "event_id", "name", "regex", "key", "since", "until", "correlation_id", "payload_path",
-        "payload_value", "status",
-    )) | {"tenant_id": tenant_id}  # fmt: skip
-    events = {
-        event.id: event
-        for event in map(
-            reading.as_event, await reading.rows("page_events", **everything | places | {"limit": len(rows)})
-        )
-    }
+        effects, is_complete = await effects_by_log(reading, str(event_id), chain[-1][1], limit)
+    # In a circle an event is both.
+    rows = chain + [row for row in effects if row[0] not in {one[0] for one in chain}]
+    events = await events_at(reading, rows, tenant_id)
     if event_id not in events:
         raise NotFound(f"no event {event_id} of tenant {tenant_id!r} is in the log (any more)")
     found = [(events.get(UUID(row[0])), row[3]) for row in rows]
     nodes = tuple(CausationNode(event, cause) for event, cause in found if event is not None)
     return CausationTree(event_id, nodes, is_complete, None if is_indexed or is_complete else "causation")
+
+
+async def events_at(reading: Reading, rows: Rows, tenant_id: str | None) -> dict[UUID, EventRecord]:
+    """The events of *rows* by their ids, of one tenant or of all."""
+    asked = dict.fromkeys(_NOT_ASKED) | {"tenant_id": tenant_id, "limit": len(rows)}
+    places = {"positions": [row[1] for row in rows], "days": [row[2] for row in rows]}
+    events = map(reading.as_event, await reading.rows("page_events", **asked | places))
+    return {event.id: event for event in events}
 
 
 async def has_index(reading: Reading) -> bool:
@@ -81,7 +85,7 @@ async def effects_by_index(reading: Reading, event_id: str, limit: int) -> tuple
     seen, generation = {event_id}, [event_id]
     while generation:
         found = await reading.rows("effects", causes=generation, limit=limit + 1)
-        fresh = [row for row in found if row[0] not in seen]
+        fresh = sorted((row for row in found if row[0] not in seen), key=itemgetter(1))
         effects += fresh
         if len(effects) > limit:
             return effects[:limit], False

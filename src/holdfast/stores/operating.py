@@ -90,12 +90,12 @@ class Operating(Skipping, Correcting, Indexing, ABC):
             # The oldest first: rows of one key become due in their order.
             deliveries = (await self._inspector.matching(filter, held=held))[::-1]
             audit = await self.perform(record(actor, action, target, detail=detail, count=0))
-        changed = 0
-        for start in range(0, len(deliveries), CHUNK):
-            chunk = deliveries[start : start + CHUNK]
-            changed += await self.perform(change_chunk(statement, chunk, audit, held=held))
-            if progress is not None:
-                progress(changed)
+            changed = 0
+            for start in range(0, len(deliveries), CHUNK):
+                chunk = deliveries[start : start + CHUNK]
+                changed += await self.perform(change_chunk(statement, chunk, audit, held=held))
+                if progress is not None:
+                    progress(changed)
         return changed
 
     async def replay_count(self, subscription: str, filter: ReplayFilter) -> int:
@@ -183,14 +183,14 @@ class Operating(Skipping, Correcting, Indexing, ABC):
             await self.perform(repartition(found, partitions, actor))
 
     async def retention_run(self, seconds: float, *, actor: str) -> Retention:
-        audit = await self.perform(
-            record(actor, "retention", "the log", detail={"older_than_seconds": seconds}, count=0)
-        )
-        before = await self._inspector.retention_preview(seconds)
-        done = await self._store.maintain(retention=seconds)
-        kept = max(0, before.droppable + before.kept - done.dropped)
-        outcome = Retention(done.dropped, kept, done.blocking, before.with_their_day)
-        await self.perform(count_in_audit(audit, outcome.droppable))
+        detail = {"older_than_seconds": seconds}
+        async with self.refusals(actor, "retention", "the log", detail):
+            audit = await self.perform(record(actor, "retention", "the log", detail=detail, count=0))
+            before = await self._inspector.retention_preview(seconds)
+            done = await self._store.maintain(retention=seconds)
+            kept = max(0, before.droppable + before.kept - done.dropped)
+            outcome = Retention(done.dropped, kept, done.blocking, before.with_their_day)
+            await self.perform(count_in_audit(audit, outcome.droppable))
         return outcome
 
 

@@ -161,7 +161,8 @@ class EventRecord:
 @dataclass(frozen=True, slots=True)
 class EventPage:
     """
-    Events, newest first: by their place in the log, or, where `found_by` is "time", by `occurred_at`.
+    Events, newest first: by their place in the log, or, where a time is all that was asked for and the search index of
+    time is there, by `occurred_at`.
 
     Attributes:
         next_before: Goes into the next call's *before*; None when there are no more.

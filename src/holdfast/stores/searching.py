@@ -50,8 +50,8 @@ class Search(NamedTuple):
         wanted = {
             "key": asked.key is not None,
             "correlation": self.correlation_id is not None,
-            "name": exact,
             "tenant": asked.tenant_id is not None,
+            "name": exact,
             "time": asked.since is not None or asked.until is not None,
         }
         return [way for way, is_wanted in wanted.items() if is_wanted]
@@ -63,27 +63,43 @@ class Search(NamedTuple):
 
 
 class Way(NamedTuple):
-    """A way through the log, and the search index that would have been a better one."""
+    """
+    A way through the log.
+
+    Attributes:
+        name: log, id, or a search index.
+        candidates: The statement that walks it.
+        would_help: The search index that would have been a better one.
+    """
 
     name: str
+    candidates: str
     would_help: str | None = None
 
 
 async def way_through(search: Search, reading: Reading, parameters: dict[str, Any]) -> Way:
-    """The way that leads soonest to what is asked for. Where it is a time of few events, its index comes first."""
+    """
+    The way that leads soonest to what is asked for.
+
+    The order of pages must not change from one to the next: it is that of the log, but where a time is all that is asked
+    for. Beside something else, a time of few events comes first, in the order of the log.
+    """
     if search.filter.event_id is not None:
-        return Way("id")
+        return Way("id", "candidates_by_id")
     if not (wanted := search.ways):
-        return Way("log")
+        return Way("log", "candidates_by_log")
     ready = {row[0] for row in await reading.rows("search_indexes") if row[2]}
     usable = [way for way in wanted if way in ready]
     if not usable:
-        return Way("log", wanted[0])
-    if "time" in usable and len(usable) > 1:
+        return Way("log", "candidates_by_log", wanted[0])
+    if "time" in usable and len(wanted) > 1:
         ((size,),) = await reading.rows("time_range_size", **parameters | {"limit": LOOKED_MAX})
         if size < LOOKED_MAX:
-            return Way("time")
-    return Way(usable[0])
+            return Way("time", "candidates_in_time")
+        usable.remove("time")
+    if not usable:
+        return Way("log", "candidates_by_log", wanted[0])
+    return Way(usable[0], f"candidates_by_{usable[0]}")
 
 
 async def search_events(
@@ -103,7 +119,7 @@ async def search_events(
     page = limit if search.is_plain else max(limit, _PAGE)
     while True:
         size = min(page, LOOKED_MAX - looked)
-        ahead = await reading.rows(f"candidates_by_{way.name}", **asked | {"before": before, "limit": size})
+        ahead = await reading.rows(way.candidates, **asked | {"before": before, "limit": size})
         if ahead:
             places = {"positions": [row[0] for row in ahead], "days": [row[1] for row in ahead]}
             rows = await reading.rows("page_events", **asked | places | {"limit": limit - len(found)})

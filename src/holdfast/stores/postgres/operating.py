@@ -11,10 +11,12 @@ from holdfast.stores.records import Restored
 from holdfast.stores.refusing import record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.stores.postgres.inspecting import PostgresInspector
     from holdfast.stores.postgres.session import Session
     from holdfast.stores.postgres.store import PostgresStore
-    from holdfast.stores.refusing import Action, Result
+    from holdfast.stores.refusing import Action, Result, Rows
 
 _A_DAY = 86_400.0
 _TURN = "select set_config('lock_timeout', '100ms', true)"
@@ -45,13 +47,13 @@ class PostgresOperator(Operating):
                 outcome: Result = finished.value
         return outcome
 
-    async def command(self, text: str, *, is_long: bool) -> None:
+    async def commands(self, texts: Rows, progress: Callable[[int], None] | None = None) -> None:
         session = self._postgres._session("index", _A_DAY)  # noqa: SLF001 - as above
         try:
-            if is_long:
-                await session.run(text)
-            else:
-                await in_turns(session, text)
+            for number, (text, is_long) in enumerate(texts, 1):
+                await (session.run(text) if is_long else in_turns(session, text))
+                if progress is not None:
+                    progress(number)
         finally:
             await session.close()
 

@@ -9,8 +9,10 @@ from holdfast.stores.operating import Operating
 from holdfast.stores.sqlite.inspecting import adapted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.stores.records import Restored
-    from holdfast.stores.refusing import Action, Result
+    from holdfast.stores.refusing import Action, Result, Rows
     from holdfast.stores.sqlite.inspecting import SQLiteInspector
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.store import SQLiteStore
@@ -38,8 +40,11 @@ class SQLiteOperator(Operating):
                 outcome: Result = finished.value
         return outcome
 
-    async def command(self, text: str, *, is_long: bool) -> None:  # noqa: ARG002 - all are one transaction here
-        await self._looking.writing.run(command, text)
+    async def commands(self, texts: Rows, progress: Callable[[int], None] | None = None) -> None:
+        for number, (text, _) in enumerate(texts, 1):
+            await self._looking.writing.run(command, text)
+            if progress is not None:
+                progress(number)
 
     async def after_restore(self, *, actor: str) -> Restored:
         async with self.refusals(actor, "after restore", "the store"):

@@ -1,7 +1,6 @@
--- Events to look at, newest first, by the search index of that name. "=" would leave the planner free to walk the whole
--- log by its positions; what is said here in other words only that index can give in this order.
+-- Events to look at, newest first, by the search index of that name; in words as in candidates_by_tenant.
 select e.position, e.day, e.occurred_at
 from :"schema".event_log as e
 where e.event_name >= %(name)s::text
-    and (e.event_name, e.position) < (%(name)s::text, coalesce(%(before)s::bigint, 9223372036854775807))
+    and (e.event_name, e.position) <= (%(name)s::text, coalesce(%(before)s::bigint - 1, 9223372036854775807))
 order by e.event_name desc, e.position desc limit %(limit)s;
