@@ -7,7 +7,7 @@ reads them from the same loop. The engine works in batches, and so does the coun
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,13 +43,16 @@ class Histogram:
 
     def add_all(self, values: Sequence[float]) -> None:
         """What `add` does, for many, of which most lie within the same bounds."""
-        bounds, buckets, lowest = self.bounds, self.buckets, min(values)
-        bucket = bisect_left(bounds, max(values))
-        if bisect_left(bounds, lowest) == bucket:
-            buckets[bucket] += len(values)
-        else:
-            for value in values:
-                buckets[bisect_left(bounds, value)] += 1
+        bounds, lowest = self.bounds, min(values)
+        first, last = bisect_left(bounds, lowest), bisect_left(bounds, max(values))
+        counted = 0
+        if first < last:
+            ordered = sorted(values)
+            for place in range(first, last):
+                below = bisect_right(ordered, bounds[place])
+                self.buckets[place] += below - counted
+                counted = below
+        self.buckets[last] += len(values) - counted
         self.total += sum(values) if lowest >= 0 else sum(value for value in values if value > 0)
 
 

@@ -102,6 +102,7 @@ async def test_a_worker_works_and_keeps_house(as_part: Callable[[str], str], mig
     assert seen == [1, 2]
     store = make_store(as_part("worker"), timeout=10)
     await store.maintain(retention=86400.0)
+    await store.add_samples(uuid4(), [])
     await store.close()
     with psycopg.connect(migrated_dsn) as admin:
         assert admin.execute("select to_regclass('holdfast.event_log_" + _tomorrow(admin) + "')::text").fetchone() != (

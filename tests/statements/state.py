@@ -40,6 +40,7 @@ _QUERIES = {
     "replays": "select total, done, state = 'finished' as finished from replays order by id",
     "workers": "select host, draining from workers order by host, id",
     "snapshots": "select count(*) as n from snapshots",
+    "samples": "select subscription is null as of_the_log, delivered, failed, retried, dead from samples order by 1, 2",
     "generation": "select generation from meta",
     "audit": "select actor, action, target, count, allowed from audit order by id",
     "effects": "select n from effects order by n",

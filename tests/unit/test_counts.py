@@ -28,7 +28,9 @@ class TestHistogram:
     def test_a_bound_belongs_to_the_bucket_that_it_ends(self):
         assert counted(0.0, 1.0, 1.1, 2.0, 5.0, 5.1, 99.0).buckets == [2, 2, 1, 2]
 
-    @pytest.mark.parametrize("values", [(0.5, 0.7), (0.5, 4.0, 1.5), (7.0,), (-3.0, 0.5), (-3.0, -2.0)])
+    @pytest.mark.parametrize(
+        "values", [(0.5, 0.7), (0.5, 4.0, 1.5), (7.0,), (-3.0, 0.5), (-3.0, -2.0), (5.0, 1.0, 2.0, 1.0), (9.0, 0.1)]
+    )
     def test_many_at_once_count_as_they_would_one_by_one(self, values):
         together, singly = counted(*values), Histogram((1.0, 2.0, 5.0))
         for value in values:

@@ -164,7 +164,8 @@ def _of_bus(counts: BusCounts) -> Iterator[Figure]:
     yield Figure(LEASE_CHANGES, (store, "lost"), worker.lost)
     yield Figure(LEASE_CHANGES, (store, "given back"), worker.given_back)
     yield Figure(SETTLE_BATCH, (store,), worker.batches)
-    for name in {*counts.subscriptions, *worker.blocking}:  # also those that no program declares any more
+    # Also those that no program declares any more.
+    for name in dict.fromkeys((*counts.subscriptions, *worker.blocking)):
         yield Figure(BLOCKS_RETENTION, (store, name), float(name in worker.blocking))
     for name, work in counts.subscriptions.items():
         yield from _of_work((store, name), work)
