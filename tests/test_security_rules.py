@@ -84,7 +84,7 @@ def test_what_the_spool_writes_is_for_its_user_alone(tmp_path: Path) -> None:
     assert {name: mode for name, mode in written.items() if mode} == {}
 
 
-@pytest.mark.parametrize("page", ["SECURITY.md", "docs/guarantees.md"])
+@pytest.mark.parametrize("page", ["SECURITY.md", "docs/dashboard.md", "docs/guarantees.md"])
 def test_the_tests_that_a_page_names_are_there(page: str) -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?(?:::(\w+))?`", (ROOT / page).read_text("utf-8"))
     assert len(named) > 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -30,11 +30,12 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One thing that is not well: how bad it is by itself, what it is, and what to do about it."""
+    """One thing that is not well: how bad it is by itself, what it is, what to do about it, and whose it is."""
 
     health: Health
     text: str
     fix: str
+    subscription: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def verdict(
         for one in subscriptions
         if not one.paused and (reason := _standstill(one, stalled_after, abandoned_after))
     ]
-    degraded = [reason for one in subscriptions for reason in _defects(one)]
+    degraded = [replace(reason, subscription=one.name) for one in subscriptions for reason in _defects(one)]
     degraded += [reason for spool in spools for reason in spool_reasons(spool)]
     reasons = (*stalled, *degraded)
     return Verdict(reasons[0].health if reasons else Health.OK, reasons)
@@ -101,6 +102,7 @@ def _standstill(one: SubscriptionStatus, stalled_after: float, abandoned_after: 
             Health.STALLED,
             f"{one.name}: {_waits(one)}, for {lasted(waiting)}, and no live worker runs it",
             f"start a worker that declares it, or forget it with  holdfast subscriptions remove {one.name}",
+            one.name,
         )
     idle = one.idle_seconds
     # Both: after a quiet night the last movement is old, and the first event in the morning has just come.
@@ -111,6 +113,7 @@ def _standstill(one: SubscriptionStatus, stalled_after: float, abandoned_after: 
         Health.STALLED,
         f"{one.name}: {_waits(one)}, {counted(one.workers, 'live worker')}, and nothing has moved {since}",
         "look at the workers' logs for a handler that hangs, and restart them",
+        one.name,
     )
 
 

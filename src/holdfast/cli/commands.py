@@ -22,6 +22,7 @@ _HOMES = {
     "audit": "audit",
     "bench": "bench",
     "completion": "completion",
+    "dashboard": "dashboard",
     "dead": "dead",
     "demo": "demo",
     "doctor": "doctor",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -32,29 +31,9 @@ class Desk(NamedTuple):
     @property
     def spool(self) -> SpoolFolder | None:
         """What processes of this machine and user have spooled for this store, in the usual place."""
-        from holdfast.errors import ConfigurationError
-        from holdfast.spool import default_directory
+        from holdfast.spool_folder import usual_spool
 
-        try:
-            folder = default_directory(self.store.address)
-            if (chosen := os.environ.get("HOLDFAST_SPOOL", "")) not in {"", "memory", "off"}:
-                folder = Path(chosen) / folder.name
-            return read_spool(folder)
-        except (ConfigurationError, OSError):  # no home folder, or a file that has just been drained
-            return None
-
-
-def read_spool(folder: Path) -> SpoolFolder:
-    """What lies in the folder of a spool; nothing where there is none."""
-    from holdfast.stores.records import SpoolFolder
-
-    quarantine = folder / "quarantine.jsonl"
-    return SpoolFolder(
-        str(folder),
-        sum(path.stat().st_size for path in folder.glob("*.spool")),
-        sum(1 for line in quarantine.read_bytes().splitlines() if line.strip()) if quarantine.exists() else 0,
-        sum(1 for _ in folder.glob("corrupt-*.bin")),
-    )
+        return usual_spool(self.store.address)
 
 
 @asynccontextmanager

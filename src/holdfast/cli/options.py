@@ -6,24 +6,24 @@ import functools
 import getpass
 import os
 import platform
-import re
 import shlex
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import click
 from click.core import ParameterSource
 
+from holdfast import moments
 from holdfast.cli.output import without_password
+from holdfast.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 DEFAULT_DSN = "sqlite:///holdfast.db"
 DEFAULT_SCHEMA = "holdfast"
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
 
 class Target(NamedTuple):
@@ -51,22 +51,22 @@ class Target(NamedTuple):
 
 def duration(text: str) -> float:
     """Seconds, from texts such as 90s, 15m, 2h, 30d, 1w."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise click.BadParameter(f"{text!r} is no duration: write 90s, 15m, 2h, 30d or 1w")
-    return float(match[1]) * _UNITS[match[2]]
+    with _as_parameter():
+        return moments.duration(text)
 
 
 def moment(text: str) -> datetime:
     """An aware datetime: ISO 8601 (UTC where no offset is given), or how long ago, as a duration."""
+    with _as_parameter():
+        return moments.moment(text, now=datetime.now(UTC))
+
+
+@contextmanager
+def _as_parameter() -> Iterator[None]:
     try:
-        if _DURATION.fullmatch(text.strip()):
-            return datetime.now(UTC) - timedelta(seconds=duration(text))
-        found = datetime.fromisoformat(text.strip())
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        rule = "write 2030-01-31T12:00:00Z, 2030-01-31, or 2h for two hours ago"
-        raise click.BadParameter(f"{text!r} is no time: {rule}") from error
+        yield
+    except InvalidInput as error:
+        raise click.BadParameter(f"{error.problem}: {error.rule}") from error
 
 
 def event_id(text: str) -> UUID:

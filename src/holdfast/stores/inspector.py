@@ -218,6 +218,10 @@ class Operator(Protocol):
         """Go on delivering. False if it was not paused."""
         ...
 
+    async def refused(self, action: str, target: str, *, actor: str, reason: str) -> None:
+        """Write into the audit that *actor* was not let do something. Nothing else happens."""
+        ...
+
     async def matching(self, filter: DeadFilter, *, held: bool = False) -> int:
         """How many dead deliveries, with *held* pending and retrying ones too, an action would concern."""
         ...

@@ -61,6 +61,9 @@ class Operating(Skipping, Correcting, Indexing, ABC):
             await self._find(subscription)
             return await self.perform(switch(action, subscription, actor))
 
+    async def refused(self, action: str, target: str, *, actor: str, reason: str) -> None:
+        await self.perform(record(actor, action, target, detail={"refused": reason}, allowed=False))
+
     async def matching(self, filter: DeadFilter, *, held: bool = False) -> int:
         return len(await self._inspector.matching(filter, held=held))
 

@@ -1,0 +1,292 @@
+"""What can be done: each action first says what it would do and to how many, then does it, and the audit keeps it.
+
+An action is a page of its own, so that it can be linked, read without a script, and tried as any other page. Its filter
+stands in the URL; the form adds what only the person can say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlencode
+
+import msgspec
+
+from holdfast.dashboard.access import Actor, Role
+from holdfast.dashboard.asking import DEAD_FIELDS, Ask
+from holdfast.dashboard.board import Board
+from holdfast.dashboard.refusal import Refusal
+from holdfast.dashboard.rendering import pretty
+from holdfast.errors import InvalidInput, NotFound
+from holdfast.stores.filters import DeadFilter
+from holdfast.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from holdfast.stores.records import DeadLetter
+
+_REPLAY_FIELDS = ("subscription", "event", "name", "tenant", "key", "since", "until")
+_RATE, _RATE_MAX = 1000, 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """
+    What somebody is asked before an action is done.
+
+    Attributes:
+        text: What would happen, with how many.
+        button: What the button says.
+        kept: The query that the form is sent with; the moment of counting may have been added to it.
+        count: How many are concerned; None where that is not the point. With 0 there is no button.
+        fields: What the form asks for: name, label and value.
+        content: A text to be edited.
+    """
+
+    text: str
+    button: str
+    kept: str
+    count: int | None = None
+    fields: tuple[tuple[str, str, str], ...] = ()
+    content: str | None = None
+
+
+Asking: TypeAlias = Callable[[Board, Ask], Awaitable[Question]]
+Doing: TypeAlias = Callable[[Board, Ask, Actor, "Mapping[str, str]"], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """
+    Something that can be done.
+
+    Attributes:
+        role: Who may do it.
+        ask: Says what would be done.
+        do: Does it, and returns a sentence about it.
+        back: Path and query of where to go afterwards, or instead.
+    """
+
+    verb: str
+    title: str
+    role: Role
+    ask: Asking
+    do: Doing
+    back: Callable[[Ask], str]
+
+
+async def require_allowed(board: Board, action: Action, ask: Ask, actor: Actor, *, trying: bool) -> None:
+    """Raise Refusal where *actor* may not do this; with *trying*, the audit keeps it."""
+    reason = None
+    if board.read_only:
+        reason = "this dashboard is read-only"
+    elif action.verb == "correct" and not board.may_edit:
+        reason = "correcting dead letters is off (--may-edit)"
+    elif not actor.role.includes(action.role):
+        reason = f"it takes the role {action.role}, and {actor.name} is {actor.role}"
+    if reason is not None:
+        if trying:
+            await board.refuse(actor, action.verb, target_of(ask), reason)
+        raise Refusal(403, f"{action.title} is not allowed", f"{reason[0].upper()}{reason[1:]}.")
+
+
+async def perform(board: Board, action: Action, ask: Ask, actor: Actor, form: Mapping[str, str]) -> str:
+    """Do it. Returns what to say. What the store refuses stands in the audit, too: it writes that itself."""
+    await require_allowed(board, action, ask, actor, trying=True)
+    try:
+        return await action.do(board, ask, actor, form)
+    finally:
+        board.changed()
+
+
+def target_of(ask: Ask) -> str:
+    """What an action is about, for the audit."""
+    return (ask["subscription"] or "all subscriptions")[:200]
+
+
+# Pause and resume
+
+
+async def _ask_pause(board: Board, ask: Ask) -> Question:
+    name = await _known(board, ask)
+    text = f"Stop delivering to {name}. Events go on being stored for it, and wait until it is resumed."
+    return Question(text, "Pause", urlencode({"subscription": name}))
+
+
+async def _pause(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
+    name = ask.require("subscription")
+    changed = await board.operator.pause(name, actor=actor.name)
+    return f"{name} is paused{'' if changed else ' already'}."
+
+
+async def _ask_resume(board: Board, ask: Ask) -> Question:
+    name = await _known(board, ask)
+    return Question(f"Go on delivering to {name}.", "Resume", urlencode({"subscription": name}))
+
+
+async def _resume(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
+    name = ask.require("subscription")
+    changed = await board.operator.resume(name, actor=actor.name)
+    return f"{name} {'goes on' if changed else 'was not paused'}."
+
+
+# Dead letters: all that match, not what a page happens to show
+
+
+async def _ask_retry(board: Board, ask: Ask) -> Question:
+    count = await board.operator.matching(ask.dead_filter())
+    text = f"Give {counted(count, 'dead letter')} of {described(ask)} fresh attempts, now. Their history is kept."
+    return Question(text, f"Retry {count:,}", _counted_until_now(ask), count)
+
+
+async def _retry(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
+    changed = await board.operator.retry_dead(ask.dead_filter(), actor=actor.name)
+    return f"{counted(changed, 'dead letter')} will be tried again."
+
+
+async def _ask_discard(board: Board, ask: Ask) -> Question:
+    count = await board.operator.matching(ask.dead_filter())
+    text = f"Settle {counted(count, 'dead letter')} of {described(ask)} without handling. This cannot be taken back."
+    return Question(text, f"Discard {count:,}", _counted_until_now(ask), count)
+
+
+async def _discard(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
+    changed = await board.operator.discard(ask.dead_filter(), actor=actor.name)
+    return f"{counted(changed, 'dead letter is', 'dead letters are')} discarded."
+
+
+def _counted_until_now(ask: Ask) -> str:
+    """The filter, bounded to what was there to be counted."""
+    until = ask.text("until") or datetime.now(UTC).isoformat()
+    return ask.kept(DEAD_FIELDS, until=until)
+
+
+def described(ask: Ask) -> str:
+    """What a filter means, in words."""
+    parts = [f"{name} {ask[name]}" for name in DEAD_FIELDS if name != "subscription" and ask.text(name)]
+    return ", ".join([ask["subscription"] or "all subscriptions", *parts])
+
+
+# Replay
+
+
+async def _ask_replay(board: Board, ask: Ask) -> Question:
+    name = await _known(board, ask)
+    count = await board.operator.replay_count(name, ask.replay_filter())
+    text = (
+        f"Deliver {counted(count, 'event')} of {described(ask)} again, in the order of the log. "
+        f"Handlers see that it is a replay."
+    )
+    fields = (("rate", "Events per second at most", str(_RATE)),)
+    return Question(text, f"Replay {count:,}", ask.kept(_REPLAY_FIELDS), count, fields)
+
+
+async def _replay(board: Board, ask: Ask, actor: Actor, form: Mapping[str, str]) -> str:
+    name, chosen = ask.require("subscription"), ask.replay_filter()
+    rate = Ask(form).number("rate", high=_RATE_MAX) or _RATE
+    try:
+        total = await board.operator.replay_count(name, chosen)
+    except (InvalidInput, NotFound) as error:  # counting alone is no action, and leaves no row
+        await board.refuse(actor, "replay", name, str(error))
+        raise
+    board.begin(_replaying(board, name, chosen, actor, rate, total))
+    return f"The replay of {counted(total, 'event')} to {name} has begun."
+
+
+async def _replaying(board: Board, name: str, chosen: Any, actor: Actor, rate: float, total: int) -> None:
+    try:
+        await board.operator.replay(name, chosen, actor=actor.name, rate=rate, total=total)
+    finally:
+        board.changed()
+
+
+# Skip and correct
+
+
+async def _ask_skip(board: Board, ask: Ask) -> Question:
+    name = ask.require("subscription")
+    ahead = await board.operator.skip_count(name)
+    least = "at least " if ahead.kind == "at least" else ""
+    text = (
+        f"Let {name} go on from now and pass over {least}{counted(ahead.events, 'event')} for good. Its workers have to "
+        f"be stopped first. Dead letters stay, and a replay brings the events back."
+    )
+    return Question(text, "Skip to now", urlencode({"subscription": name}))
+
+
+async def _skip(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
+    name = ask.require("subscription")
+    passed = await board.operator.skip(name, actor=actor.name)
+    return f"{name} goes on from now; {counted(passed.events, 'event was', 'events were')} passed over."
+
+
+async def _ask_correct(board: Board, ask: Ask) -> Question:
+    letter = await _letter(board, ask)
+    text = (
+        f"Publish the event anew with another payload, and discard this dead letter of {letter.subscription}. The event "
+        f"itself stays as it is; the new one names it as its cause, and you as its author. Every subscription of "
+        f"{letter.name} gets it."
+    )
+    kept = ask.kept(("subscription", "event"))
+    return Question(text, "Publish anew", kept, content=pretty(letter.payload))
+
+
+async def _correct(board: Board, ask: Ask, actor: Actor, form: Mapping[str, str]) -> str:
+    letter = await _letter(board, ask)
+    try:
+        payload = msgspec.json.decode(form.get("payload", ""))
+    except (msgspec.DecodeError, RecursionError) as error:
+        await board.refuse(actor, "correct", letter.subscription, "the payload is no JSON")
+        raise InvalidInput("payload", "is no JSON", str(error)) from error
+    made = await board.operator.correct(
+        letter.subscription, letter.event_id, payload, actor=actor.name, may_edit=board.may_edit
+    )
+    return f"Published anew as {made}."
+
+
+async def _letter(board: Board, ask: Ask) -> DeadLetter:
+    """The dead letter that is asked for. Raises Refusal where some of it must not be seen, so cannot be kept."""
+    event_id, name = ask.id("event"), ask.require("subscription")
+    found = await board.inspector.dead(DeadFilter(subscription=name, event_id=event_id), limit=1)
+    if not found or event_id is None:
+        raise NotFound(f"no dead letter of event {event_id} for {name!r} (any more)")
+    if board.redaction.hides(found[0].payload):
+        raise Refusal(403, "It cannot be corrected here", "The redaction rules hide a part of the payload.")
+    return found[0]
+
+
+async def _known(board: Board, ask: Ask) -> str:
+    """The subscription that is asked for. Raises NotFound."""
+    name = ask.require("subscription")
+    await board.inspector.leases(name)
+    return name
+
+
+def _to_subscription(ask: Ask) -> str:
+    if ask.text("event"):
+        return f"/events/{ask.id('event')}"
+    return f"/subscription?{urlencode({'name': ask['subscription']})}"
+
+
+def _to_dead(ask: Ask) -> str:
+    if ask.text("event"):
+        return f"/events/{ask.id('event')}"
+    query = ask.kept([name for name in DEAD_FIELDS if name != "until"])
+    return f"/dead?{query}" if query else "/dead"
+
+
+ACTIONS = {
+    action.verb: action
+    for action in (
+        Action("pause", "Pause", Role.OPERATOR, _ask_pause, _pause, _to_subscription),
+        Action("resume", "Resume", Role.OPERATOR, _ask_resume, _resume, _to_subscription),
+        Action("retry", "Retry", Role.OPERATOR, _ask_retry, _retry, _to_dead),
+        Action("discard", "Discard", Role.ADMIN, _ask_discard, _discard, _to_dead),
+        Action("skip", "Skip to now", Role.ADMIN, _ask_skip, _skip, _to_subscription),
+        Action("correct", "Correct", Role.ADMIN, _ask_correct, _correct, _to_dead),
+        Action("replay", "Replay", Role.OPERATOR, _ask_replay, _replay, _to_subscription),
+    )
+}
