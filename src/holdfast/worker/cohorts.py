@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
     _Places = dict[tuple[Cursor, str | None], list[Partition]]
 
-NEAR = 64 * PAGE_EVENTS
-"""Positions by which another may be behind in the same window and be waited for."""
+NEAR = 512 * PAGE_EVENTS
+"""
+Positions by which another may be behind in the same window and be waited for: a second or two of reading. Less, and the
+partitions that a take-over recovers at different speeds would each read the rest of a large backlog on their own.
+"""
 
 
 class Cohort(NamedTuple):
