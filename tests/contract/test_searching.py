@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -13,11 +13,11 @@ import pytest
 from holdfast.errors import BusStateError, InvalidInput, NotFound
 from holdfast.stores import searching
 from holdfast.stores.filters import EventFilter, PayloadMatch
+from holdfast.stores.values import Parked, Settlement, State
 from tests.contract.harness import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from uuid import UUID
 
     from holdfast.stores.records import EventPage
     from tests.contract.desk import Desk
@@ -129,12 +129,29 @@ class TestTheWay:
 
 class TestBounds:
     async def test_what_no_index_leads_to_is_looked_for_so_far_and_further(self, desk: Desk, short_looks: None) -> None:
-        _, dead = await desk.died()
+        await desk.subscribe()
+        (pending,) = await desk.publish()
         await desk.publish("other.thing", n=50)
-        page = await desk.inspector.events(EventFilter(), status="dead")
+        page = await desk.inspector.events(EventFilter(), status="pending")
         assert (page.events, page.looked) == ((), 20)
         assert page.back_to is not None
-        assert await walked(desk, 50, filter=EventFilter(), more={"status": "dead"}) == [dead]
+        assert await walked(desk, 50, filter=EventFilter(), more={"status": "pending"}) == [pending]
+
+    async def test_what_failed_is_found_by_its_delivery_rows(self, desk: Desk, short_looks: None) -> None:
+        mail = await desk.subscribe("mail")
+        _, dead = await desk.died()
+        (failed,) = await desk.publish(tenant="other")
+        (lease,) = await desk.lease(mail)
+        rows, _ = await desk.read(lease)
+        states = {dead: State.DEAD, failed: State.RETRYING}
+        parked = [Parked(lease.slice, row, states[UUID(bytes=row.id)], reason="no", due_in=60.0) for row in rows]
+        await desk.store.settle(Settlement({lease.slice: lease.epoch}, parked=parked))
+        await desk.publish("other.thing", n=50)
+        for status, event in (("dead", dead), ("failed", failed)):
+            page = await desk.inspector.events(EventFilter(), status=status)
+            assert (ids(page), page.found_by, page.looked, page.next_before) == ([event], "delivery", 1, None)
+            assert await walked(desk, 1, filter=EventFilter(), more={"status": status}) == [event]
+        assert ids(await desk.inspector.events(EventFilter(tenant_id="acme"), status="failed")) == []
 
 
 class TestPayload:

@@ -92,7 +92,8 @@ class Inspector(Protocol):
             limit: Events at most.
             before: `EventPage.next_before` of the page before.
 
-        Cost: an id and a plain list take the events of the page. Key, correlation, exact name, tenant and time walk
+        Cost: an id and a plain list take the events of the page; the status dead or failed goes by the delivery rows of
+        that state, which are put in order. Key, correlation, exact name, tenant and time walk
         their search index, where there is one (`search_indexes`); what is asked for beside, and all else, is looked
         for event by event, 10,000 at most in one call. A page may then be short, or empty, and still have a next one.
         """

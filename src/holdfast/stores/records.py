@@ -168,7 +168,7 @@ class EventPage:
         next_before: Goes into the next call's *before*; None when there are no more.
         looked: Events that were looked at.
         back_to: `occurred_at` of the last of them; None if there was none.
-        found_by: The way through the log: log, id, or a search index.
+        found_by: The way through the log: log, id, delivery (rows of what failed), or a search index.
         would_help: The search index that would have found them at once, where it is missing and there may be more.
     """
 

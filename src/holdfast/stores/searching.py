@@ -1,6 +1,7 @@
 """Finding events: by which way through the log, and how far in one go. The statements are each store's own.
 
-A *way* is an order in which the log is walked: the log itself, newest first, or a search index. The events on it are
+A *way* is an order in which the log is walked: the log itself, newest first, the delivery rows of what failed, or a
+search index. The events on it are
 looked at in pages until enough were found or `LOOKED_MAX` were looked at, so that every call is quick however long the
 log is; the page says how far it came, and from where the next one goes on.
 """
@@ -22,6 +23,8 @@ LOOKED_MAX = 10_000
 """Events that one call looks at."""
 
 _PAGE = 500
+_STATES = {"dead": "dead", "failed": "retrying"}
+"""A status that some delivery row makes, and the state of that row."""
 
 Rows = list[tuple[Any, ...]]
 
@@ -67,7 +70,7 @@ class Way(NamedTuple):
     A way through the log.
 
     Attributes:
-        name: log, id, or a search index.
+        name: log, id, delivery, or a search index.
         candidates: The statement that walks it.
         would_help: The search index that would have been a better one.
     """
@@ -86,6 +89,8 @@ async def way_through(search: Search, reading: Reading, parameters: dict[str, An
     """
     if search.filter.event_id is not None:
         return Way("id", "candidates_by_id")
+    if search.status in _STATES:
+        return Way("delivery", "candidates_by_delivery")
     if not (wanted := search.ways):
         return Way("log", "candidates_by_log")
     ready = {row[0] for row in await reading.rows("search_indexes") if row[2]}
@@ -112,6 +117,7 @@ async def search_events(
         "payload_path": None if search.payload is None else list(search.payload.segments),
         "payload_value": None if search.payload is None else search.payload.value,
         "status": search.status,
+        "delivery_state": _STATES.get(search.status or ""),
     }
     way = await way_through(search, reading, asked)
     found: list[EventRecord] = []
