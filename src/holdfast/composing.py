@@ -22,7 +22,7 @@ DEFAULT_TENANT = "default"
 _FIELDS = ("name", "payload", "tenant_id", "key", "event_id", "id", "headers", "occurred_at")
 _MISSING: Any = object()
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_HANDED_ON = ("actor", "traceparent", "tracestate")  # the last two as W3C Trace Context has them
+_TRACE = ("traceparent", "tracestate")  # as W3C Trace Context has them: they belong together
 
 
 def compose(
@@ -46,11 +46,10 @@ def compose(
     if cause is not None and tenant_id is None:
         tenant_id = cause.event.tenant_id
     if cause is not None or trace:
-        lineage = {**inherited(cause), **trace}
-        if headers is None:
-            headers = lineage
-        elif isinstance(headers, Mapping):  # anything else is refused below
-            headers = lineage | dict(headers)
+        own: Mapping[str, str] = {} if headers is None else headers
+        if isinstance(own, Mapping):  # anything else is refused below
+            headers = {**trace, **own}
+            headers = {**inherited(cause, has_trace="traceparent" in headers), **headers}
     return NewEvent(
         new_id() if event_id is None else check_event_id(event_id, index),
         DEFAULT_TENANT if tenant_id is None else check_tenant(tenant_id, index),
@@ -62,12 +61,12 @@ def compose(
     )
 
 
-def inherited(cause: Delivery | None) -> dict[str, str]:
-    """Headers of an event that the handler of *cause* publishes."""
+def inherited(cause: Delivery | None, *, has_trace: bool) -> dict[str, str]:
+    """Headers of an event that the handler of *cause* publishes; not those of the trace where it *has_trace* of its own."""
     if cause is None:
         return {}
-    event = cause.event
-    handed_on = {name: value for name in _HANDED_ON if (value := event.header(name)) is not None}
+    event, names = cause.event, ("actor",) if has_trace else ("actor", *_TRACE)
+    handed_on = {name: value for name in names if (value := event.header(name)) is not None}
     return {"correlation_id": event.correlation_id, "causation_id": str(event.id)} | handed_on
 
 

@@ -39,7 +39,8 @@ class Histogram:
     def add(self, value: float) -> None:
         """Count one value; below zero, as clocks that differ make it, it is taken for zero."""
         self.buckets[bisect_left(self.bounds, value)] += 1
-        self.total += max(value, 0.0)
+        if value > 0:
+            self.total += value
 
     def add_all(self, values: Sequence[float]) -> None:
         """What `add` does, for many, of which most lie within the same bounds."""

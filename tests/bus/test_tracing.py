@@ -109,6 +109,19 @@ async def test_what_is_given_replaces_what_is_inherited(bus: EventBus) -> None:
     assert (seen[0].actor, seen[0].header("traceparent")) == ("bob", TRACE)
 
 
+async def test_a_trace_of_ones_own_takes_nothing_of_the_inherited_one(bus: EventBus) -> None:
+    other = TRACE.replace("b7ad", "0000")
+
+    @bus.subscribe("a", name="s")
+    async def handle(event: Event) -> None:
+        await bus.publish("b", headers={"traceparent": other})
+
+    seen = await seen_by(bus, "b", "t")
+    await bus.publish("a", headers={"actor": "ann", "traceparent": TRACE, "tracestate": "v=1"})
+    await bus.drain(20)
+    assert (seen[0].header("traceparent"), seen[0].header("tracestate"), seen[0].actor) == (other, None, "ann")
+
+
 async def test_an_event_that_nobody_acted_for_has_no_actor(bus: EventBus) -> None:
     seen = await seen_by(bus, "a", "s")
     await bus.publish("a")

@@ -28,18 +28,25 @@ class Timing:
 
         So what the worker does between two of them counts too: a microsecond or a few.
         """
+        if len(items) == 1:
+            self.together(items, starts[0])
+            return
         ended = self._ports.elapsed()
         self._counts.durations.add_all(list(map(sub, (*starts[1:], ended), starts)))
-        self._began(items, starts)
+        zero = self._ports.wall_micros() * _MICROS - ended
+        self._counts.latencies.add_all(
+            [zero + at - item.row.occurred_at * _MICROS for item, at in zip(items, starts, strict=True)]
+        )
         self._handled(items, ended - starts[0])
 
     def together(self, items: Sequence[InHand], started: float) -> None:
         """One call of the handler, for one event or a batch, has returned just now."""
         seconds = self._ports.elapsed() - started
         self._counts.durations.add(seconds)
-        # A retry or a replay begins late because somebody wants it to.
-        if fresh := [item for item in items if item.due is None]:
-            self._began(fresh, [started] * len(fresh))
+        began = self._ports.wall_micros() * _MICROS - seconds
+        for item in items:
+            if item.due is None:  # a retry or a replay begins late because somebody wants it to
+                self._counts.latencies.add(began - item.row.occurred_at * _MICROS)
         self._handled(items, seconds)
 
     def failed(self, items: Sequence[InHand], seconds: float, error: BaseException) -> None:
@@ -51,9 +58,3 @@ class Timing:
     def _handled(self, items: Sequence[InHand], seconds: float) -> None:
         if self._tracing is not None:
             self._tracing.handled([item.row for item in items], seconds)
-
-    def _began(self, items: Sequence[InHand], starts: Sequence[float]) -> None:
-        zero = self._ports.wall_micros() * _MICROS - self._ports.elapsed()
-        self._counts.latencies.add_all(
-            [zero + at - item.row.occurred_at * _MICROS for item, at in zip(items, starts, strict=True)]
-        )
