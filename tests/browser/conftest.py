@@ -39,8 +39,9 @@ class Site(NamedTuple):
         return self.url + template.format(**self.ids)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Playwright keeps a loop running in this thread: it must be over before another module has its own."""
     given = os.environ.get("HOLDFAST_TEST_BROWSER")
     program = given or next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
@@ -53,9 +54,9 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(browser: Browser, tmp_path_factory) -> Iterator[Any]:
-    """Serves stores until the tests end."""
+    """Serves stores until the module's tests end."""
     served = []
 
     def start(kind: str, dsn: str, *, filled: bool = True) -> Site:
@@ -82,7 +83,7 @@ def serve(browser: Browser, tmp_path_factory) -> Iterator[Any]:
         process.communicate(timeout=20)
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def site(request, serve, tmp_path_factory) -> Site:
     if request.param == "sqlite":
         return serve("sqlite", f"sqlite:///{tmp_path_factory.mktemp('store') / 'events.db'}")
