@@ -7,6 +7,7 @@ all memory, die, fail, or are put off for an hour.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import logging
 import os
@@ -25,6 +26,10 @@ logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(leveln
 
 if SETTINGS.get("memory_mib"):
     resource.setrlimit(resource.RLIMIT_AS, (SETTINGS["memory_mib"] * 2**20,) * 2)
+    # Large pieces go back to the system when they are freed. By itself glibc soon takes them from its heap, which does not
+    # shrink below whatever small piece came to lie on top of them.
+    _M_MMAP_THRESHOLD = -3
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 bus = EventBus(SETTINGS["dsn"], spool="off", lease_ttl=SETTINGS["lease_ttl"], stop_timeout=SETTINGS["stop_timeout"])
 
