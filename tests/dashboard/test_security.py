@@ -154,6 +154,11 @@ class TestPasswords:
             assert answer.headers["location"] == "/events?name=order.*"
             assert "ann" in (await client.get("/workers")).text
 
+    @pytest.mark.parametrize("path", ["/events.json", "/overview/live", "/metrics"])
+    async def test_a_program_is_not_sent_to_a_form(self, empty, path):
+        async with client_of(for_store(empty, authenticate=users())) as client:
+            assert (await client.get(path)).status_code == 401
+
     async def test_wrong_names_and_passwords_get_the_same_answer(self, empty):
         async with client_of(for_store(empty, authenticate=users())) as client:
             answers = [await self.sign_in(client, *pair) for pair in (("ann", "x"), ("eve", PASSWORD), ("", ""))]

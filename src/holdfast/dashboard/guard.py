@@ -133,8 +133,9 @@ class Guard:
             return None
         if self._authenticate is None:
             raise Refusal(403, "Nobody is let in", NO_AUTHENTICATE)
-        if isinstance(self._authenticate, OneTimeToken) and "token" in request.query_params:
-            return self._redeemed(request, self._authenticate)
+        way = self._authenticate
+        if isinstance(way, OneTimeToken) and "token" in request.query_params and request.method == "GET":
+            return self._redeemed(request, way)
         actor = await self._actor(request)
         browser = self._browser(request, cookies)
         form = await _form_of(request) if request.method == "POST" else {}
@@ -194,7 +195,7 @@ class Guard:
 
     def _turned_away(self, request: Request) -> Response:
         way = self._authenticate
-        if isinstance(way, Users) and request.method == "GET" and "/live" not in request.url.path:
+        if isinstance(way, Users) and request.method == "GET" and _is_for_people(_path_of(request)):
             query = f"?{request.url.query}" if request.url.query else ""
             goal = urlencode({"next": _path_of(request) + query})
             return RedirectResponse(f"{request.scope['root_path']}{SIGN_IN}?{goal}", 303)
@@ -241,6 +242,10 @@ def _with_headers(send: Send, cookies: list[str], *, cached: bool) -> Callable[[
         await send(message)
 
     return sending
+
+
+def _is_for_people(path: str) -> bool:
+    return path != METRICS and not path.endswith((".json", "/live"))
 
 
 def _path_of(request: Request) -> str:
