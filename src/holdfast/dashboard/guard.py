@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from holdfast.dashboard.access import Actor, OneTimeToken
+from holdfast.dashboard.actions import recorded_as
 from holdfast.dashboard.hosts import is_same_origin
 from holdfast.dashboard.refusal import Refusal
 from holdfast.dashboard.seal import SESSION_SECONDS
@@ -145,8 +146,8 @@ class Guard:
             return self._turned_away(request)
         if request.method == "POST" and (reason := _forged(request, form, csrf)) is not None:
             if actor is not None:
-                verb = _path_of(request).rpartition("/")[2][:100]
-                await self._board.refuse(actor, verb, request.query_params.get("subscription", "-")[:200], reason)
+                target = request.query_params.get("subscription", "-")[:200].replace("\0", "")
+                await self._board.refuse(actor, recorded_as(_path_of(request)), target, reason)
             raise Refusal(403, "Not done", f"{reason}: go back, reload the page and try again.")
         return None
 
