@@ -12,7 +12,7 @@ SOURCES := src tests bench
 JOBS = $$($(BIN)/python -c 'import os; print(max(3, os.cpu_count()))')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate mutants chaos model check bench costs figures format lock clean
+.PHONY: help demo test simulate mutants chaos model check bench costs counting figures format lock clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ bench: $(READY)  ## measure beside plain SQL; results go to bench/results
 
 costs: $(READY)  ## what an event costs the client and the server (Linux)
 	@$(RUN) python bench/costs.py
+	@$(RUN) python bench/page.py
+
+counting: $(READY)  ## what counting for the metrics costs
+	@$(RUN) python bench/counting.py
 	@$(RUN) python bench/page.py
 
 figures: $(READY)  ## put the latest results of the benchmark into docs/performance.md

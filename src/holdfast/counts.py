@@ -2,7 +2,7 @@
 What is counted while events are published and handled: plain integers, which only grow.
 
 Whoever works adds to them, in one thread and without a lock; whoever looks (`holdfast.telemetry`, the worker's samples)
-reads them from the same loop. The engine works in batches, and so does the counting: nothing here is called for an event.
+reads them as they are. Where the engine works on many events at once, so does the counting.
 """
 
 from __future__ import annotations

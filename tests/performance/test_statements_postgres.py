@@ -28,7 +28,7 @@ EVENTS = 10_000
 LAST_CHORE = "old_days"
 POLLS = {"read_new", "generation"}
 EACH_SECOND = {"renew", "heartbeat", "live_workers", "lease_states"}
-NOW_AND_THEN = {"claimable", "next_due", "claim"}
+NOW_AND_THEN = {"claimable", "next_due", "claim", "add_samples", "forget_samples"}
 POLL_INTERVAL = 0.04
 CURSORS = ("begin", "fence", "settle_advances", "commit")
 """Cursors are written once a second, in the transaction of the receipts of that moment."""

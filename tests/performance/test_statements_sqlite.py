@@ -27,8 +27,8 @@ LAST_CHORE = "redate"
 POLL = ("begin", "horizon", "rollback")
 POLL_INTERVAL = 0.04
 BY_THE_CLOCK = {"renew", "heartbeat", "live_workers", "lease_states", "claimable", "claim", "next_due", "fence"}
-BY_THE_CLOCK |= {"settle_advances"}
-TRANSACTIONS = ("renew", "heartbeat", "claimable", "fence")
+BY_THE_CLOCK |= {"settle_advances", "add_samples", "forget_samples"}
+TRANSACTIONS = ("renew", "heartbeat", "claimable", "fence", "forget_samples")
 """What the clock begins a transaction for; the fence, for cursors that are written once a second."""
 
 
@@ -75,7 +75,7 @@ def test_an_idle_worker_asks_the_same_few_things_however_many_subscriptions_it_h
     # Each commit, its own too, wakes the listener: from 2 ms to the usual pause it is five polls.
     polls = 1 + (second[-1].time - second[0].time) / POLL_INTERVAL + 5 * names.count("commit")
     beside = Counter(name for name in names if name not in POLL)
-    transactions = 2 + beside["claimable"]
+    transactions = 2 + beside["claimable"] + beside["forget_samples"]
     assert all(names.count(name) <= polls for name in POLL), counted(names)
     assert beside.pop("begin immediate") <= transactions, counted(names)
     assert beside.pop("commit") <= transactions, counted(names)

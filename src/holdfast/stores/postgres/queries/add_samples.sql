@@ -1,5 +1,5 @@
 -- What a worker has counted, under the nearest minute, and how far the log has got: positions that were drawn, those of
--- transactions that rolled back among them. "position" of the sequence is 1 before the first one was drawn.
+-- transactions that rolled back among them. A sequence that nothing was drawn from says 1, and that it was not called.
 with minute as (
     select date_trunc('minute', clock_timestamp() + interval '30 seconds') as at
 )
