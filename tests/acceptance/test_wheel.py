@@ -21,7 +21,9 @@ def test_the_wheel_runs_the_first_lines_of_the_readme(tmp_path):
     run(sys.executable, "-m", "pip", "wheel", ROOT, "--no-deps", "--no-build-isolation", "-w", tmp_path, cwd=tmp_path)
     (wheel,) = tmp_path.glob("holdfast-*.whl")
     packed = zipfile.ZipFile(wheel).namelist()
-    ours = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src" / "holdfast").rglob("*.sql")}
+    kinds = {".sql", ".html", ".css", ".js", ".svg", ".LICENSE"}
+    files = [path for path in (ROOT / "src" / "holdfast").rglob("*") if path.suffix in kinds]
+    ours = {path.relative_to(ROOT / "src").as_posix() for path in files}
     assert ours <= set(packed)
     assert "holdfast/py.typed" in packed
 

@@ -96,6 +96,20 @@ def test_events_come_in_by_themselves_until_it_is_paused(site, visit):
     expect(rows).to_have_count(before + 3)
 
 
+def test_nothing_is_replaced_under_somebodys_hands(site, visit):
+    page = visit("/events?tenant=live")
+    publish(site.dsn, "order.first")
+    rows = page.locator("tbody tr")
+    expect(rows.first).to_contain_text("order.first")
+    page.keyboard.press("j")
+    publish(site.dsn, "order.second")
+    expect(page.locator("#pause")).to_have_text("Held")
+    expect(rows.first).to_contain_text("order.first")
+    page.keyboard.press("Escape")
+    expect(rows.first).to_contain_text("order.second")
+    expect(page.locator("#pause")).to_have_text("Live")
+
+
 def test_times_are_utc_or_local(site, visit):
     page = visit("/events", timezone_id="Asia/Kolkata")
     time = page.locator("tbody time").first

@@ -133,7 +133,7 @@ async def test_a_correction_is_off_unless_it_is_enabled_and_never_of_what_is_hid
         assert (await client.get(path)).status_code == 403
         token = await client.csrf("/actions/pause?subscription=billing")
         assert (await client.post(path, data={"csrf": token, "payload": "{}"})).status_code == 403
-        assert await last_audit(client) == ("admin@example.org", "correct", "billing", None, False)
+        assert await last_audit(client) == ("admin@example.org", "dead correct", "billing", None, False)
     async with visiting(dsn, may_edit=True, redact=["payload.card.number"]) as client:
         answer = await client.get(path)
         assert (answer.status_code, "4111" in answer.text) == (403, False)

@@ -72,6 +72,16 @@ def test_what_is_set_up_wrongly_is_said_before_it_serves(arguments, words, dsn, 
     assert words in run("--port", "0", *arguments, code=code)
 
 
+@pytest.mark.parametrize("missing", ["starlette", "jinja2", "uvicorn"])
+def test_a_missing_extra_is_named(dsn, missing):
+    script = f"import sys; sys.modules[{missing!r}] = None; from holdfast.cli import main; main()"
+    command = [sys.executable, "-c", script, "dashboard", "--dsn", dsn, "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'holdfast[web]'" in done.stderr
+    assert "Open" not in done.stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_a_signal_comes_while_pages_refresh_themselves(dsn, number):
     command = [sys.executable, "-W", "error", "-m", "holdfast", "dashboard", "--dsn", dsn, "--port", "0"]

@@ -14,8 +14,11 @@ from holdfast.cli.commands import Failure, WrongUsage
 from holdfast.cli.desk import require_file
 from holdfast.cli.options import default_actor, store_options
 from holdfast.cli.worker import OneLine
+from holdfast.errors import MissingExtra
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from holdfast.cli.options import Target
     from holdfast.dashboard.access import OneTimeToken, ProxyHeader
     from holdfast.dashboard.application import Dashboard
@@ -73,10 +76,11 @@ def dashboard_command(
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    listening = listen(host, port)
+    server, listening = server_of(dashboard), listen(host, port)
     click.echo(f"Dashboard of {target}")
     click.echo(f"Open {url_of(listening, authenticate)}")
-    serve(dashboard, listening)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
 
 
 def print_user(name: str, role: str) -> None:
@@ -129,10 +133,8 @@ def url_of(listening: socket.socket, authenticate: object) -> str:
     return f"http://{name}:{port}/{once}"
 
 
-def serve(dashboard: Dashboard, listening: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    from holdfast.errors import MissingExtra
-
+def server_of(dashboard: Dashboard) -> uvicorn.Server:
+    """What serves *dashboard* until SIGINT or SIGTERM. Raises MissingExtra."""
     try:
         import uvicorn
     except ModuleNotFoundError as error:
@@ -144,9 +146,9 @@ def serve(dashboard: Dashboard, listening: socket.socket) -> None:
             await super().shutdown(sockets)
 
     # No log of requests: their URLs carry tokens and what people look for.
-    config = uvicorn.Config(
-        dashboard, access_log=False, log_config=None, server_header=False, proxy_headers=False, ws="none",
-        lifespan="on", limit_concurrency=500, timeout_graceful_shutdown=5,
+    return Server(
+        uvicorn.Config(
+            dashboard, access_log=False, log_config=None, server_header=False, proxy_headers=False, ws="none",
+            lifespan="on", limit_concurrency=500, timeout_graceful_shutdown=5,
+        )
     )  # fmt: skip
-    with suppress(KeyboardInterrupt):
-        Server(config).run(sockets=[listening])

@@ -64,6 +64,8 @@ class Action:
     Something that can be done.
 
     Attributes:
+        verb: In the URL.
+        recorded: In the audit, as the operator's own rows say it.
         role: Who may do it.
         ask: Says what would be done.
         do: Does it, and returns a sentence about it.
@@ -71,6 +73,7 @@ class Action:
     """
 
     verb: str
+    recorded: str
     title: str
     role: Role
     ask: Asking
@@ -89,7 +92,7 @@ async def require_allowed(board: Board, action: Action, ask: Ask, actor: Actor, 
         reason = f"it takes the role {action.role}, and {actor.name} is {actor.role}"
     if reason is not None:
         if trying:
-            await board.refuse(actor, action.verb, target_of(ask), reason)
+            await board.refuse(actor, action.recorded, target_of(ask), reason)
         raise Refusal(403, f"{action.title} is not allowed", f"{reason[0].upper()}{reason[1:]}.")
 
 
@@ -104,7 +107,7 @@ async def perform(board: Board, action: Action, ask: Ask, actor: Actor, form: Ma
 
 def target_of(ask: Ask) -> str:
     """What an action is about, for the audit."""
-    return (ask["subscription"] or "all subscriptions")[:200]
+    return (ask["subscription"] or "all subscriptions")[:200].replace("\0", "")
 
 
 # Pause and resume
@@ -239,7 +242,7 @@ async def _correct(board: Board, ask: Ask, actor: Actor, form: Mapping[str, str]
     try:
         payload = msgspec.json.decode(form.get("payload", ""))
     except (msgspec.DecodeError, RecursionError) as error:
-        await board.refuse(actor, "correct", letter.subscription, "the payload is no JSON")
+        await board.refuse(actor, "dead correct", letter.subscription, "the payload is no JSON")
         raise InvalidInput("payload", "is no JSON", str(error)) from error
     made = await board.operator.correct(
         letter.subscription, letter.event_id, payload, actor=actor.name, may_edit=board.may_edit
@@ -281,12 +284,18 @@ def _to_dead(ask: Ask) -> str:
 ACTIONS = {
     action.verb: action
     for action in (
-        Action("pause", "Pause", Role.OPERATOR, _ask_pause, _pause, _to_subscription),
-        Action("resume", "Resume", Role.OPERATOR, _ask_resume, _resume, _to_subscription),
-        Action("retry", "Retry", Role.OPERATOR, _ask_retry, _retry, _to_dead),
-        Action("discard", "Discard", Role.ADMIN, _ask_discard, _discard, _to_dead),
-        Action("skip", "Skip to now", Role.ADMIN, _ask_skip, _skip, _to_subscription),
-        Action("correct", "Correct", Role.ADMIN, _ask_correct, _correct, _to_dead),
-        Action("replay", "Replay", Role.OPERATOR, _ask_replay, _replay, _to_subscription),
+        Action("pause", "pause", "Pause", Role.OPERATOR, _ask_pause, _pause, _to_subscription),
+        Action("resume", "resume", "Resume", Role.OPERATOR, _ask_resume, _resume, _to_subscription),
+        Action("retry", "dead retry", "Retry", Role.OPERATOR, _ask_retry, _retry, _to_dead),
+        Action("discard", "dead discard", "Discard", Role.ADMIN, _ask_discard, _discard, _to_dead),
+        Action("skip", "skip", "Skip to now", Role.ADMIN, _ask_skip, _skip, _to_subscription),
+        Action("correct", "dead correct", "Correct", Role.ADMIN, _ask_correct, _correct, _to_dead),
+        Action("replay", "replay", "Replay", Role.OPERATOR, _ask_replay, _replay, _to_subscription),
     )
 }
+
+
+def recorded_as(path: str) -> str:
+    """What the audit calls a request to *path*."""
+    verb = path.rpartition("/")[2]
+    return ACTIONS[verb].recorded if verb in ACTIONS else path[:100]

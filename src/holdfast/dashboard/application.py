@@ -153,7 +153,7 @@ class Dashboard:
 
     async def _page(self, page: Page, request: Request) -> Response:
         view = await page(self._board, asked(request))
-        return self._html(view, await self._context(request), request)
+        return self._html(view, await self._context(request) | {"has_twin": True}, request)
 
     async def _twin(self, page: Page, request: Request) -> Response:
         try:
@@ -248,6 +248,7 @@ class Dashboard:
             "signs_out": isinstance(self._authenticate, OneTimeToken | Users),
             "notice": self._seal.open("notice", request.cookies.get("holdfast_notice")),
             "status": None,
+            "has_twin": False,
         }
 
     def _refused(self, request: Request, refusal: Refusal) -> Response:

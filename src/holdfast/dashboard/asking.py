@@ -9,6 +9,7 @@ from uuid import UUID
 
 from holdfast.errors import InvalidInput
 from holdfast.moments import moment
+from holdfast.names import text_problem
 from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch, ReplayFilter
 
 if TYPE_CHECKING:
@@ -33,12 +34,15 @@ class Ask:
         return self.given.get(name, "")
 
     def text(self, name: str) -> str | None:
-        return self.given.get(name)
+        found = self.given.get(name)
+        if found is not None and (problem := text_problem(found)) is not None:
+            raise InvalidInput(name, problem, "no store holds such a text")
+        return found
 
     def require(self, name: str) -> str:
-        if name not in self.given:
+        if (found := self.text(name)) is None:
             raise InvalidInput(name, "is missing", "the address is not whole: go back and use the link again")
-        return self.given[name]
+        return found
 
     def one_of(self, name: str, values: Collection[str]) -> str | None:
         found = self.given.get(name)

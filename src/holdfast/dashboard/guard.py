@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from holdfast.dashboard.access import Actor, OneTimeToken
+from holdfast.dashboard.actions import recorded_as
 from holdfast.dashboard.hosts import is_same_origin
 from holdfast.dashboard.refusal import Refusal
 from holdfast.dashboard.seal import SESSION_SECONDS
@@ -133,8 +134,9 @@ class Guard:
             return None
         if self._authenticate is None:
             raise Refusal(403, "Nobody is let in", NO_AUTHENTICATE)
-        if isinstance(self._authenticate, OneTimeToken) and "token" in request.query_params:
-            return self._redeemed(request, self._authenticate)
+        way = self._authenticate
+        if isinstance(way, OneTimeToken) and "token" in request.query_params and request.method == "GET":
+            return self._redeemed(request, way)
         actor = await self._actor(request)
         browser = self._browser(request, cookies)
         form = await _form_of(request) if request.method == "POST" else {}
@@ -144,8 +146,8 @@ class Guard:
             return self._turned_away(request)
         if request.method == "POST" and (reason := _forged(request, form, csrf)) is not None:
             if actor is not None:
-                verb = _path_of(request).rpartition("/")[2][:100]
-                await self._board.refuse(actor, verb, request.query_params.get("subscription", "-")[:200], reason)
+                target = request.query_params.get("subscription", "-")[:200].replace("\0", "")
+                await self._board.refuse(actor, recorded_as(_path_of(request)), target, reason)
             raise Refusal(403, "Not done", f"{reason}: go back, reload the page and try again.")
         return None
 
@@ -194,7 +196,7 @@ class Guard:
 
     def _turned_away(self, request: Request) -> Response:
         way = self._authenticate
-        if isinstance(way, Users) and request.method == "GET" and "/live" not in request.url.path:
+        if isinstance(way, Users) and request.method == "GET" and _is_for_people(_path_of(request)):
             query = f"?{request.url.query}" if request.url.query else ""
             goal = urlencode({"next": _path_of(request) + query})
             return RedirectResponse(f"{request.scope['root_path']}{SIGN_IN}?{goal}", 303)
@@ -241,6 +243,10 @@ def _with_headers(send: Send, cookies: list[str], *, cached: bool) -> Callable[[
         await send(message)
 
     return sending
+
+
+def _is_for_people(path: str) -> bool:
+    return path != METRICS and not path.endswith((".json", "/live"))
 
 
 def _path_of(request: Request) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _CORRELATION = "correlation_id"
+_SETTLED = {"processed", "dead", "discarded"}
 
 
 async def page(board: Board, ask: Ask) -> View:
@@ -39,6 +40,8 @@ async def page(board: Board, ask: Ask) -> View:
         "trace_url": board.trace_url.replace("{trace_id}", trace_id) if board.trace_url and trace_id else None,
         "correlation": shown.headers.get(_CORRELATION) if isinstance(shown.headers, dict) else None,
         "is_redacted": board.redaction.hides(found.payload),
+        # Looking for effects may take long, and of an event that is settled nothing changes by itself.
+        "live": any(one.state not in _SETTLED for one in found.deliveries),
     }
     return View("event", found.name, {"event": shown, "causation": tree}, extra)
 

@@ -35,6 +35,7 @@
 
   // Refreshing: a stream that can be paused, and that holds still while somebody selects text or walks the rows.
   const sources = new Set();
+  let held = false;
   let paused = sessionStorage.getItem("holdfast-paused") === "yes";
   htmx.createEventSource = (url) => {
     const source = new EventSource(url);
@@ -59,18 +60,21 @@
     const button = find("#pause");
     if (!button) return;
     button.hidden = !live() || !live().hasAttribute("sse-connect");
-    button.textContent = paused ? "Paused" : "Live";
-    button.classList.toggle("paused", paused);
+    button.textContent = paused ? "Paused" : held ? "Held" : "Live";
+    button.title = held ? "It waits while you use what would be replaced: Esc, p" : "Refreshing, p";
+    button.classList.toggle("paused", paused || held);
   }
   function isInUse() {
     const selection = document.getSelection();
     const selecting = selection && !selection.isCollapsed && live().contains(selection.anchorNode);
-    const focused = live().contains(document.activeElement);
+    const focused = live().contains(document.activeElement) && document.activeElement.matches(":focus-visible");
     return selecting || focused || find("dialog[open]") !== null || document.hidden;
   }
   let opened = [], scrolled = new Map();
   document.addEventListener("htmx:sseBeforeMessage", (event) => {
-    if (paused || isInUse()) {
+    held = isInUse();
+    showPause();
+    if (paused || held) {
       event.preventDefault();
       return;
     }
