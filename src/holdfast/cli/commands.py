@@ -34,8 +34,10 @@ _HOMES = {
     "replay": "replay",
     "resume": "replay",
     "retention": "retention",
+    "seal": "seal",
     "status": "status",
     "subscriptions": "subscriptions",
+    "verify": "seal",
     "worker": "worker",
     "workers": "status",
 }

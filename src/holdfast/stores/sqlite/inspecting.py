@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -105,6 +106,7 @@ def adapted(session: Session, parameters: dict[str, Any]) -> dict[str, Any]:
     session.connection.text_factory = _readable
     session.connection.create_function("holdfast_matches", 2, matches, deterministic=True)
     session.connection.create_function("holdfast_slot", 3, _slot, deterministic=True)
+    session.connection.create_function("holdfast_sha256", 1, _sha256, deterministic=True)
     given = {name: _adapted(value) for name, value in parameters.items()}
     return {"now": session.now(), "minute_ago": session.now(-60)} | given
 
@@ -125,6 +127,10 @@ def _adapted(value: Any) -> Any:
 def _slot(tenant_id: bytes | None, key: bytes | None, event_id: bytes | None) -> int | None:
     """Null for the null row of an outer join."""
     return None if tenant_id is None or event_id is None else slot_of_texts(tenant_id, key, event_id)
+
+
+def _sha256(value: bytes | None) -> bytes | None:
+    return None if value is None else sha256(value).digest()
 
 
 def place_facts(path: Path) -> list[Fact]:
