@@ -360,10 +360,21 @@ class TestAnchors:
         path.write_text(text.replace(json.loads(text)["store"], "01890a5d-ac96-774b-bcce-b302099a8057"))
         with pytest.raises(WrongStore, match="01890a5d-ac96-774b-bcce-b302099a8057"):
             await read_anchors(notary.inspector, path)
-        for bad in ("{}", "no json", text.replace('"head":"', '"head":"00')):
+        for bad in ("{}\n", "no json\n", text.replace('"head":"', '"head":"00')):
             path.write_text(bad)
             with pytest.raises(ConfigurationError, match="line 1 of .* is no anchor"):
                 await read_anchors(notary.inspector, path)
+
+    async def test_a_line_that_was_cut_short_is_written_again(self, scene, notary, tmp_path):
+        path = tmp_path / "anchors.jsonl"
+        await scene.publish("a")
+        await notary.seal()
+        await write_anchors(notary.inspector, path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-5])
+        assert await read_anchors(notary.inspector, path) == []
+        assert await write_anchors(notary.inspector, path) == 1
+        assert path.read_bytes() == whole
 
     def forget_seals(self, scene: Scene) -> list[str]:
         done = "done = '3:3:'" if scene.kind == "postgres" else "done = 0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import date, datetime  # noqa: TC003 - msgspec looks at the types when it reads
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from holdfast.sealing.rows import as_day
 from holdfast.stores.inspecting import as_moment, as_uuid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from holdfast.stores.inspecting import Inspecting
@@ -60,15 +62,7 @@ async def write_anchors(inspector: Inspecting, path: Path) -> int:
         WrongStore: Its anchors are of another store.
         OSError: It cannot be written.
     """
-    ends = await ends_of(inspector)
-    known = {anchor.day: anchor.head for anchor in await read_anchors(inspector, path)} if path.exists() else {}
-    grown = [anchor for anchor in ends if known.get(anchor.day) != anchor.head]
-    if grown:
-        with path.open("ab") as file:
-            file.write(b"".join(anchor.line for anchor in grown))
-            file.flush()
-            os.fsync(file.fileno())
-    return len(grown)
+    return await asyncio.to_thread(_append, path, await store_of(inspector), await ends_of(inspector))
 
 
 async def read_anchors(inspector: Inspecting, path: Path) -> list[Anchor]:
@@ -78,10 +72,29 @@ async def read_anchors(inspector: Inspecting, path: Path) -> list[Anchor]:
     Raises:
         ConfigurationError, WrongStore, OSError: As `write_anchors`.
     """
-    store = await store_of(inspector)
-    anchors = [
-        _read(line, path, number) for number, line in enumerate(path.read_bytes().splitlines(), 1) if line.strip()
-    ]
+    return await asyncio.to_thread(_read_all, path, await store_of(inspector))
+
+
+def _append(path: Path, store: UUID, ends: Sequence[Anchor]) -> int:
+    known = {anchor.day: anchor.head for anchor in _read_all(path, store)} if path.exists() else {}
+    grown = [anchor for anchor in ends if known.get(anchor.day) != anchor.head]
+    if grown:
+        with path.open("ab") as file:
+            file.truncate(_whole_lines(path))
+            file.write(b"".join(anchor.line for anchor in grown))
+            file.flush()
+            os.fsync(file.fileno())
+    return len(grown)
+
+
+def _whole_lines(path: Path) -> int:
+    """Bytes of the lines that were written to their end: whoever was killed in the middle of one leaves a part of it."""
+    return path.read_bytes().rfind(b"\n") + 1
+
+
+def _read_all(path: Path, store: UUID) -> list[Anchor]:
+    lines = path.read_bytes().split(b"\n")[:-1]
+    anchors = [_read(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
     for anchor in anchors:
         if anchor.store != store:
             raise WrongStore(
