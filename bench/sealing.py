@@ -45,6 +45,11 @@ _ROUNDS = 5
 _BETWEEN_SECONDS = 0.2
 _COST_PERCENT_MAX = 10.0
 
+_LEGEND = (
+    f"Events a second, each with start-up; drains are medians of {_ROUNDS} taking turns. CPU: microseconds an event of "
+    "sealing alone, its process and the server. Memory: the most that sealing or verifying held, MiB."
+)
+
 
 class Alone(NamedTuple):
     """Of sealing, or verifying, everything once. `busy`: seconds of the process. `peak`: bytes that it held at most."""
@@ -178,8 +183,7 @@ def table(share: int = 1) -> str:
             "",
             "; ".join(f"{name}: {value}" for name, value in facts.items()),
             "",
-            f"Events a second, each with start-up; drains are medians of {_ROUNDS} taking turns. CPU: microseconds an event "
-            "of sealing alone, its process and the server. Memory: the most that sealing or verifying held, MiB.",
+            _LEGEND,
             "",
             "| store | events | seal | verify | CPU | memory | drain | drain, sealer beside | cost | under 10 % |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",

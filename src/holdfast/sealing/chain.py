@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from datetime import date
 
 DIGEST_BYTES = 32
@@ -24,6 +25,13 @@ _ENTRY = Struct(">q16s32s32s32s")
 _LINK = Struct(">32s10sIIqq32s")
 
 ENTRY_BYTES = _ENTRY.size
+
+
+@lru_cache(maxsize=4096)  # tenants, names and most keys come again and again
+def measured(text: str) -> bytes:
+    """A text in UTF-8 behind its length in bytes."""
+    raw = text.encode()
+    return _LENGTH.pack(len(raw)) + raw
 
 
 class LoggedEvent(NamedTuple):
@@ -45,23 +53,14 @@ class LoggedEvent(NamedTuple):
     @property
     def identity(self) -> bytes:
         """Digest of position, id, time, tenant, name and key: each text behind its length, so that none runs into the next."""
-        tenant, name = self.tenant_id.encode(), self.name.encode()
-        if self.key is None:
-            key, key_length = b"", _NULL
-        else:
-            key = self.key.encode()
-            key_length = _LENGTH.pack(len(key))
-        return sha256(
-            b"".join((
-                _EVENT, _NUMBERS.pack(self.position, self.id, self.occurred_at), _LENGTH.pack(len(tenant)), tenant,
-                _LENGTH.pack(len(name)), name, key_length, key,
-            ))
-        ).digest()  # fmt: skip
+        numbers = _NUMBERS.pack(self.position, self.id, self.occurred_at)
+        key = _NULL if self.key is None else measured(self.key)
+        return sha256(_EVENT + numbers + measured(self.tenant_id) + measured(self.name) + key).digest()
 
     @property
-    def entry(self) -> Entry:
-        """What a seal keeps of it."""
-        return Entry(self.position, self.id, self.identity, self.headers, self.payload)
+    def packed(self) -> bytes:
+        """What a seal keeps of it: an `Entry` in 120 bytes."""
+        return _ENTRY.pack(self.position, self.id, self.identity, self.headers, self.payload)
 
 
 class Entry(NamedTuple):
@@ -89,15 +88,12 @@ class Segment(NamedTuple):
     head: bytes
 
 
-def packed(entries: Iterable[Entry]) -> bytes:
-    """Entries as a segment keeps them, 120 bytes each."""
-    return b"".join([_ENTRY.pack(*entry) for entry in entries])
-
-
 def unpacked(entries: bytes) -> Iterator[Entry]:
     """
+    The entries of a segment, one `LoggedEvent.packed` behind the other.
+
     Raises:
-        struct.error: The length is none that `packed` gives.
+        struct.error: The length is no multiple of `ENTRY_BYTES`.
     """
     return map(Entry._make, _ENTRY.iter_unpack(entries))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,6 @@ def _id_of(text: str) -> bytes:
 
 def _micros_of(text: Any) -> int:
     try:
-        return to_micros(datetime.fromisoformat(text).astimezone(UTC))
+        return to_micros(datetime.fromisoformat(text))
     except (ValueError, TypeError, OverflowError):
         return 0

@@ -7,11 +7,10 @@ finds each time that the other was quicker.
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.errors import StoreUnavailable
-from holdfast.sealing.chain import GENESIS, LoggedEvent, link, packed
+from holdfast.sealing.chain import GENESIS, link
 from holdfast.sealing.comparing import pairs
 from holdfast.sealing.rows import as_day, as_event
 from holdfast.stores.operating import count_in_audit, record
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import date
 
+    from holdfast.sealing.chain import LoggedEvent
     from holdfast.stores.inspecting import Inspecting
     from holdfast.stores.operating import Action, Operating
 
@@ -152,15 +152,13 @@ def grouped(events: Iterable[LoggedEvent], highest: int) -> list[Group]:
     The links that a page becomes: one for each day, and one apart for what comes late, from below *highest*. So of the
     links in order, only those of late events lie across others.
     """
-
-    def place(event: LoggedEvent) -> tuple[bool, date]:
-        assert event.day is not None, event
-        return event.position > highest, event.day
-
+    members: dict[tuple[bool, date | None], list[LoggedEvent]] = {}
+    for event in events:
+        members.setdefault((event.position > highest, event.day), []).append(event)
     groups = []
-    for (_, day), some in groupby(sorted(events, key=place), key=place):  # stable: the positions stay in order
-        members = list(some)
-        groups.append(Group(day, members[0].position, members[-1].position, packed(one.entry for one in members)))
+    for (_, day), some in members.items():
+        assert day is not None
+        groups.append(Group(day, some[0].position, some[-1].position, b"".join([event.packed for event in some])))
     return groups
 
 

@@ -54,3 +54,35 @@ create index seal_segments_day_idx on :"schema".seal_segments (day) where entrie
 create trigger commit_synchronously before update on :"schema".sealing
     for each statement execute function :"schema".commit_synchronously();
 alter table :"schema".sealing enable always trigger commit_synchronously;
+
+-- The next events of a window to seal, in the order of positions, with the digests of what they carry. Those of
+-- transactions that "done" did not know yet have a higher position than all that it shows: a column's default gives a
+-- row its transaction before its position. So the first branch begins behind what is sealed; "is true" keeps the planner
+-- from sorting the whole window for each page. The second branch has what was under way, wherever it lies, looked for one
+-- transaction after the other, and "+ 0", as the planner would else walk through all positions for a few late ones.
+-- A function, so that it is not compiled just in time, which the planner's guess of a thousand such transactions leads to
+-- and which takes far longer than the page.
+create function :"schema".seal_page(done pg_snapshot, open pg_snapshot, after bigint, highest bigint, most integer)
+returns table (event_position bigint, id uuid, day date, occurred_at timestamptz, tenant_id text, event_name text,
+    event_key text, headers bytea, payload bytea)
+language sql stable rows 2000 set jit = off
+begin atomic
+    select found.position, found.id, found.day, found.occurred_at, found.tenant_id, found.event_name, found.event_key,
+        sha256(convert_to(found.headers::text, 'UTF8')), sha256(convert_to(found.payload::text, 'UTF8'))
+    from (
+        (select e.* from :"schema".event_log as e
+        where (e.txid >= pg_snapshot_xmax(seal_page.done)) is true
+            and e.position > greatest(seal_page.after, seal_page.highest)
+            and pg_visible_in_snapshot(e.txid, seal_page.open)
+        order by e.position limit seal_page.most)
+        union all
+        (select late.*
+        from pg_snapshot_xip(seal_page.done) as running(txid), lateral (
+            select e.* from :"schema".event_log as e
+            where e.txid = running.txid and e.position + 0 > seal_page.after
+                and pg_visible_in_snapshot(e.txid, seal_page.open)
+            offset 0) as late
+        order by late.position limit seal_page.most)
+        order by position limit seal_page.most) as found
+    order by found.position;
+end;
