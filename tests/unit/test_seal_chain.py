@@ -174,9 +174,19 @@ def test_at_one_position_nothing_is_left_over_and_ids_go_first(members):
 def test_what_is_no_event_at_all_is_read_as_one_that_differs():
     from holdfast.sealing.rows import as_event
 
-    sound = (1, "01890a5d-ac96-774b-bcce-b302099a8057", None, "2026-11-26T00:00:00.000000Z", "t", "n", None, None, b"p")
+    time = b"2026-11-26T00:00:00.000000Z"
+    sound = (1, b"01890a5d-ac96-774b-bcce-b302099a8057", None, time, b"t", b"n", None, None, b"p" * 32)
     entry = entry_of(as_event(sound))
     assert isinstance(entry, Entry)
-    for place, value in ((1, "no id"), (3, "no time"), (3, None), (8, None)):
+    for place, value in (
+        (1, b"no id"),
+        (1, b"x" * 16),
+        (1, b"\xff"),
+        (3, b"no time"),
+        (3, b"\xff"),
+        (3, None),
+        (4, b"\xff"),
+        (8, None),
+    ):
         broken = as_event((*sound[:place], value, *sound[place + 1 :]))
         assert differences(entry, broken, DAY) != ()

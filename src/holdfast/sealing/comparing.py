@@ -98,8 +98,7 @@ async def logged(inspector: Inspecting, span: Span) -> AsyncIterator[LoggedEvent
             yield as_event(row)
         if len(rows) < _PAGE:
             return
-        last = rows[-1]
-        place = {"after": last[0], "after_id": last[1] if isinstance(last[1], str) else last[1].hex()}
+        place = {"after": rows[-1][0], "after_id": rows[-1][1].hex()}  # SQLite asks for the position only
 
 
 async def kept(inspector: Inspecting, segments: Mapping[date, int], span: Span) -> AsyncIterator[Kept]:

@@ -24,8 +24,9 @@ def as_event(row: Sequence[Any]) -> LoggedEvent:
     sound event is, so it shows as edited.
     """
     position, event_id, day, occurred_at, tenant_id, name, key, headers, payload = row
-    if isinstance(event_id, str):  # SQLite keeps ids and times as texts
+    if not isinstance(occurred_at, int):  # SQLite keeps ids and times as texts; all texts come as bytes
         event_id, occurred_at = _id_of(event_id), _micros_of(occurred_at)
+        tenant_id, name, key = _text(tenant_id), _text(name), None if key is None else _text(key)
     return LoggedEvent(
         position, event_id, None if day is None else as_day(day), occurred_at, tenant_id, name, key, headers or ABSENT,
         payload or ABSENT,
@@ -38,16 +39,20 @@ def as_day(value: int | str) -> date:
     return (EPOCH + timedelta(days=value)).date() if isinstance(value, int) else date.fromisoformat(value)
 
 
-def _id_of(text: str) -> bytes:
+def _id_of(text: bytes) -> bytes:
     try:
-        found = bytes.fromhex(text.replace("-", ""))
+        found = bytes.fromhex(text.decode().replace("-", ""))
     except ValueError:
         found = b""
-    return found if len(found) == 16 else sha256(text.encode()).digest()[:16]
+    return found if len(found) == 16 else sha256(text).digest()[:16]
 
 
-def _micros_of(text: Any) -> int:
+def _micros_of(text: bytes | None) -> int:
     try:
-        return to_micros(datetime.fromisoformat(text))
-    except (ValueError, TypeError, OverflowError):
+        return 0 if text is None else to_micros(datetime.fromisoformat(text.decode()))
+    except (ValueError, TypeError):
         return 0
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")

@@ -17,8 +17,10 @@ with next as (
         else :open end as last
     from stored
 )
-select e.position, e.id, bounds.day, e.occurred_at, e.tenant_id, e.event_name, e.event_key,
-    holdfast_sha256(cast(e.headers as blob)) as headers, holdfast_sha256(cast(e.payload as blob)) as payload
+select e.position, cast(e.id as blob) as id, bounds.day, cast(e.occurred_at as blob) as occurred_at,
+    cast(e.tenant_id as blob) as tenant_id, cast(e.event_name as blob) as event_name, cast(e.event_key as blob) as event_key,
+    case when e.headers is not null then holdfast_sha256(cast(e.headers as blob)) end as headers,
+    holdfast_sha256(cast(e.payload as blob)) as payload
 from bounds cross join event_log as e
 where e.position > max(:position, :highest) and e.position <= min(:open, bounds.last)
 order by e.position limit :limit;
