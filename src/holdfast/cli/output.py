@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PASSWORD = re.compile(r"(//[^:/@\s]*:)\S*(?=@)|(password=)(?:'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
 _COMMAND = re.compile(
     r"\bholdfast (?:(?:dead|subscriptions) (?:list|retry|discard|rename|remove|repartition)"
-    r"|doctor|events?|leases|migrate|pause|replay|resume|retention|status|subscriptions|workers)\b"
+    r"|doctor|events?|leases|migrate|pause|replay|resume|retention|seal|status|subscriptions|verify|workers)\b"
 )
 
 
