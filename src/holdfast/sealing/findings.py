@@ -44,7 +44,8 @@ class Finding:
         day = f"day {self.day}" if self.day else "no sealed day"
         if self.position is None:
             return f"{self.kind}: {day}: {self.note}"
-        parts = f", {' and '.join(self.parts)} differ from what was sealed" if self.parts else ""
+        verb = "differs" if len(self.parts) == 1 and "," not in self.parts[0] else "differ"
+        parts = f", {' and '.join(self.parts)} {verb} from what was sealed" if self.parts else ""
         note = f", {self.note}" if self.note else ""
         return f"{self.kind}: event {self.event_id}, position {self.position}, {day}{parts}{note}"
 
