@@ -6,7 +6,7 @@ what else the machine does meets both; the cost is the share of the median rate 
 sealing alone, of its process and of the server's. Reads /proc: Linux only.
 
     python bench/sealing.py           measures, and writes bench/results/sealing.md
-    python bench/sealing.py 100       a hundredth of it, only shown
+    python bench/sealing.py 100       a hundredth of the events, once, only shown
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _COST_PERCENT_MAX = 10.0
 
 _LEGEND = (
     f"Events a second, each with start-up; drains are medians of {_ROUNDS} taking turns. CPU: microseconds an event of "
-    "sealing alone, its process and the server. Memory: the most that sealing or verifying held, MiB."
+    "sealing alone, its process and the server, and of a drain, and the share of the two. Memory: the most that sealing or verifying held, MiB."
 )
 
 
@@ -68,11 +68,17 @@ class Figures(NamedTuple):
     peak_mib: float
     drain: float
     drain_beside: float
+    drain_cpu_us: float
 
     @property
     def cost_percent(self) -> float:
         """Share of the drain's rate that a sealer beside it takes."""
         return 100 * (1 - self.drain_beside / self.drain)
+
+    @property
+    def cpu_percent(self) -> float:
+        """Processor time of sealing, as a share of that of draining: what else the machine does hardly matters to it."""
+        return 100 * self.seal_cpu_us / self.drain_cpu_us
 
 
 async def _parts(dsn: str) -> AsyncIterator[tuple[Any, Any]]:
@@ -133,7 +139,9 @@ def beside(dsn: str) -> Iterator[None]:
         process.join()
 
 
-def figures(loaded: Callable[[], AbstractContextManager[str]], events: int, server: Callable[[], float]) -> Figures:
+def figures(
+    loaded: Callable[[], AbstractContextManager[str]], events: int, server: Callable[[], float], rounds: int
+) -> Figures:
     """Measure one store: *loaded* gives a fresh copy with that many events, *server* the server's processor time."""
     with loaded() as dsn:
         busy = server()
@@ -141,15 +149,21 @@ def figures(loaded: Callable[[], AbstractContextManager[str]], events: int, serv
         busy = server() - busy + sealing.busy
         verifying = apart(alone, _verify, dsn, events)
     rates: dict[bool, list[float]] = {False: [], True: []}
-    for _ in range(_ROUNDS):
+    drain_us: list[float] = []
+    for _ in range(rounds):
         for with_sealer, found in rates.items():
             with loaded() as dsn, ExitStack() as stack:
                 if with_sealer:
                     stack.enter_context(beside(dsn))
-                found.append(apart(draining.drain, dsn, events)["events_per_s"])
+                busy = server()
+                numbers = apart(draining.drain, dsn, events)
+                if not with_sealer:
+                    drain_us.append(1e6 * (server() - busy) / events + numbers["cpu_us_per_event"])
+                found.append(numbers["events_per_s"])
     return Figures(
         events / sealing.seconds, events / verifying.seconds, 1e6 * busy / events,
         max(sealing.peak, verifying.peak) / 2**20, statistics.median(rates[False]), statistics.median(rates[True]),
+        statistics.median(drain_us),
     )  # fmt: skip
 
 
@@ -158,22 +172,26 @@ def row(name: str, events: int, found: Figures) -> str:
     cells = (
         name, f"{events:,}", f"{found.seal:,.0f}", f"{found.verify:,.0f}", f"{found.seal_cpu_us:.1f}",
         f"{found.peak_mib:.0f}", f"{found.drain:,.0f}", f"{found.drain_beside:,.0f}", f"{found.cost_percent:.1f} %",
-        "yes" if found.cost_percent < _COST_PERCENT_MAX else "no",
+        "yes" if found.cost_percent < _COST_PERCENT_MAX else "no", f"{found.drain_cpu_us:.1f}", f"{found.cpu_percent:.0f} %",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
 
 def table(share: int = 1) -> str:
     """Both stores, with the *share*-th part of the events."""
-    events = _EVENTS // share
+    events, rounds = _EVENTS // share, _ROUNDS if share == 1 else 1
     load = Load(events)
     with LocalPostgres(fsync=True) as server, tempfile.TemporaryDirectory() as folder:
         assert server.pid is not None
         pid, facts = server.pid, machine(server.data_dir)
         postgres, sqlite = PostgresPlace(server.dsn(), ""), SQLitePlace(Path(folder))
         rows = [
-            row("PostgreSQL", events, figures(lambda: postgres.loaded(load), events, lambda: server_seconds(pid))),
-            row("SQLite", events, figures(lambda: sqlite.loaded(load), events, lambda: 0.0)),
+            row(
+                "PostgreSQL",
+                events,
+                figures(lambda: postgres.loaded(load), events, lambda: server_seconds(pid), rounds),
+            ),
+            row("SQLite", events, figures(lambda: sqlite.loaded(load), events, lambda: 0.0, rounds)),
         ]
         postgres.close()
         sqlite.close()
@@ -185,8 +203,8 @@ def table(share: int = 1) -> str:
             "",
             _LEGEND,
             "",
-            "| store | events | seal | verify | CPU | memory | drain | drain, sealer beside | cost | under 10 % |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+            "| store | events | seal | verify | CPU | memory | drain | drain, sealer beside | cost | under 10 % | drain's CPU | share |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: |",
             *rows,
             "",
         ]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 
-from holdfast.errors import ConfigurationError, WrongStore
+from holdfast.errors import ConfigurationError, StoreUnavailable, WrongStore
 from holdfast.sealing import Finding, Kind, Sealed, Sealer, Summary, Verifier, read_anchors, write_anchors
 from holdfast.sealing.erasing import ACTION, MASK
 from holdfast.stores.inspector import make_inspector
 from tests.contract.harness import EVERYTHING_IS_OLD
+from tests.postgres.writers import Writers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -232,6 +234,10 @@ class TestTampering:
         await tamper(scene, "update seal_segments set entries = null where number = 2")
         notes = [one.note for one in await notary.findings() if one.kind is Kind.SEAL]
         assert notes == ["link 2 has lost its entries, and retention has not dropped its events"]
+
+    async def test_whoever_takes_the_seals_away_makes_all_events_strangers(self, scene, notary):
+        await tamper(scene, "delete from seal_segments", "delete from seal_days")
+        assert [one.kind for one in await notary.findings()] == [Kind.INSERTED] * 10
 
     async def test_a_day_by_itself_is_verified(self, scene, notary):
         await tamper(scene, "update event_log set payload = '1' where event_key = 'e'")
@@ -541,6 +547,34 @@ class TestSlowTransactions:
         await scene.publish("c")
         await notary.seal()
         assert [(one.kind, one.position) for one in await notary.findings()] == [(Kind.INSERTED, position)]
+
+    async def test_writers_in_every_awkward_way_are_sealed_once_each_and_none_is_taken_for_forged(self, scene, notary):
+        seed = time.time_ns() % 2**32
+        with Writers(scene.dsn, threads=6, seed=seed) as writers:
+            while len(writers.committed) < 300:
+                await notary.seal(page=7)
+                assert await notary.findings() == [], f"seed {seed}"
+        await notary.seal()
+        found, summary = await notary.verify()
+        assert writers.errors == []
+        assert (found, summary.unsealed, summary.sealed) == ([], 0, len(writers.committed)), f"seed {seed}"
+
+    async def test_what_was_read_before_a_crash_is_not_sealed_after_it(self, scene, notary):
+        await scene.publish("a")
+        read = notary.inspector.rows
+
+        async def crashing(statement, **parameters):
+            rows = await read(statement, **parameters)
+            if statement == "seal_page":
+                await scene.sql("delete from incarnation")
+            return rows
+
+        notary.inspector.rows = crashing
+        with pytest.raises(StoreUnavailable, match="has crashed"):
+            await notary.seal()
+        notary.inspector.rows = read
+        await scene.sql("insert into incarnation default values")
+        assert await notary.seal() == (1, 1)
 
     async def test_an_event_on_another_day_is_edited(self, scene, notary):
         await scene.publish(*"abc")

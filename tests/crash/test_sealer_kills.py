@@ -17,7 +17,7 @@ from tests.contract.harness import event, until
 if TYPE_CHECKING:
     from pathlib import Path
 
-EVENTS = 12_000
+EVENTS = 24_000
 KILLS = 4
 
 

@@ -15,6 +15,7 @@ from holdfast.printable import clean
 from holdfast.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
     from datetime import date, datetime
 
     from holdfast.cli.desk import Desk
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from holdfast.sealing import Finding, Sealer, Summary
     from holdfast.stores.inspecting import Inspecting
 
-_anchors = click.option(
-    "--anchors", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="File of anchors, for a disk that whoever can write the database cannot.",
-)  # fmt: skip
-
 
 @click.command("seal", short_help="Link what was stored to the chains that show later changes.")
 @store_options
 @click.option("--every", type=duration, metavar="TIME", help="Go on, once in so long (60s), until stopped.")
-@_anchors
+@click.option(
+    "--anchors",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Append the ends of chains that have grown; on a disk that whoever can write the database cannot.",
+)
 @json_option
 @actor_option
 def seal_command(target: Target, every: float | None, anchors: Path | None, as_json: bool, actor: str) -> None:
@@ -42,14 +43,16 @@ def seal_command(target: Target, every: float | None, anchors: Path | None, as_j
         from holdfast.stores.inspecting import Inspecting
         from holdfast.stores.operating import Operating
 
-        await opened.store.open()
-        assert isinstance(opened.inspector, Inspecting)
-        assert isinstance(opened.operator, Operating)
-        sealer = Sealer(opened.inspector, opened.operator, actor=actor)
-        if every is None:
-            await seal(sealer, opened.inspector, anchors, as_json=as_json)
-        else:
-            await seal_on(sealer, opened.inspector, anchors, every, as_json=as_json)
+        inspector, operator = opened.inspector, opened.operator
+        assert isinstance(inspector, Inspecting)
+        assert isinstance(operator, Operating)
+        sealer = Sealer(inspector, operator, actor=actor)
+
+        async def one_round() -> None:
+            await opened.store.open()  # each time: a server that has crashed is made known again
+            await seal(sealer, inspector, anchors, as_json=as_json)
+
+        await (one_round() if every is None else seal_on(one_round, every))
 
     at_desk(target, work)
 
@@ -67,7 +70,7 @@ async def seal(sealer: Sealer, inspector: Inspecting, anchors: Path | None, *, a
     click.echo(f"{counted(sealed.events, 'event')} sealed in {counted(sealed.segments, 'link')}{said}.")
 
 
-async def seal_on(sealer: Sealer, inspector: Inspecting, anchors: Path | None, every: float, *, as_json: bool) -> None:
+async def seal_on(one_round: Callable[[], Coroutine[Any, Any, None]], every: float) -> None:
     """Round after round until SIGTERM or SIGINT; while the store is away it says so and tries again."""
     from holdfast.errors import StoreUnavailable
     from holdfast.running import until_signalled
@@ -75,7 +78,7 @@ async def seal_on(sealer: Sealer, inspector: Inspecting, anchors: Path | None, e
     with until_signalled() as stop:
         while not stop.is_set():
             try:
-                await seal(sealer, inspector, anchors, as_json=as_json)
+                await one_round()
             except StoreUnavailable as error:
                 click.echo(f"not sealed, trying again: {clean(str(error))}", err=True)
             try:
@@ -87,7 +90,12 @@ async def seal_on(sealer: Sealer, inspector: Inspecting, anchors: Path | None, e
 @click.command("verify", short_help="Find events that were edited, removed or inserted since they were sealed.")
 @store_options
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Only this day (UTC).")
-@_anchors
+@click.option(
+    "--anchors",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Compare the chains with what  holdfast seal --anchors  wrote.",
+)
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(0), help="Show at most so many findings.")
 @json_option
 def verify_command(target: Target, day: datetime | None, anchors: Path | None, limit: int, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from holdfast.sealing.chain import ENTRY_BYTES, unpacked
 from holdfast.sealing.rows import FIRST_DAY, LAST_DAY, as_day, as_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
     from datetime import date
 
     from holdfast.sealing.chain import Entry, LoggedEvent
@@ -47,7 +47,9 @@ class Span(NamedTuple):
 ALL_DAYS = Span()
 
 
-async def pairs(inspector: Inspecting, segments: Mapping[date, int], span: Span = ALL_DAYS) -> AsyncIterator[Pair]:
+async def pairs(
+    inspector: Inspecting, segments: Mapping[date, int], span: Span = ALL_DAYS
+) -> AsyncGenerator[Pair, None]:
     """
     Each event of the log with its entry.
 

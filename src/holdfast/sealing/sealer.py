@@ -7,6 +7,7 @@ finds each time that the other was quicker.
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.errors import StoreUnavailable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from holdfast.stores.inspecting import Inspecting
     from holdfast.stores.operating import Action, Operating
 
-PAGE = 2_000
+PAGE = 5_000
 
 
 class Sealed(NamedTuple):
@@ -95,6 +96,8 @@ class Sealer:
                 events, segments = events + len(found), segments + len(groups)
                 if progress is not None:
                     progress(events)
+            elif (await self._place()).step == place.step:  # no other sealer was quicker
+                raise StoreUnavailable("the server has crashed and come back: what was read is not sealed; seal again")
         await self._operator.perform(forget_dropped())
         return Sealed(events, segments)
 
@@ -126,13 +129,14 @@ class Sealer:
         """A page of what lies below the highest sealed position without a seal: the late ones that a restore met."""
         segments = {as_day(day): count for day, count, *_ in await self._inspector.rows("seal_days")}
         found: list[LoggedEvent] = []
-        async for sealed, event in pairs(self._inspector, segments):
-            if event is not None and event.position > place.highest:
-                break
-            if event is not None and sealed is None:
-                found.append(event)
-                if len(found) == self._limit:
-                    return found, place
+        async with aclosing(pairs(self._inspector, segments)) as compared:
+            async for sealed, event in compared:
+                if event is not None and event.position > place.highest:
+                    break
+                if event is not None and sealed is None:
+                    found.append(event)
+                    if len(found) == self._limit:
+                        return found, place
         return found, place._replace(recount=False)
 
     def _add(self, before: Place, after: Place, incarnation: str, groups: Sequence[Group]) -> Action[bool]:

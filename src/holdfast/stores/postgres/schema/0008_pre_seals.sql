@@ -65,7 +65,7 @@ alter table :"schema".sealing enable always trigger commit_synchronously;
 create function :"schema".seal_page(done pg_snapshot, open pg_snapshot, after bigint, highest bigint, most integer)
 returns table (event_position bigint, id uuid, day date, occurred_at timestamptz, tenant_id text, event_name text,
     event_key text, headers bytea, payload bytea)
-language sql stable rows 2000 set jit = off
+language sql stable rows 5000 set jit = off
 begin atomic
     select found.position, found.id, found.day, found.occurred_at, found.tenant_id, found.event_name, found.event_key,
         sha256(convert_to(found.headers::text, 'UTF8')), sha256(convert_to(found.payload::text, 'UTF8'))
