@@ -146,7 +146,7 @@ def figures(
     with loaded() as dsn:
         busy = server()
         sealing = apart(alone, _seal, dsn, events)
-        busy = server() - busy + sealing.busy
+        sealing_us = 1e6 * (server() - busy + sealing.busy) / events
         verifying = apart(alone, _verify, dsn, events)
     rates: dict[bool, list[float]] = {False: [], True: []}
     drain_us: list[float] = []
@@ -161,7 +161,7 @@ def figures(
                     drain_us.append(1e6 * (server() - busy) / events + numbers["cpu_us_per_event"])
                 found.append(numbers["events_per_s"])
     return Figures(
-        events / sealing.seconds, events / verifying.seconds, 1e6 * busy / events,
+        events / sealing.seconds, events / verifying.seconds, sealing_us,
         max(sealing.peak, verifying.peak) / 2**20, statistics.median(rates[False]), statistics.median(rates[True]),
         statistics.median(drain_us),
     )  # fmt: skip
