@@ -59,6 +59,7 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "drop_events": "SQLite: retention deletes in bounded batches",
     "drop_receipts": "SQLite: retention deletes in bounded batches",
     "forget_snapshots": "SQLite: retention deletes in bounded batches",
+    "note_dropped": "SQLite: retention deletes in bounded batches",
     "keep_dead_letters": "SQLite: retention deletes in bounded batches",
     "last_of_batch": "SQLite: retention deletes in bounded batches",
     "old_horizon": "SQLite: retention deletes in bounded batches",

@@ -62,6 +62,14 @@ async def run_buses(buses: Sequence[EventBus]) -> None:
 
 
 @contextmanager
+def until_signalled() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM or SIGINT sets, for loops that then end by themselves."""
+    stop = asyncio.Event()
+    with _signals(stop.set):
+        yield stop
+
+
+@contextmanager
 def _signals(signalled: Callable[[], object]) -> Iterator[None]:
     loop, handled = asyncio.get_running_loop(), []
     for number in (signal.SIGTERM, signal.SIGINT):

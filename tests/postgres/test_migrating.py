@@ -38,11 +38,10 @@ async def test_each_step_is_made_once(postgres_dsn: str, defaults: dict[str, str
 
 async def test_whoever_needs_a_table_meanwhile_is_not_kept_waiting(postgres_dsn: str) -> None:
     """A handler has a transaction open on a table that a step has to lock."""
-    steps = list(scripts("holdfast", Statements("holdfast.stores.postgres", "holdfast")))
-    locks = next(
-        number for number, (step, _) in enumerate(steps) if step is not None and step.title == "0006 synchronous"
-    )
-    before, after = steps[:locks], steps[locks:]
+    statements = Statements("holdfast.stores.postgres", "holdfast")
+    steps = list(scripts("holdfast", statements))
+    locking = next(number for number, (step, _) in enumerate(steps) if step is not None and step.name == "synchronous")
+    before, missing = steps[:locking], [step.title for step, _ in steps[locking:] if step is not None]
     with psycopg.connect(postgres_dsn, autocommit=True) as others:
         for _, text in before:
             others.execute(text.encode())
@@ -56,7 +55,7 @@ async def test_whoever_needs_a_table_meanwhile_is_not_kept_waiting(postgres_dsn:
             for _ in range(20):
                 await asyncio.to_thread(others.execute, "delete from holdfast.receipts where false")
             assert not migrating.done()
-        assert await migrating == [step.title for step, _ in after if step is not None]
+        assert await migrating == missing
         await store.close()
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from holdfast import Event, EventBus, Reject
 from holdfast.errors import HoldfastError, PermissionDenied
+from holdfast.sealing import Sealer, Verifier
 from holdfast.stores import make_store
 from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
 from holdfast.stores.inspector import make_inspector
@@ -119,6 +120,34 @@ def _tomorrow(admin: psycopg.Connection[Any]) -> str:
     row = admin.execute("select to_char((clock_timestamp() at time zone 'UTC')::date + 1, 'YYYYMMDD')").fetchone()
     assert row is not None
     return str(row[0])
+
+
+async def test_an_operator_seals_and_can_change_no_link_and_a_viewer_verifies(
+    as_part: Callable[[str], str], migrated_dsn: str
+) -> None:
+    bus = EventBus(migrated_dsn, spool="off")
+    await bus.publish_many([{"name": "a", "payload": n} for n in range(3)])
+    await bus.close()
+    store = make_store(as_part("operator"), timeout=10)
+    inspector, operator = make_inspector(store)
+    await store.open()
+    assert await Sealer(inspector, operator, actor="ann").seal() == (3, 1)
+    await inspector.close()
+    await store.close()
+    store = make_store(as_part("viewer"), timeout=10)
+    inspector, operator = make_inspector(store)
+    verifier = Verifier(inspector)
+    assert [finding async for finding in verifier.findings()] == []
+    assert verifier.summary.sealed == 3
+    await inspector.close()
+    await store.close()
+    forged = "insert into seal_segments select day, number + 1, events, first, last, sealed_at, digest, head from seal_segments"
+    refused(as_part("viewer"), forged, "update sealing set step = 0", "update seal_days set events = 0")
+    refused(as_part("worker"), forged, "update sealing set step = 0", "update seal_segments set entries = null")
+    refused(
+        as_part("operator"), "update seal_segments set head = digest", "update seal_segments set number = 7",
+        "delete from seal_segments", "delete from seal_days", "delete from sealing", "update seal_days set dropped_at = now()",
+    )  # fmt: skip
 
 
 async def test_an_operator_operates_and_cannot_touch_an_event(as_part: Callable[[str], str], migrated_dsn: str) -> None:

@@ -36,10 +36,12 @@ _HOMES = {
     "replay": "replay",
     "resume": "replay",
     "retention": "retention",
+    "seal": "seal",
     "skip": "replay",
     "status": "status",
     "storage": "storage",
     "subscriptions": "subscriptions",
+    "verify": "seal",
     "worker": "worker",
     "workers": "status",
 }

@@ -58,6 +58,11 @@ grant insert, update, delete on :"schema".leases, :"schema".cursors to ":"schema
 grant insert, update on :"schema".deliveries, :"schema".replays to ":"schema"_operator";
 -- The count of an action grows while it runs; who did what stays as it was written.
 grant insert, update (count) on :"schema".audit to ":"schema"_operator";
+-- Seals grow, and end with their day: no link is taken away, and only what it says of dropped events is.
+grant update on :"schema".sealing to ":"schema"_operator";
+grant insert on :"schema".incarnation, :"schema".seal_days, :"schema".seal_segments to ":"schema"_operator";
+grant update (segments, events, head, sealed_at) on :"schema".seal_days to ":"schema"_operator";
+grant update (entries) on :"schema".seal_segments to ":"schema"_operator";
 grant insert, delete on :"schema".snapshots to ":"schema"_operator";
 grant delete on :"schema".workers to ":"schema"_operator";
 grant update on :"schema".meta to ":"schema"_operator";

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -133,6 +134,7 @@ def adapted(session: Session, parameters: dict[str, Any]) -> dict[str, Any]:
     session.connection.create_function("holdfast_matches", 2, matches, deterministic=True)
     session.connection.create_function("holdfast_slot", 3, _slot, deterministic=True)
     session.connection.create_function("holdfast_at", 2, _at, deterministic=True)
+    session.connection.create_function("holdfast_sha256", 1, _sha256, deterministic=True)
     given = {name: _adapted(value) for name, value in parameters.items()}
     return {"now": session.now(), "minute_ago": session.now(-60)} | given
 
@@ -166,6 +168,10 @@ def _at(payload: bytes, path: str) -> str | None:
     if isinstance(found, bool):
         return "true" if found else "false"
     return found if isinstance(found, str) and text_problem(found) is None else None
+
+
+def _sha256(value: bytes | None) -> bytes | None:
+    return None if value is None else sha256(value).digest()
 
 
 def place_facts(path: Path) -> list[Fact]:

@@ -93,4 +93,5 @@ def drop_batch(session: Session, last: int, generation: int) -> int:
         session.count("drop_discarded", upto)
         session.count("drop_attempts", upto)
         session.count("drop_receipts", upto)
+        session.count("note_dropped", upto)
         return session.count("drop_events", upto)

@@ -103,6 +103,7 @@ begin
         rows_dropped := 0;
         return;
     end if;
+    update seal_days set dropped_at = clock_timestamp() where day = day_dropped;
     delete from deliveries where day = day_dropped and state = 'discarded';
     delete from attempts as a where a.day = day_dropped and not exists (
         select from deliveries as d where d.event_id = a.event_id and d.subscription = a.subscription);

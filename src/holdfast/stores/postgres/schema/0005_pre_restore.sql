@@ -36,6 +36,9 @@ begin
     update event_log set txid = '3';  -- the first id of any server: every snapshot shows it
     get diagnostics events_kept = row_count;
 
+    -- Nothing of the log is shown as sealed by a transaction any more: the seals themselves are asked, once.
+    update sealing set step = step + 1, done = '3:3:', open = null, position = 0, recount = true;
+
     delete from snapshots;
     update cursors set done = pg_current_snapshot(), open = null, position = 0, updated_at = clock_timestamp();
     update leases set owner = null, lease_until = null, epoch = epoch + 1, clean = true, crashes = 0;

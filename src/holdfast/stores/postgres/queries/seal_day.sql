@@ -1,0 +1,1 @@
+select segments, events, head from :"schema".seal_days where day = %(day)s::date;

@@ -1,0 +1,1 @@
+update sealing set dropped = :position where dropped < :position;

@@ -1,0 +1,1 @@
+select segments, events, head from seal_days where day = :day;
