@@ -14,7 +14,7 @@ from holdfast.errors import StoreUnavailable
 from holdfast.sealing.chain import GENESIS, link
 from holdfast.sealing.comparing import pairs
 from holdfast.sealing.rows import as_day, as_event
-from holdfast.stores.operating import count_in_audit, record
+from holdfast.stores.refusing import count_in_audit, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from holdfast.sealing.chain import LoggedEvent
     from holdfast.stores.inspecting import Inspecting
-    from holdfast.stores.operating import Action, Operating
+    from holdfast.stores.operating import Operating
+    from holdfast.stores.refusing import Action
 
 PAGE = 5_000
 
