@@ -62,6 +62,7 @@ UNITS = {
     "start_ms": "ms to the first event", "rerun": "events run again", "read_share": "of the log read",
     "index_share": "of its index entries looked at",
     "slowest_ms": "ms for the slowest publish", "dip_percent": "% less handled", "drop_ms": "ms for the drop",
+    "commit_ms": "ms of it to remove the files",
     "cpu_percent": "% of a core", "transactions_per_s": "transactions/s",
 }  # fmt: skip
 """What a number is called behind its value."""
