@@ -29,7 +29,7 @@ from holdfast.bench.loads import Load
 from holdfast.bench.machine import machine
 from holdfast.bench.place_postgres import PostgresPlace
 from holdfast.bench.place_sqlite import SQLitePlace
-from holdfast.sealing import Sealer, Verifier
+from holdfast.sealing import BESIDE_WORKERS, Sealer, Verifier
 from holdfast.stores import make_store
 from holdfast.stores.inspector import make_inspector
 from holdfast.testing import LocalPostgres
@@ -117,7 +117,7 @@ def seal_on(dsn: str, ready: Any, stop: Any) -> None:
 
     async def rounds() -> None:
         async for inspector, operator in _parts(dsn):
-            sealer = Sealer(inspector, operator, actor="bench")
+            sealer = Sealer(inspector, operator, actor="bench", share=BESIDE_WORKERS)
             ready.set()
             while not stop.wait(_BETWEEN_SECONDS):
                 await sealer.seal()

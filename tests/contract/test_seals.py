@@ -454,6 +454,22 @@ class TestSealersInTrouble:
 
 
 @shared
+@pytest.mark.parametrize(("share", "least"), [(1.0, 0), (0.2, 1e-6)])
+async def test_a_sealer_beside_workers_rests_after_each_page(scene, notary, monkeypatch, share, least):
+    rests = []
+
+    async def rest(seconds):
+        rests.append(seconds)
+
+    await scene.publish(*"abcdefgh")
+    monkeypatch.setattr("holdfast.sealing.sealer.asyncio.sleep", rest)
+    await notary.seal(share=share)
+    assert len(rests) == 3  # two pages, and the end of the window
+    assert all(seconds >= least for seconds in rests)
+    assert any(rests) == (share < 1)
+
+
+@shared
 class TestRetention:
     async def test_heads_of_dropped_days_stay_and_what_is_gone_is_no_finding(self, scene, notary, tmp_path):
         path = tmp_path / "anchors.jsonl"

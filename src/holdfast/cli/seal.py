@@ -39,14 +39,14 @@ def seal_command(target: Target, every: float | None, anchors: Path | None, as_j
     """Link the events stored so far to the hash chain of their day. With --every beside the workers."""
 
     async def work(opened: Desk) -> None:
-        from holdfast.sealing import Sealer
+        from holdfast.sealing import BESIDE_WORKERS, Sealer
         from holdfast.stores.inspecting import Inspecting
         from holdfast.stores.operating import Operating
 
         inspector, operator = opened.inspector, opened.operator
         assert isinstance(inspector, Inspecting)
         assert isinstance(operator, Operating)
-        sealer = Sealer(inspector, operator, actor=actor)
+        sealer = Sealer(inspector, operator, actor=actor, share=1.0 if every is None else BESIDE_WORKERS)
 
         async def one_round() -> None:
             await opened.store.open()  # each time: a server that has crashed is made known again

@@ -7,7 +7,18 @@ operator of a store, and nothing else knows of it.
 
 from holdfast.sealing.anchors import Anchor, read_anchors, write_anchors
 from holdfast.sealing.findings import Finding, Kind, Summary
-from holdfast.sealing.sealer import Sealed, Sealer
+from holdfast.sealing.sealer import BESIDE_WORKERS, Sealed, Sealer
 from holdfast.sealing.verifier import Verifier
 
-__all__ = ["Anchor", "Finding", "Kind", "Sealed", "Sealer", "Summary", "Verifier", "read_anchors", "write_anchors"]
+__all__ = [
+    "BESIDE_WORKERS",
+    "Anchor",
+    "Finding",
+    "Kind",
+    "Sealed",
+    "Sealer",
+    "Summary",
+    "Verifier",
+    "read_anchors",
+    "write_anchors",
+]

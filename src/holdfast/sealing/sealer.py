@@ -7,6 +7,7 @@ finds each time that the other was quicker.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from holdfast.stores.refusing import Action
 
 PAGE = 5_000
+BESIDE_WORKERS = 0.2
+"""Share of the time for a sealer that runs beside workers on the same machine."""
 
 
 class Sealed(NamedTuple):
@@ -65,10 +68,14 @@ class Sealer:
         operator: Of the same store, which must be open.
         actor: Who seals, for the audit.
         page: Events of a link, 1 to 10,000; a transaction each.
+        share: Of the time in which it works, above 0 and up to 1; the rest of it it leaves processors and locks to others.
     """
 
-    def __init__(self, inspector: Inspecting, operator: Operating, *, actor: str, page: int = PAGE) -> None:
+    def __init__(
+        self, inspector: Inspecting, operator: Operating, *, actor: str, page: int = PAGE, share: float = 1.0
+    ) -> None:
         self._inspector, self._operator, self._actor, self._limit = inspector, operator, actor, page
+        self._rest = 1 / share - 1
         self._audit = 0
 
     async def seal(self, progress: Callable[[int], None] | None = None) -> Sealed:
@@ -86,8 +93,9 @@ class Sealer:
             self._audit = await self._operator.perform(record(self._actor, "seal", "the log", count=0))
         horizon, incarnation = await self._horizon()
         events = segments = 0
+        clock = asyncio.get_running_loop().time
         while True:
-            place = await self._place()
+            begun, place = clock(), await self._place()
             step = self._unsealed(place) if place.recount else self._next(place, place.open or horizon)
             found, after = await step
             if after is None:
@@ -99,6 +107,7 @@ class Sealer:
                     progress(events)
             elif (await self._place()).step == place.step:  # no other sealer was quicker
                 raise StoreUnavailable("the server has crashed and come back: what was read is not sealed; seal again")
+            await asyncio.sleep(self._rest * (clock() - begun))
         await self._operator.perform(forget_dropped())
         return Sealed(events, segments)
 
