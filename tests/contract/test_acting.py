@@ -226,6 +226,14 @@ class TestRefusals:
         assert (row.actor, row.action, row.target, row.allowed) == ("ann", action, target, False)
         assert row.detail["refused"] == str(caught.value)
 
+    async def test_who_refuses_by_a_rule_of_its_own_puts_it_on_record(self, desk: Desk) -> None:
+        await desk.subscribe()
+        await desk.operator.refused("pause", "billing", actor="ann", reason="ann only looks")
+        (row,) = await desk.inspector.audit()
+        assert (row.actor, row.action, row.target, row.allowed, row.count) == ("ann", "pause", "billing", False, None)
+        assert row.detail == {"refused": "ann only looks"}
+        assert not (await desk.inspector.subscriptions())[0].paused_at
+
     @pytest.mark.parametrize("actor", ["", "x" * 1_000, "\x00"])
     async def test_nobody_is_refused_without_a_record(self, desk: Desk, actor: str) -> None:
         await desk.subscribe()

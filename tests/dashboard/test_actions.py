@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 
 import pytest
 
@@ -124,6 +125,14 @@ async def test_a_correction_is_an_event_of_its_own_with_its_author(dsn):
         assert event["headers"]["corrected_by"] == "admin@example.org"
         assert (await client.get(f"/events/{ids['dead']}.json")).json()["event"]["payload"]["order_id"] == 13
         assert await last_audit(client) == ("admin@example.org", "dead correct", "billing", 1, True)
+
+
+async def test_what_is_corrected_is_the_whole_payload_however_large(dsn):
+    ids = await fill(dsn)
+    async with visiting(dsn, may_edit=True) as client:
+        question = (await client.get(f"/actions/correct?subscription=billing&event={ids['hostile']}")).text
+        assert html.unescape(question).count("long ") == 200_000
+        assert "more characters" not in question
 
 
 async def test_a_correction_is_off_unless_it_is_enabled_and_never_of_what_is_hidden(dsn):

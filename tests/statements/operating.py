@@ -129,6 +129,10 @@ async def pause(ground: Ground, _: Any) -> bool:
     return await ground.operator.pause("billing", actor="me")
 
 
+async def put_a_refusal_on_record(ground: Ground, _: Any) -> None:
+    await ground.operator.refused("pause", "billing", actor="me", reason="me only looks")
+
+
 async def a_paused_subscription(scene: Scene) -> None:
     await scene.subscribe()
     await scene.sql(f"update subscriptions set paused_at = '{LONG_AGO}', paused_by = 'somebody'")
@@ -234,6 +238,7 @@ OPERATING = [
     Operation("collect facts", facts, everything, stages=1, forgives=True),
     Operation("pause", pause, a_subscription),
     Operation("resume", resume, a_paused_subscription),
+    Operation("put a refusal on record", put_a_refusal_on_record, a_subscription),
     Operation("count what matches", matching, three_dead, stages=1),
     Operation("retry the dead", retry_dead, three_dead, stages=None, leaves_out=_RECORDED),
     Operation("discard", discard, four_parked, stages=None, leaves_out=_RECORDED),

@@ -18,7 +18,7 @@ from holdfast.dashboard.access import Actor, Role
 from holdfast.dashboard.asking import DEAD_FIELDS, Ask
 from holdfast.dashboard.board import Board
 from holdfast.dashboard.refusal import Refusal
-from holdfast.dashboard.rendering import pretty
+from holdfast.dashboard.rendering import indented
 from holdfast.errors import InvalidInput, NotFound
 from holdfast.stores.filters import DeadFilter
 from holdfast.wording import counted
@@ -234,7 +234,7 @@ async def _ask_correct(board: Board, ask: Ask) -> Question:
         f"{letter.name} gets it."
     )
     kept = ask.kept(("subscription", "event"))
-    return Question(text, "Publish anew", kept, content=pretty(letter.payload))
+    return Question(text, "Publish anew", kept, content=indented(letter.payload))
 
 
 async def _correct(board: Board, ask: Ask, actor: Actor, form: Mapping[str, str]) -> str:

@@ -207,10 +207,14 @@ class Dashboard:
         users = self._authenticate
         if not isinstance(users, Users):
             raise Refusal(404, "No such page", "Nobody signs in here with a password.")
+        status, problem = 200, None
         if request.method == "POST":
-            return await sign_in(request, users, self._guard, self._throttle)
-        view = View("sign_in", "Sign in", {}, {"goal": urlencode({"next": goal_of(request)})})
-        return HTMLResponse(render(self._environment, view, self._bare_context(request)))
+            try:
+                return await sign_in(request, users, self._guard, self._throttle)
+            except Refusal as refusal:
+                status, problem = refusal.status, f"{refusal.title}: {refusal.text}"
+        view = View("sign_in", "Sign in", {"problem": problem}, {"goal": urlencode({"next": goal_of(request)})})
+        return HTMLResponse(render(self._environment, view, self._bare_context(request)), status)
 
     async def _sign_out(self, request: Request) -> Response:
         answer = RedirectResponse(request.scope["root_path"] + "/", 303)

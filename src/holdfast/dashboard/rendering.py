@@ -109,14 +109,23 @@ def time_element(value: datetime | None) -> Any:
     return element.format(utc.isoformat(timespec="milliseconds"), f"{utc:%Y-%m-%d %H:%M:%S}Z")
 
 
+def indented(value: Any) -> str:
+    """The whole of *value* as indented JSON, in which nothing hides."""
+    return clean_json(_indented(value))
+
+
 def pretty(value: Any) -> str:
-    """*value* as indented JSON, in which nothing hides."""
-    return clean_json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    """The same, as much of it as a page shows. Cut before it is cleaned, which takes its time."""
+    return clean_json(first_part(_indented(value)))
+
+
+def _indented(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
 def compact(value: Any) -> str:
-    """*value* as JSON on one line."""
-    return clean_json(msgspec.json.encode(value).decode())
+    """*value* as JSON on one line, as much of it as a page shows."""
+    return clean_json(first_part(msgspec.json.encode(value).decode()))
 
 
 def short_id(value: UUID | None) -> str | None:

@@ -49,11 +49,11 @@ async def sign_in(request: Request, users: Users, guard: Guard, throttle: Thrott
     name, peer = form.get("name", ""), request.client.host if request.client else ""
     who = name.casefold()[:255], peer
     if throttle.is_shut(who):
-        raise Refusal(429, "Too many attempts", "Wait five minutes and try again.")
+        raise Refusal(429, "Too many attempts", "wait five minutes and try again.")
     actor = await users.check(name, form.get("password", ""))
     if actor is None:
         throttle.failed(who)
-        raise Refusal(403, "Not signed in", "Name or password is wrong.")
+        raise Refusal(403, "Not signed in", "name or password is wrong.")
     throttle.succeeded(who)
     answer = RedirectResponse(request.scope["root_path"] + goal_of(request), 303)
     guard.sign_in(request, answer, actor.name)
