@@ -101,7 +101,11 @@ class Link:
         self._is_silent = False
 
     async def run(self) -> None:
-        self._server, self._to_server = await asyncio.open_connection(self._wire.host, self._wire.port)
+        try:
+            self._server, self._to_server = await asyncio.open_connection(self._wire.host, self._wire.port)
+        except BaseException:
+            self._to_client.close()  # the wire is closed, or the server away, before there is anything to cut
+            raise
         pumps = {asyncio.ensure_future(self._requests()), asyncio.ensure_future(self._answers())}
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError):

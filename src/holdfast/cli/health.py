@@ -106,15 +106,17 @@ class HealthServer:
             await desk.store.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
-            async with asyncio.timeout(_REQUEST_SECONDS):
-                method, path = request_line(await reader.readline())
-                while (await reader.readline()).strip():
-                    pass
-            answer = await self.answer(method, path)
-            writer.write(response(answer, with_body=method != "HEAD"))
-            await writer.drain()
-        writer.close()
+        try:
+            with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+                async with asyncio.timeout(_REQUEST_SECONDS):
+                    method, path = request_line(await reader.readline())
+                    while (await reader.readline()).strip():
+                        pass
+                answer = await self.answer(method, path)
+                writer.write(response(answer, with_body=method != "HEAD"))
+                await writer.drain()
+        finally:
+            writer.close()
 
     async def answer(self, method: str, path: str) -> Answer:
         """What a request gets."""
