@@ -1,0 +1,8 @@
+-- Events of a tenant, a key or both in a part of the log, with what tells whether they are masked already.
+select e.position, null as day, e.id, e.payload = :mask as payload_is_mask, e.headers,
+    true as texts_are_masked
+from event_log as e
+where e.position > :after and e.position <= :until_position
+    and (:tenant_id is null or e.tenant_id = :tenant_id)
+    and (:key is null or e.event_key = :key)
+order by e.position;
