@@ -151,6 +151,22 @@ class TestWhatStays:
         assert [row.id for row in rows] == [one.bytes for one in ids]
         assert [row.payload for row in rows] == [MASK, PERSONAL, MASK]
 
+    async def test_between_two_pages_of_a_window_no_event_is_missed_and_none_read_twice(self, desk: Desk) -> None:
+        subscription = await desk.subscribe()
+        ids = [(await publish(desk, key=key))[0] for key in ("ann", "ben", "ann", "ben", "ann")]
+        (lease,) = await desk.lease(subscription)
+        reader, cursor, seen = await desk.store.reader(), lease.cursor, []
+        try:
+            for _ in range(4):
+                page = await reader.read(cursor, limit=2, max_bytes=2**20)
+                seen += page.rows
+                cursor = page.cursor
+                await desk.operator.erase(key="ann", actor="bob")
+        finally:
+            await reader.close()
+        assert [row.id for row in seen] == [one.bytes for one in ids]
+        assert [row.payload for row in seen] == [PERSONAL, PERSONAL, MASK, PERSONAL, MASK]
+
     async def test_it_is_not_delivered_once_more(self, desk: Desk) -> None:
         subscription = await desk.subscribe()
         await publish(desk, n=3)
