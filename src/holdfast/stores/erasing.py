@@ -160,7 +160,7 @@ def as_maskable(row: tuple[Any, ...]) -> Masking | None:
 
 def erase_events(part: list[Masking], audit: int, actor: str, at: str) -> Action[int]:
     """Mask some events of the log, and what their attempts have said; returns how many attempts."""
-    yield "erase_events", masks(part, actor, at)
+    yield "erase_events", masks(part, actor, at) | {"first": part[0].number, "last": part[-1].number}
     yield from count_in_audit(audit, len(part))
     return len((yield from erase_attempts(part)))
 
