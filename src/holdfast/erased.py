@@ -1,7 +1,8 @@
-"""What is left of an event whose personal data was erased, and how it is told from others. Pure."""
+"""What is left of an event whose personal data was erased, how it is told from others, what an erasure did. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +18,35 @@ WORD = "erased"
 
 ERASED_AT, ERASED_BY = "erased_at", "erased_by"
 _LINEAGE = ("correlation_id", "causation_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Erasable:
+    """What `Operator.erase` would mask: events of the log, and delivery rows with a reason, error or content."""
+
+    events: int
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What `Operator.erase` has masked.
+
+    Attributes:
+        events: Of the log.
+        deliveries: Rows with a reason, an error or the content of a dead letter whose event retention has dropped.
+        attempts: Messages and tracebacks of failed attempts.
+        spooled: Events that waited in the spool of this machine.
+        quarantined: Events there that the store had refused.
+        left: What was not covered, a sentence each.
+    """
+
+    events: int
+    deliveries: int
+    attempts: int
+    spooled: int
+    quarantined: int
+    left: tuple[str, ...]
 
 
 def masked_headers(headers: bytes | None, actor: str, at: str) -> bytes:

@@ -16,7 +16,7 @@ from holdfast.wording import counted
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.records import Erasable, Erased
+    from holdfast.erased import Erasable, Erased
 
 
 @click.command("erase", short_help="Erase personal data of a tenant or a key.")

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from holdfast.erased import MASK, WORD, is_masked, masked_headers
+from holdfast.erased import MASK, WORD, Erasable, Erased, is_masked, masked_headers
 from holdfast.errors import InvalidInput
 from holdfast.event import from_micros
 from holdfast.ports import wall_micros
 from holdfast.spool_erasing import SpoolErased, erase_spool
 from holdfast.stores.filters import EventFilter
-from holdfast.stores.records import Erasable, Erased
 from holdfast.stores.refusing import Refusing, count_in_audit, record
 from holdfast.stores.repeats import as_uuid
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
+    from holdfast.erased import Erasable, Erased
     from holdfast.stores.base import Store
     from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch, ReplayFilter
     from holdfast.stores.records import (
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
         Count,
         DeadGroups,
         DeadLetter,
-        Erasable,
-        Erased,
         EventDetail,
         EventPage,
         Fact,

@@ -427,35 +427,6 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
-class Erasable:
-    """What `Operator.erase` would mask: events of the log, and delivery rows with a reason, error or content."""
-
-    events: int
-    deliveries: int
-
-
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """What `Operator.erase` has masked.
-
-    Attributes:
-        events: Of the log.
-        deliveries: Rows with a reason, an error or the content of a dead letter whose event retention has dropped.
-        attempts: Messages and tracebacks of failed attempts.
-        spooled: Events that waited in the spool of this machine.
-        quarantined: Events there that the store had refused.
-        left: What was not covered, a sentence each.
-    """
-
-    events: int
-    deliveries: int
-    attempts: int
-    spooled: int
-    quarantined: int
-    left: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Fact:
     """One thing that doctor looked at. `level`: ok; note, worth knowing; problem, needs `fix`."""
 
