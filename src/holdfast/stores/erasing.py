@@ -44,12 +44,19 @@ ELSEWHERE = (
 
 
 class Masking(NamedTuple):
-    """A row that is to be masked. `number`: its position in the log, or its id among the deliveries."""
+    """
+    A row with something to erase.
+
+    Attributes:
+        number: Its position in the log, or its id among the deliveries.
+        is_masked: Its content is; what attempts say was written later.
+    """
 
     number: int
     day: int | None
     event_id: str
     headers: bytes | None
+    is_masked: bool
 
 
 class Erasing(Refusing, ABC):
@@ -152,9 +159,10 @@ def as_maskable(row: tuple[Any, ...]) -> Masking | None:
     """A row of number, day, event, whether its payload is the mask, headers, and whether texts beside it are none."""
     number, day, event_id, payload_is_mask, headers, texts_are_masked = row
     raw = headers.encode() if isinstance(headers, str) else headers
-    if texts_are_masked and is_masked(bool(payload_is_mask), raw):
+    content_is_masked = is_masked(bool(payload_is_mask), raw)
+    if texts_are_masked and content_is_masked:
         return None
-    return Masking(number, day, str(as_uuid(event_id)), raw)
+    return Masking(number, day, str(as_uuid(event_id)), raw, content_is_masked)
 
 
 def erase_events(part: list[Masking], audit: int, actor: str, at: str) -> Action[int]:
@@ -176,9 +184,13 @@ def erase_attempts(part: list[Masking]) -> Action[Rows]:
 
 
 def masks(part: list[Masking], actor: str, at: str) -> dict[str, Any]:
-    """Parameters: the rows as one JSON text, which both databases take apart."""
+    """Parameters: the rows as one JSON text, which both databases take apart. Who has erased before stays on record."""
     rows = [
-        {"number": one.number, "day": one.day, "headers": masked_headers(one.headers, actor, at).decode()}
+        {
+            "number": one.number,
+            "day": one.day,
+            "headers": (one.headers or b"{}" if one.is_masked else masked_headers(one.headers, actor, at)).decode(),
+        }
         for one in part
     ]
     return {"rows": msgspec.json.encode(rows).decode(), "mask": MASK.decode(), "word": WORD}

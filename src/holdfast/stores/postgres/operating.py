@@ -34,8 +34,8 @@ class PostgresOperator(Operating):
     @property
     def residue(self) -> str:
         return (
-            "dead rows of event_log, deliveries and attempts until vacuum has passed (vacuum event_log does it now), and "
-            "the server's write-ahead log, with its archive and standbys"
+            "dead rows of event_log, deliveries and attempts until VACUUM has passed and their room is used again, and the "
+            "server's write-ahead log with its archive"
         )
 
     async def perform(self, action: Action[Result]) -> Result:

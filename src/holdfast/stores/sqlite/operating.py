@@ -27,7 +27,7 @@ class SQLiteOperator(Operating):
 
     @property
     def residue(self) -> str:
-        return "free pages of the SQLite file, and its -wal file, until VACUUM has rewritten them"
+        return "free pages of the SQLite file, and its -wal file, until VACUUM has written them anew"
 
     async def perform(self, action: Action[Result]) -> Result:
         return await self._looking.writing.run(self._perform, action)
