@@ -206,7 +206,9 @@ async def test_an_eraser_erases_and_changes_nothing_else(as_part: Callable[[str]
             assert (await operator.erase_count(key="ann")).events == 2
             if may:
                 outcome = await operator.erase(key="ann", actor="bob")
-                assert (outcome.events, outcome.deliveries, outcome.attempts) == (2, 1, 1), "it and the news of its death"
+                assert (outcome.events, outcome.deliveries, outcome.attempts) == (2, 1, 1), (
+                    "it and the news of its death"
+                )
             else:
                 with pytest.raises(PermissionDenied):
                     await operator.erase(key="ann", actor="bob")
