@@ -379,7 +379,8 @@ class Operator(Protocol):
 
         Raises:
             InvalidInput: Neither tenant nor key is given; nothing was done.
-            PermissionDenied: The role may not change events: on PostgreSQL it takes the role ``eraser``.
+            PermissionDenied: The role may not change events: on PostgreSQL it takes the role ``eraser``. The spool, which
+                comes first, is erased already.
             SpoolError: The spool cannot be read or written; nothing was done in the store.
 
         Cost: walks the log in transactions of up to 5,000 rows; an UPDATE for each event that is meant, which leaves a
