@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from holdfast.erased import MASK
 from holdfast.errors import MalformedEvent
 
 if TYPE_CHECKING:
@@ -143,6 +144,11 @@ class Event(msgspec.Struct, eq=False):
         if self._payload is msgspec.UNSET:
             self._payload = self._decode("payload", self.row.payload)
         return self._payload
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether its personal data was erased: the payload is a mask then, and ``erased_at`` is among the headers."""
+        return self.row.payload == MASK
 
     @property
     def headers(self) -> Mapping[str, str]:

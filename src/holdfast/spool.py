@@ -242,6 +242,16 @@ class Spool:
         self._peeked, self.oldest_at, self._process = [], None, None
         _open_spools.discard(self)
 
+    def held_by_others(self) -> int:
+        """How many files of this folder belong to other processes that live.
+
+        Raises:
+            BusStateError: Not open, or opened before a fork.
+        """
+        self._check_process()
+        mine = {file.path.name for file in self._files}
+        return sum(name not in mine for _, name in self._numbered_names())
+
     def let_go(self) -> None:
         """Close the files and touch nothing else, as a forked child must (it does so by itself)."""
         for file in self._files:

@@ -17,12 +17,22 @@ def usual_spool(address: str) -> SpoolFolder | None:
     ``HOLDFAST_SPOOL`` counts as it does for a bus. None where there is no such place, or it changes as it is read.
     """
     try:
-        folder = default_directory(address)
-        if (chosen := os.environ.get("HOLDFAST_SPOOL", "")) not in {"", "memory", "off"}:
-            folder = Path(chosen) / folder.name
-        return read_spool(folder)
+        return read_spool(usual_folder(address))
     except (ConfigurationError, OSError):  # no home folder, or a file that has just been drained
         return None
+
+
+def usual_folder(address: str) -> Path:
+    """
+    Where processes of this machine and user spool for the store at *address*; it need not be there.
+
+    Raises:
+        ConfigurationError: There is no home directory.
+    """
+    folder = default_directory(address)
+    if (chosen := os.environ.get("HOLDFAST_SPOOL", "")) not in {"", "memory", "off"}:
+        folder = Path(chosen) / folder.name
+    return folder
 
 
 def read_spool(folder: Path) -> SpoolFolder:

@@ -11,9 +11,10 @@ from uuid import UUID
 
 import pytest
 
+from holdfast.erased import MASK
 from holdfast.errors import ConfigurationError, StoreUnavailable, WrongStore
 from holdfast.sealing import Finding, Kind, Sealed, Sealer, Summary, Verifier, read_anchors, write_anchors
-from holdfast.sealing.erasing import ACTION, MASK
+from holdfast.sealing.erasing import ACTION
 from holdfast.stores.inspector import make_inspector
 from tests.contract.harness import EVERYTHING_IS_OLD
 from tests.postgres.writers import Writers
@@ -263,6 +264,9 @@ async def insert_below_all(scene: Scene, event_id: str) -> None:
     await scene.sql(insert)
 
 
+NOBODY = {"tenant_id": None, "key": None}
+
+
 @sealable
 class TestErasing:
     """The audit's word for erasing, as `holdfast.sealing.erasing` has it."""
@@ -272,7 +276,7 @@ class TestErasing:
             scene,
             f"update event_log set payload = '{mask.decode()}', headers = '{{\"erased\":\"yes\"}}' where event_key = '{whose}'",
             "insert into audit (at, actor, action, target, detail, allowed) values "
-            f"('2026-01-02T03:04:05.000000Z', 'bob', '{ACTION}', 'acme', '{json.dumps(detail)}', true)",
+            f"('2026-01-02T03:04:05.000000Z', 'bob', '{ACTION}', 'acme', '{json.dumps(NOBODY | detail)}', true)",
         )
 
     async def test_an_erased_payload_keeps_the_chain_and_says_by_whom_and_when(self, scene, notary):
@@ -283,6 +287,23 @@ class TestErasing:
         assert placed([found]) == [(Kind.ERASED, await position_of(scene, "b"), events[1].id)]
         assert found.note == "erased by bob at 2026-01-02 03:04:05Z"
         assert await notary.is_sound()
+
+    @pytest.mark.parametrize("whose", [{"tenant_id": "acme", "key": "b"}, {"key": "b"}, {"tenant_id": "acme"}], ids=str)
+    async def test_what_an_operator_erases_is_explained_and_what_comes_later_is_not(self, scene, notary, whose):
+        await scene.publish(*"abc")
+        await notary.seal()
+        await notary.operator.erase(actor="bob", **whose)
+        found = await notary.findings()
+        assert {one.kind for one in found} == {Kind.ERASED}
+        assert len(found) == (1 if "key" in whose else 3)
+        assert all((one.note or "").startswith("erased by bob at ") for one in found)
+        await scene.publish("b")
+        await notary.seal()
+        await tamper(
+            scene,
+            f"update event_log set payload = '{MASK.decode()}' where position = (select max(position) from event_log)",
+        )
+        assert sorted(one.kind for one in await notary.findings())[:1] == [Kind.EDITED]
 
     async def test_an_erased_tenant_is_all_of_its_keys(self, scene, notary):
         await scene.publish(*"abc")

@@ -95,6 +95,10 @@ def values(filled: psycopg.Connection) -> dict[str, str]:
         "days": literal(f"select array_fill(max(day) - date '2000-01-01', array[{PAGE}]) from event_log"),
         "retrying": literal(f"array({_OF_ONE_PARTITION} and state = 'retrying' order by id limit {CLAIMED})"),
         "running": literal(f"array(select id from deliveries where state = 'running' order by id limit {CLAIMED})"),
+        "masks": literal(
+            "select json_agg(json_build_object('number', position, 'day', day - date '2000-01-01', 'headers', '{}')) "
+            f"from event_log where position between {MIDDLE} and {MIDDLE} + {PAGE} - 1"
+        ),
         "claims": literal(f"array_fill(1, array[{CLAIMED}])"),
     }
 
@@ -151,8 +155,19 @@ DRAIN = [
     Hot("unsettled", 2 * RETRYING, needs_statistics=True),
 ]
 
+# What goes through a whole log part by part.
+_WHOSE = {"mask": "'1'", "word": "'erased'", "tenant_id": "null", "key": "'k7'"}
+ERASE = [
+    Hot("erasable_events", PAGE, PAGE, _WHOSE | {"after": str(MIDDLE), "until_position": str(MIDDLE + PAGE)}),
+    Hot(
+        "erase_events",
+        PAGE,
+        values={"rows": "masks", "mask": "'1'", "first": str(MIDDLE), "last": str(MIDDLE + PAGE - 1)},
+    ),
+]
 
-@pytest.mark.parametrize("hot", [*HOT, *DRAIN], ids=str)
+
+@pytest.mark.parametrize("hot", [*HOT, *DRAIN, *ERASE], ids=str)
 def test_a_hot_statement_looks_at_what_it_is_about_and_by_index(
     filled: psycopg.Connection, values: dict[str, str], hot: Hot
 ) -> None:

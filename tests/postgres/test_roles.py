@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-PARTS = ("publisher", "worker", "operator", "viewer")
+PARTS = ("publisher", "worker", "operator", "eraser", "viewer")
 
 
 def migrate(dsn: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -216,6 +216,44 @@ async def test_an_operator_who_may_publish_too_corrects(as_part: Callable[[str],
     finally:
         await inspector.close()
         await store.close()
+
+
+async def test_an_eraser_erases_and_changes_nothing_else(as_part: Callable[[str], str], migrated_dsn: str) -> None:
+    bus = EventBus(migrated_dsn, spool="off", stop_timeout=1)
+
+    @bus.subscribe("a", name="s")
+    async def handle(event: Event) -> None:
+        raise Reject(str(event.payload))
+
+    published = await bus.publish("a", "ann@example.org", key="ann")
+    await bus.drain(15)
+    await bus.close()
+    for part, may in (("operator", False), ("eraser", True)):
+        store = make_store(as_part(part), timeout=10)
+        inspector, operator = make_inspector(store)
+        try:
+            assert (await operator.erase_count(key="ann")).events == 2
+            if may:
+                outcome = await operator.erase(key="ann", actor="bob")
+                assert (outcome.events, outcome.deliveries, outcome.attempts) == (2, 1, 1), (
+                    "it and the news of its death"
+                )
+            else:
+                with pytest.raises(PermissionDenied):
+                    await operator.erase(key="ann", actor="bob")
+            assert [row.allowed for row in await inspector.audit()][:1] == [may]
+            found = await inspector.event(published.event_id)
+            assert ("ann@example.org" in str(found)) is not may
+        finally:
+            await inspector.close()
+            await store.close()
+    refused(
+        as_part("eraser"), "delete from event_log", "update event_log set tenant_id = 'x'", "delete from deliveries",
+        "update event_log set position = 1", "update event_log set txid = '3'", "update attempts set outcome = 'x'",
+        "insert into event_store (event_name, payload) values ('a', '1')", "update deliveries set state = 'pending'",
+        "delete from audit", "update audit set actor = 'x'", "update subscriptions set paused_at = now()",
+        "select make_day(current_date)", "select drop_day('20200101')", "select after_restore()",
+    )  # fmt: skip
 
 
 async def test_a_viewer_looks(as_part: Callable[[str], str], migrated_dsn: str) -> None:

@@ -197,6 +197,14 @@ async def correct(ground: Ground, found: Hand) -> None:
         await ground.operator.correct("billing", UUID(bytes=found.rows[0].id), 2, actor="me", may_edit=True)
 
 
+async def erase_count(ground: Ground, _: Any) -> Any:
+    return await ground.operator.erase_count(tenant_id="acme")
+
+
+async def erase(ground: Ground, _: Any) -> None:
+    await ground.operator.erase(tenant_id="acme", actor="me")
+
+
 async def retention_run(ground: Ground, _: Any) -> Any:
     return (await ground.operator.retention_run(EVERYTHING_IS_OLD, actor="me")).blocking
 
@@ -249,6 +257,8 @@ OPERATING = [
     Operation("repartition a subscription", repartition, given_back),
     Operation("skip", skip, given_back),
     Operation("correct a dead letter", correct, three_dead),
+    Operation("count what would be erased", erase_count, three_dead, stages=1),
+    Operation("erase", erase, three_dead, stages=None, leaves_out=_RECORDED),
     Operation("repair after a restore", after_restore, restored_elsewhere, stages=None, forgives=True),
     Operation("run retention", retention_run, all_handled, stages=None, leaves_out=_RECORDED, drops_days=True),
 ]  # fmt: skip

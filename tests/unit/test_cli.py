@@ -21,8 +21,9 @@ from holdfast.cli.options import duration, moment
 from holdfast.cli.output import ago, without_password
 from holdfast.cli.status import error_of
 from holdfast.errors import InvalidEvent, StoreUnavailable
+from holdfast.event import NewEvent
 from holdfast.printable import clean
-from holdfast.spool import default_directory
+from holdfast.spool import Spool, default_directory
 from holdfast.stores import make_store
 from holdfast.stores.records import AttemptRecord
 from holdfast.stores.values import Attempt, Declaration, Parked, Settlement, State, WorkerInfo
@@ -610,6 +611,45 @@ class TestSkippingAndCorrecting:
         assert [(row["action"], row["allowed"]) for row in rows] == [
             ("dead correct", True), ("dead correct", False), ("dead correct", False),
         ]  # fmt: skip
+
+
+class TestErase:
+    def test_it_counts_asks_erases_and_tells_what_it_did_not_cover(self, run, dsn):
+        register(dsn)
+        event_id = run("publish", "order.placed", '{"mail": "ann@example.org"}', "--key", "ann").stdout.strip()
+        die(dsn)
+        whose = ("--tenant", "default", "--key", "ann")
+        told = run("erase", *whose, "--dry-run").stdout
+        assert told == "1 event and 1 delivery row of tenant default, key ann would be erased.\n"
+        assert "for good?" in run("erase", *whose, code=1, input="n\n").output
+        assert "ann@example.org" in run("event", event_id).stdout
+        told = run("erase", *whose, "--yes", "--actor", "bob").stdout
+        assert told.startswith("1 event and 1 delivery row and 1 error of an attempt are erased.\n")
+        assert "\nNot covered:\n  tenant, key, name" in told
+        shown = run("event", event_id).stdout
+        assert "ann@example.org" not in shown
+        assert "erased_by" in shown
+        assert "bob" in shown
+        found = json.loads(run("erase", *whose, "--dry-run", "--json").stdout)
+        assert found == {"events": 0, "deliveries": 0}
+
+    def test_it_has_to_be_said_whose(self, run):
+        run("migrate")
+        assert "--tenant, --key or both" in run("erase", "--yes", code=2).stderr
+
+    def test_the_spool_of_this_machine_is_covered(self, run, dsn):
+        run("migrate")
+        spool = Spool(default_directory(store_address(dsn)))
+        spool.open()
+        spool.append([NewEvent(uuid4(), "acme", "a", None, b'"ann@example.org"')])
+        spool.close()
+        found = json.loads(run("erase", "--tenant", "acme", "--yes", "--json").stdout)
+        assert (found["events"], found["spooled"]) == (0, 1)
+        assert not any(b"ann@example.org" in path.read_bytes() for path in spool.directory.iterdir())
+
+
+def store_address(dsn: str) -> str:
+    return make_store(dsn).address
 
 
 class TestTenants:

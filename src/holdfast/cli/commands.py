@@ -26,6 +26,7 @@ _HOMES = {
     "dead": "dead",
     "demo": "demo",
     "doctor": "doctor",
+    "erase": "erase",
     "event": "status",
     "events": "status",
     "indexes": "indexes",

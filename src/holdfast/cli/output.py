@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PASSWORD = re.compile(r"(//[^:/@\s]*:)\S*(?=@)|(password=)(?:'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
 _COMMAND = re.compile(
     r"\bholdfast (?:(?:dead|subscriptions) (?:list|retry|discard|rename|remove|repartition)"
-    r"|indexes add|doctor|events?|leases|migrate|pause|replay|resume|retention|seal|skip|status|storage|subscriptions|verify|workers)\b"
+    r"|indexes add|doctor|erase|events?|leases|migrate|pause|replay|resume|retention|seal|skip|status|storage|subscriptions|verify|workers)\b"
 )
 
 

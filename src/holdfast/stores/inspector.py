@@ -17,8 +17,10 @@ from holdfast.stores.records import BACKLOG_MAX, RETENTION_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from pathlib import Path
     from uuid import UUID
 
+    from holdfast.erased import Erasable, Erased
     from holdfast.stores.base import Store
     from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch, ReplayFilter
     from holdfast.stores.records import (
@@ -346,6 +348,44 @@ class Operator(Protocol):
 
     async def retention_run(self, seconds: float, *, actor: str) -> Retention:
         """Drop events stored longer than *seconds* ago that every subscription is through with."""
+        ...
+
+    async def erase_count(self, *, tenant_id: str | None = None, key: str | None = None) -> Erasable:
+        """What `erase` would mask in the store. Raises InvalidInput as `erase`. Cost: walks the log."""
+        ...
+
+    async def erase(
+        self,
+        *,
+        actor: str,
+        tenant_id: str | None = None,
+        key: str | None = None,
+        spool: Path | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Erased:
+        """
+        Erase personal data: mask payload and headers of all events of a tenant, of a key, or of a key of a tenant, and
+        what delivery rows and attempts say of them. Not undone by anything.
+
+        The events stay where they are in the log, with id, tenant, key, name, time and lineage; the headers say
+        ``erased_at`` and ``erased_by``. They are delivered as any other: `Event.is_erased` tells. A publish that repeats
+        one by its id, whatever its payload, is a duplicate and brings nothing back.
+
+        Broken off, it is finished by being called again. Two audit rows: ``erase``, whose count grows with each part,
+        and ``erased`` at the end, with all counts.
+
+        Args:
+            spool: Folder of a spool on this machine to erase in, too.
+
+        Raises:
+            InvalidInput: Neither tenant nor key is given; nothing was done.
+            PermissionDenied: The role may not change events: on PostgreSQL it takes the role ``eraser``. The spool, which
+                comes first, is erased already.
+            SpoolError: The spool cannot be read or written; nothing was done in the store.
+
+        Cost: walks the log in transactions of up to 5,000 rows; an UPDATE for each event that is meant, which leaves a
+        dead row on PostgreSQL.
+        """
         ...
 
     async def add_index(self, name: str, *, actor: str, progress: Callable[[int], None] | None = None) -> bool:

@@ -18,6 +18,7 @@ from holdfast.errors import DuplicateSubscription, InvalidInput, InvalidSubscrip
 from holdfast.names import check_subscription_name
 from holdfast.stores.correcting import Correcting
 from holdfast.stores.ending import to_its_end
+from holdfast.stores.erasing import Erasing
 from holdfast.stores.indexing import Indexing
 from holdfast.stores.inspecting import as_uuid, filter_parameters
 from holdfast.stores.records import Retention
@@ -43,7 +44,7 @@ class Range(NamedTuple):
     until: int
 
 
-class Operating(Skipping, Correcting, Indexing, ABC):
+class Operating(Skipping, Correcting, Erasing, Indexing, ABC):
     """`holdfast.stores.inspector.Operator`, but for how a store runs a transaction."""
 
     @abstractmethod

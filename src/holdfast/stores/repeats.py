@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from holdfast.erased import MASK
 from holdfast.stores.values import Appended
 
 if TYPE_CHECKING:
@@ -44,11 +45,18 @@ def repeat(event: NewEvent, row: Sequence[Any]) -> Appended:
 
 
 def same(event: NewEvent, row: Sequence[Any]) -> bool:
-    """Whether a stored (id, tenant, name, key, payload) says what *event* says, the payload compared as JSON."""
+    """
+    Whether a stored (id, tenant, name, key, payload) says what *event* says, the payload compared as JSON.
+
+    An erased event has nothing left to compare, and so has an erased copy from a spool. Called a conflict, what was
+    erased would be quarantined, and be there once more.
+    """
     _, tenant_id, name, key, payload = row
     if (event.tenant_id, event.name, event.key) != (tenant_id, name, key):
         return False
     raw = payload.encode() if isinstance(payload, str) else payload
+    if MASK in (raw, event.payload):
+        return True
     return raw == event.payload or _normal(raw) == _normal(event.payload)
 
 

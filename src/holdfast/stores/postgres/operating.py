@@ -31,6 +31,13 @@ class PostgresOperator(Operating):
         self._postgres, self._looking = store, inspector
         self._statements = store._statements  # noqa: SLF001 - a part of the store
 
+    @property
+    def residue(self) -> str:
+        return (
+            "dead rows of event_log, deliveries and attempts until VACUUM has passed and their room is used again, and the "
+            "server's write-ahead log with its archive"
+        )
+
     async def perform(self, action: Action[Result]) -> Result:
         return await self._perform(self._looking.session, action)
 

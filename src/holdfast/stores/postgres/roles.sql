@@ -1,4 +1,4 @@
--- Four roles with the rights that each part of a system needs, and no more. They are siblings: none includes another,
+-- Five roles with the rights that each part of a system needs, and no more. They are siblings: none includes another,
 -- and a program that does two things is granted two roles. Nobody can log in as one; grant them to those who can:
 --     grant :"schema"_worker to shop_app;
 -- Safe to run again, and needed again after a migration that brought new tables. Run it as the owner of the tables.
@@ -7,7 +7,7 @@ do $$
 declare
     part text;
 begin
-    foreach part in array array['publisher', 'worker', 'operator', 'viewer'] loop
+    foreach part in array array['publisher', 'worker', 'operator', 'eraser', 'viewer'] loop
         begin
             execute format('create role %I nologin', ':"schema"_' || part);
         exception when duplicate_object or unique_violation then
@@ -21,7 +21,8 @@ revoke all on schema :"schema" from public;
 revoke all on all tables in schema :"schema" from public;
 revoke all on all sequences in schema :"schema" from public;
 revoke all on all functions in schema :"schema" from public;
-grant usage on schema :"schema" to ":"schema"_publisher", ":"schema"_worker", ":"schema"_operator", ":"schema"_viewer";
+grant usage on schema :"schema" to ":"schema"_publisher", ":"schema"_worker", ":"schema"_operator", ":"schema"_eraser",
+    ":"schema"_viewer";
 
 -- publisher: stores events, by a bus that declares no subscription or by plain SQL. It can read what a repeat with the
 -- same id is compared with, and nothing of what becomes of events.
@@ -68,6 +69,16 @@ grant delete on :"schema".workers to ":"schema"_operator";
 grant update on :"schema".meta to ":"schema"_operator";
 grant execute on all functions in schema :"schema" to ":"schema"_operator";
 revoke execute on function :"schema".after_restore() from ":"schema"_operator";
+
+-- eraser: masks what events, deliveries and attempts say, and leaves audit rows for it. Nobody else changes an event.
+grant select on all tables in schema :"schema" to ":"schema"_eraser";
+grant update (payload, headers) on :"schema".event_log to ":"schema"_eraser";
+grant update (payload, headers, reason) on :"schema".deliveries to ":"schema"_eraser";
+grant update (message, traceback) on :"schema".attempts to ":"schema"_eraser";
+grant insert, update (count) on :"schema".audit to ":"schema"_eraser";
+grant execute on all functions in schema :"schema" to ":"schema"_eraser";
+revoke execute on function :"schema".after_restore(), :"schema".make_day(date), :"schema".drop_day(text)
+    from ":"schema"_eraser";
 
 -- viewer: looks.
 grant select on all tables in schema :"schema" to ":"schema"_viewer";

@@ -25,6 +25,10 @@ class SQLiteOperator(Operating):
         super().__init__(store, inspector)
         self._looking = inspector
 
+    @property
+    def residue(self) -> str:
+        return "free pages of the SQLite file, and its -wal file, until VACUUM has written them anew"
+
     async def perform(self, action: Action[Result]) -> Result:
         return await self._looking.writing.run(self._perform, action)
 

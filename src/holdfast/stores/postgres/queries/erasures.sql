@@ -1,1 +1,1 @@
-select at, actor, detail from :"schema".audit where action = 'erase' and allowed order by id;
+select at, actor, detail from :"schema".audit where action = 'erased' and allowed order by id;

@@ -1,1 +1,1 @@
-select at, actor, detail from audit where action = 'erase' and allowed order by id;
+select at, actor, detail from audit where action = 'erased' and allowed order by id;
