@@ -11,10 +11,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
+import psycopg
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.conftest import dsn_of
 from tests.dashboard.harness import fill
 
 if TYPE_CHECKING:
@@ -87,7 +90,17 @@ def serve(browser: Browser, tmp_path_factory) -> Iterator[Any]:
 def site(request, serve, tmp_path_factory) -> Site:
     if request.param == "sqlite":
         return serve("sqlite", f"sqlite:///{tmp_path_factory.mktemp('store') / 'events.db'}")
-    return serve("postgres", request.getfixturevalue("migrated_copies")())
+    return serve("postgres", request.getfixturevalue("database"))
+
+
+@pytest.fixture(scope="session")
+def database(postgres_server: str) -> Iterator[str]:
+    """DSN of a database that is there until the last test of the browser, whoever makes others meanwhile."""
+    name = f"holdfast_browser_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(f'create database "{name}"')
+        yield dsn_of(postgres_server, name)
+        admin.execute(f'drop database "{name}" with (force)')
 
 
 @pytest.fixture

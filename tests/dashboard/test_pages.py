@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.dashboard import board, for_store
 from holdfast.dashboard.pages import PAGES
+from holdfast.errors import StoreUnavailable
 
 from .harness import IMAGE, SCRIPT, TURNED, by_header, client_of, visiting
 
@@ -192,32 +193,73 @@ async def test_a_store_that_is_not_there_is_said_and_not_made(tmp_path):
     assert list(tmp_path.glob("none*")) == []
 
 
+async def first_event(dashboard, path="/overview/live", before=lambda: None):
+    """The first event of a stream, read as a browser does: it does not end by itself. *before*: once it has begun."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+        if message["type"] == "http.response.start":
+            before()
+        elif message["body"]:
+            dashboard.streams.close()
+
+    headers = [(b"host", b"localhost"), (b"x-role", b"viewer")]
+    await dashboard(
+        {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "GET",
+         "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+         "headers": headers, "client": ("127.0.0.1", 1), "server": None},
+        receive, send,
+    )  # fmt: skip
+    assert dict(sent[0]["headers"])[b"content-type"].startswith(b"text/event-stream")
+    text = b"".join(message.get("body", b"") for message in sent).decode()
+    assert text.endswith("\n\n")
+    assert all(line.startswith(("event: ", "data: ")) for line in text.splitlines() if line)
+    return text
+
+
 async def test_what_refreshes_itself_is_the_page_without_its_frame(store):
-    """Read as a browser does: the stream does not end by itself."""
     dsn, _ = store
     dashboard = for_store(dsn, authenticate=by_header)
     async with client_of(dashboard):
-        sent = []
-
-        async def receive():
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        async def send(message):
-            sent.append(message)
-            if message["type"] == "http.response.body" and message["body"]:
-                dashboard.streams.close()
-
-        headers = [(b"host", b"localhost"), (b"x-role", b"viewer")]
-        await dashboard(
-            {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1",
-             "method": "GET", "scheme": "http", "path": "/overview/live", "raw_path": b"/overview/live",
-             "query_string": b"", "root_path": "", "headers": headers, "client": ("127.0.0.1", 1), "server": None},
-            receive, send,
-        )  # fmt: skip
-    text = b"".join(message.get("body", b"") for message in sent).decode()
-    assert dict(sent[0]["headers"])[b"content-type"].startswith(b"text/event-stream")
+        text = await first_event(dashboard)
     assert text.startswith("event: page\ndata: ")
-    assert text.endswith("\n\n")
     assert "hx-swap-oob" in text
     assert "<html" not in text
-    assert all(line.startswith(("event: ", "data: ")) for line in text.splitlines() if line)
+
+
+async def away(**_options):
+    raise StoreUnavailable("the server <b>is away</b>")
+
+
+async def test_a_page_that_cannot_be_made_anew_stays_and_says_so(store):
+    dsn, _ = store
+    dashboard = for_store(dsn, authenticate=by_header)
+
+    def goes_away():
+        dashboard._board.changed()
+        dashboard._board.inspector.status = away
+
+    async with client_of(dashboard):
+        text = await first_event(dashboard, before=goes_away)
+    assert text.startswith("event: trouble\ndata: ")
+    assert "the server &lt;b&gt;is away" in text
+
+
+async def test_a_store_that_is_away_is_not_asked_by_everybody(store):
+    dsn, _ = store
+    dashboard = for_store(dsn, authenticate=by_header)
+    asked = []
+
+    async def counted(**options):
+        asked.append(options)
+        await away()
+
+    dashboard._board.inspector.status = counted
+    async with client_of(dashboard, headers={"x-role": "viewer"}) as client:
+        answers = await asyncio.gather(*(client.get("/overview") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {503}
+    assert len(asked) < 5, "one, and another where it takes more than seconds here"

@@ -166,14 +166,13 @@ class Dashboard:
     async def _live(self, page: Page, request: Request) -> Response:
         ask, context = asked(request), await self._context(request)
 
-        async def fragment() -> str:
+        async def fragment() -> tuple[str, str]:
             try:
                 view = await page(self._board, ask)
                 status = await self._board.status()
             except HoldfastError as error:
-                view = View("trouble", "Trouble", {"text": str(error)}, {})
-                return render(self._environment, view, context, layout="live.html")
-            return render(self._environment, view, context | standing(status), layout="live.html")
+                return "trouble", self._environment.get_template("trouble.html").render(text=str(error))
+            return "page", render(self._environment, view, context | standing(status), layout="live.html")
 
         return StreamingResponse(self.streams.stream(fragment), media_type="text/event-stream")
 

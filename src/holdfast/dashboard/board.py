@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.dashboard.charting import RECENT_MINUTES
-from holdfast.errors import ConfigurationError, HoldfastError
+from holdfast.errors import ConfigurationError, HoldfastError, StoreUnavailable
 from holdfast.stores import make_store
 from holdfast.stores.inspector import make_inspector
 
@@ -29,6 +29,7 @@ _FRESH_SECONDS = 1.0
 _REST = 20.0
 _KNOWN_MAX = 50
 _SAMPLED_SECONDS = 5.0
+_AWAY_SECONDS = 3.0
 
 
 class Board:
@@ -69,6 +70,8 @@ class Board:
         self._spool = spool
         self._asking = asyncio.Lock()
         self._known: dict[str | None, tuple[Status, float]] = {}
+        self._away: StoreUnavailable | None = None
+        self._away_until = 0.0
         self._samples: Samples | None = None
         self._samples_until = 0.0
         self._metrics, self._metrics_until = b"", 0.0
@@ -85,9 +88,17 @@ class Board:
             known = self._known.get(tenant_id)
             if known is not None and time.monotonic() < known[1]:
                 return known[0]
+            if self._away is not None and time.monotonic() < self._away_until:
+                raise StoreUnavailable(self._away.message, self._away.code)
             begun = time.monotonic()
             spool = await asyncio.to_thread(self._spool, self.address)
-            status = await self.inspector.status(spool=spool, tenant_id=tenant_id)
+            try:
+                status = await self.inspector.status(spool=spool, tenant_id=tenant_id)
+            except StoreUnavailable as error:
+                # To find this out may have taken seconds, and whoever waits for the lock should not find it out again.
+                self._away, self._away_until = error, time.monotonic() + _AWAY_SECONDS
+                raise
+            self._away = None
             took = time.monotonic() - begun
             self._known.pop(tenant_id, None)
             self._known[tenant_id] = status, begun + took + max(_FRESH_SECONDS, took * _REST)

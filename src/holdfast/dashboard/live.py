@@ -33,19 +33,24 @@ class Streams:
         """End them all."""
         self._closing.set()
 
-    def stream(self, fragment: Callable[[], Awaitable[str]]) -> AsyncIterator[str]:
-        """Events with what *fragment* makes, until the browser leaves. Raises Refusal where there are too many."""
+    def stream(self, fragment: Callable[[], Awaitable[tuple[str, str]]]) -> AsyncIterator[str]:
+        """
+        Events with the name and text that *fragment* makes, until the browser leaves.
+
+        Raises:
+            Refusal: There are too many.
+        """
         if self._open >= _STREAMS_MAX:
             raise Refusal(503, "Too many look at once", f"At most {_STREAMS_MAX} pages refresh themselves.")
         return self._sent(fragment)
 
-    async def _sent(self, fragment: Callable[[], Awaitable[str]]) -> AsyncIterator[str]:
+    async def _sent(self, fragment: Callable[[], Awaitable[tuple[str, str]]]) -> AsyncIterator[str]:
         self._open += 1
         until = time.monotonic() + _STREAM_SECONDS
         try:
             while not self._closing.is_set() and time.monotonic() < until:
                 begun = time.monotonic()
-                yield as_event("page", await fragment())
+                yield as_event(*await fragment())
                 took = time.monotonic() - begun
                 await self._pause(max(_INTERVAL_SECONDS, took * _REST))
         finally:

@@ -40,6 +40,8 @@
   htmx.createEventSource = (url) => {
     const source = new EventSource(url);
     sources.add(source);
+    // The page stays as it was, and says so, until the store can be asked again.
+    source.addEventListener("trouble", (event) => { find("#verdict").innerHTML = event.data; });
     if (paused) source.close();
     return source;
   };
