@@ -227,6 +227,7 @@ class TestOnRecord:
         assert begun.detail == asked
         assert (ended.action, ended.count, ended.allowed) == ("erased", 1, True)
         numbers = {"events": 1, "deliveries": 1, "attempts": 1, "spooled": 0, "quarantined": 0}
+        assert ended.detail.pop("position") > 0, "up to where, for whoever verifies a seal"
         assert ended.detail == asked | numbers
 
     async def test_a_refused_one_with_the_reason(self, desk: Desk) -> None:

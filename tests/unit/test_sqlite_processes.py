@@ -87,7 +87,7 @@ async def test_twenty_processes_migrate_one_file(path):
 
     assert sorted(applied) == ["0"] * 19 + ["4"]
     with closing(sqlite3.connect(path)) as sql:
-        assert sql.execute("select count(*) from schema_migrations").fetchone() == (3,)
+        assert sql.execute("select count(*) from schema_migrations").fetchone() == (4,)
         assert sql.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
