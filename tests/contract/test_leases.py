@@ -182,6 +182,35 @@ class TestRenewing:
         assert await scene.store.renew(scene.worker, {lease.slice: again.epoch}, ttl=TTL) == {lease.slice}
 
 
+class TestLeaving:
+    async def test_frees_what_was_acquired_without_the_worker_knowing(self, scene):
+        lease = await scene.leased()
+        await scene.store.leave(scene.worker)
+        (taken,) = await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL)
+        assert (taken.epoch, taken.clean, taken.lost, taken.crashes) == (lease.epoch + 1, False, False, 0)
+
+    async def test_what_an_owner_before_left_unfinished_stays_so(self, scene):
+        lease = await scene.leased()
+        await scene.lapse(lease)
+        worker = uuid4()
+        await scene.store.acquire(worker, {lease.slice.subscription: 1}, ttl=TTL)
+        await scene.store.leave(worker)
+        (taken,) = await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL)
+        assert (taken.clean, taken.lost, taken.crashes) == (False, True, 1)
+
+    async def test_changes_nothing_of_what_was_released(self, scene):
+        lease = await scene.leased()
+        await scene.store.release(scene.worker, [released(lease)])
+        await scene.store.leave(scene.worker)
+        (taken,) = await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL)
+        assert (taken.clean, taken.lost) == (True, False)
+
+    async def test_leaves_the_leases_of_others_alone(self, scene):
+        lease = await scene.leased()
+        await scene.store.leave(uuid4())
+        assert await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL) == []
+
+
 class TestReleasing:
     @pytest.mark.parametrize("exact", [True, False])
     async def test_says_goodbye_with_the_cursor_and_whether_it_is_exact(self, scene, exact):

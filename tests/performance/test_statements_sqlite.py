@@ -79,6 +79,7 @@ def test_an_idle_worker_asks_the_same_few_things_however_many_subscriptions_it_h
     assert all(names.count(name) <= polls for name in POLL), counted(names)
     assert beside.pop("begin immediate") <= transactions, counted(names)
     assert beside.pop("commit") <= transactions, counted(names)
+    assert beside.pop("add_samples", 0) <= 1 + subscriptions, counted(names)  # where the second meets a full minute
     assert set(beside) <= BY_THE_CLOCK, counted(names)
     assert max(beside.values()) == 1, counted(names)
 

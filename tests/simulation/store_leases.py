@@ -135,10 +135,21 @@ class Leasing:
             self._server.tables.leases[slice_].crashes = 0
 
     async def leave(self, worker: UUID) -> None:
-        await self._wire.call("leave", at_once(self._leave, worker))
+        await self._wire.call("leave", self._leave(worker))
 
-    def _leave(self, worker: UUID) -> None:
-        self._server.tables.workers.pop(worker, None)
+    def _leave(self, worker: UUID) -> Generator[Pause, None, None]:
+        server = self._server
+        now, leases = server.clock(), server.tables.leases
+        unknown = [slice_ for slice_, row in sorted(leases.items()) if row.owner == worker and row.until > now]
+        while any(server.is_lease_locked(one) for one in unknown):
+            yield Pause.BLOCKED
+        server.tables.workers.pop(worker, None)
+        for row in (leases[one] for one in unknown if leases[one].owner == worker):
+            if row.crashes > 0:
+                row.until = now
+            else:
+                row.owner = None
+            row.crashes = max(row.crashes - 1, 0)
 
     async def cursors(self, slices: Collection[Slice]) -> dict[Slice, Cursor]:
         return await self._wire.call("cursors", at_once(self._cursors, slices))

@@ -231,7 +231,7 @@ class Store(Protocol):
         ...
 
     async def leave(self, worker: UUID) -> None:
-        """Delete this worker's row."""
+        """Delete this worker's row, and free the leases that it holds without knowing, as their answer was lost."""
         ...
 
     # Reading

@@ -97,7 +97,8 @@ class Leasing:
         await self._lease.run(self._statements["mark_fast"], parameters)
 
     async def leave(self, worker: UUID) -> None:
-        await self._lease.run(self._statements["leave"], {"worker": worker})
+        mine = {"worker": worker}
+        await self._lease.run_many([(self._statements[name], mine) for name in ("leave_leases", "leave")])
 
     async def cursors(self, slices: Collection[Slice]) -> dict[Slice, Cursor]:
         rows = await self._lease.run(self._statements["cursors"], slice_parameters(slices))

@@ -132,6 +132,7 @@ def mark_fast(session: Session, worker: UUID, leases: Mapping[Slice, int]) -> No
 def leave(session: Session, worker: UUID) -> None:
     with session.write():
         session.count("leave", {"worker": str(worker)})
+        session.count("leave_leases", {"worker": str(worker), "now": session.now()})
 
 
 def cursors(session: Session, slices: Collection[Slice]) -> dict[Slice, Cursor]:
