@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from holdfast.stores.refusing import Action
 
 PAGE = 5_000
-BESIDE_WORKERS = 0.2
+BESIDE_WORKERS = 0.15
 """Share of the time for a sealer that runs beside workers on the same machine."""
 
 
