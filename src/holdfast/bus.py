@@ -69,6 +69,7 @@ class EventBus:
         max_payload: Most bytes of a payload as JSON.
         retention: How long settled events are kept at least; None keeps them for ever.
         require_tx: What publishing without ``tx=`` gets: an error, a warning, or nothing.
+        require_tenant: Refuse to publish where neither the call nor the event being handled names a tenant.
 
     Raises:
         ConfigurationError: An option is out of its range.
@@ -78,7 +79,7 @@ class EventBus:
         self, dsn: str | None = None, *, schema: str = "holdfast", auto_migrate: bool | None = None,
         spool: str | Path | None = None, spool_limit: int = 256 * 2**20, lease_ttl: float = 30,
         poll_interval: float = 0.04, store_timeout: float = 2, stop_timeout: float = 25, max_payload: int = 2**20,
-        retention: timedelta | None = _NOT_GIVEN, require_tx: RequireTx = "allow",
+        retention: timedelta | None = _NOT_GIVEN, require_tx: RequireTx = "allow", require_tenant: bool = False,
     ) -> None:  # fmt: skip
         given: dict[str, Any] = from_environment()
         chosen = {"dsn": dsn, "auto_migrate": auto_migrate, "spool": spool}
@@ -88,6 +89,7 @@ class EventBus:
         self._options = BusOptions(
             **given, schema=schema, spool_limit=spool_limit, lease_ttl=lease_ttl, poll_interval=poll_interval,
             store_timeout=store_timeout, stop_timeout=stop_timeout, max_payload=max_payload, require_tx=require_tx,
+            require_tenant=require_tenant,
         )  # fmt: skip
         self.tracing: Tracing = NO_TRACING
         """Who follows events through programs; set it before the bus is used."""
@@ -222,7 +224,8 @@ class EventBus:
         with self.tracing.publishing(name, cause) as span:
             event = compose(
                 name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
-                occurred_at=occurred_at, cause=cause, limit=self._options.max_payload, trace=span.headers,
+                occurred_at=occurred_at, cause=cause, limit=self._options.max_payload,
+                require_tenant=self._options.require_tenant, trace=span.headers,
             )  # fmt: skip
             span.composed([event])
             (published,) = await self._publish([event], self._transaction(tx, caller=3), atomic=False)
@@ -241,9 +244,11 @@ class EventBus:
             InvalidEvent, IdConflict: With the index of the item; nothing was stored.
             As `publish`.
         """
-        cause, limit = self._cause(), self._options.max_payload
+        cause, options = self._cause(), self._options
         with self.tracing.publishing(None, cause) as span:
-            events = compose_items(items, cause=cause, limit=limit, trace=span.headers)
+            events = compose_items(
+                items, cause=cause, limit=options.max_payload, require_tenant=options.require_tenant, trace=span.headers
+            )
             span.composed(events)
             if not events:
                 return []

@@ -28,7 +28,7 @@ _TRACE = ("traceparent", "tracestate")  # as W3C Trace Context has them: they be
 def compose(
     name: str, payload: Any, *, tenant_id: str | None, key: str | None, event_id: UUID | str | None,
     headers: Mapping[str, str] | None, occurred_at: datetime | str | None, cause: Delivery | None, limit: int,
-    index: int | None = None, trace: Mapping[str, str] = _NOTHING,
+    require_tenant: bool = False, index: int | None = None, trace: Mapping[str, str] = _NOTHING,
 ) -> NewEvent:  # fmt: skip
     """
     An event ready to be stored.
@@ -37,6 +37,7 @@ def compose(
         cause: The delivery whose handler publishes it: tenant, correlation, actor and trace are inherited, causation is
             its event.
         limit: Most bytes of the encoded payload.
+        require_tenant: Refuse it where neither the caller nor the cause names a tenant.
         index: Position in a list, for error messages.
         trace: Headers of the publish that is under way, where somebody follows it; they replace inherited ones.
 
@@ -45,6 +46,8 @@ def compose(
     """
     if cause is not None and tenant_id is None:
         tenant_id = cause.event.tenant_id
+    if tenant_id is None and require_tenant:
+        raise InvalidEvent("tenant_id", "is missing", "give one: the bus was made with require_tenant=True", index)
     if cause is not None or trace:
         own: Mapping[str, str] = {} if headers is None else headers
         if isinstance(own, Mapping):  # anything else is refused below
@@ -71,8 +74,9 @@ def inherited(cause: Delivery | None, *, has_trace: bool) -> dict[str, str]:
 
 
 def compose_items(
-    items: Iterable[Any], *, cause: Delivery | None, limit: int, trace: Mapping[str, str] = _NOTHING
-) -> list[NewEvent]:
+    items: Iterable[Any], *, cause: Delivery | None, limit: int, require_tenant: bool = False,
+    trace: Mapping[str, str] = _NOTHING,
+) -> list[NewEvent]:  # fmt: skip
     """The events of a list given to ``publish_many``.
 
     Raises:
@@ -81,12 +85,16 @@ def compose_items(
     given: Any = items  # callers without a type checker give other things
     if not isinstance(given, Iterable) or isinstance(given, Mapping | str | bytes):
         raise InvalidEvent("items", f"is {shown_value(items)}", "give a list of mappings or objects, an event each")
-    return [compose_item(item, index, cause=cause, limit=limit, trace=trace) for index, item in enumerate(items)]
+    return [
+        compose_item(item, index, cause=cause, limit=limit, require_tenant=require_tenant, trace=trace)
+        for index, item in enumerate(items)
+    ]
 
 
 def compose_item(
-    item: Any, index: int, *, cause: Delivery | None, limit: int, trace: Mapping[str, str] = _NOTHING
-) -> NewEvent:
+    item: Any, index: int, *, cause: Delivery | None, limit: int, require_tenant: bool = False,
+    trace: Mapping[str, str] = _NOTHING,
+) -> NewEvent:  # fmt: skip
     """An event of a list given to ``publish_many``: a mapping, or an object with attributes of these names.
 
     Raises:
@@ -112,6 +120,6 @@ def compose_item(
         raise InvalidEvent("event_id", "differs from id", "give one of them", index)
     return compose(
         name, payload, tenant_id=get("tenant_id"), key=get("key"), event_id=event_id if event_id is not None else same,
-        headers=get("headers"), occurred_at=get("occurred_at"), cause=cause, limit=limit, index=index,
-        trace=trace,
+        headers=get("headers"), occurred_at=get("occurred_at"), cause=cause, limit=limit,
+        require_tenant=require_tenant, index=index, trace=trace,
     )  # fmt: skip

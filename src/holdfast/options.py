@@ -38,6 +38,7 @@ class BusOptions:
     max_payload: int = 2**20
     retention: timedelta | None = timedelta(days=30)
     require_tx: RequireTx = "allow"
+    require_tenant: bool = False
 
     def __post_init__(self) -> None:
         for name, text in (("dsn", self.dsn), ("schema", self.schema)):
@@ -48,8 +49,9 @@ class BusOptions:
         scheme = self.dsn.partition("://")[0].lower()
         if "://" not in self.dsn or scheme not in _SCHEMES:
             raise no_store(self.dsn)
-        if not isinstance(self.auto_migrate, bool):
-            raise ConfigurationError(f"auto_migrate is {shown_value(self.auto_migrate)}: use True or False")
+        for name, switch in (("auto_migrate", self.auto_migrate), ("require_tenant", self.require_tenant)):
+            if not isinstance(switch, bool):
+                raise ConfigurationError(f"{name} is {shown_value(switch)}: use True or False")
         spool: Any = self.spool
         if spool is not None and (not isinstance(spool, str | Path) or not str(spool)):
             raise ConfigurationError(f'spool is {shown_value(spool)}: give a directory, "memory" or "off"')

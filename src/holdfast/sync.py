@@ -97,12 +97,12 @@ class SyncEventBus:
         occurred_at: datetime | None = None, tx: Any = None,
     ) -> Published:  # fmt: skip
         """Store an event; see `EventBus.publish`. ``tx=`` takes synchronous connections and sessions."""
-        cause = self._bus._cause()  # noqa: SLF001 - this class is the other face of the same bus
+        cause, options = self._bus._cause(), self._bus._options  # noqa: SLF001 - the other face of the same bus
         with self.tracing.publishing(name, cause) as span:
             event = compose(
                 name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
-                occurred_at=occurred_at, cause=cause, limit=self._bus._options.max_payload,  # noqa: SLF001 - as above
-                trace=span.headers,
+                occurred_at=occurred_at, cause=cause, limit=options.max_payload,
+                require_tenant=options.require_tenant, trace=span.headers,
             )  # fmt: skip
             span.composed([event])
             (published,) = self._publish([event], tx, atomic=False)
@@ -110,9 +110,11 @@ class SyncEventBus:
 
     def publish_many(self, items: Iterable[Any], *, tx: Any = None) -> list[Published]:
         """Store several events in one transaction, all or none; see `EventBus.publish_many`."""
-        cause, limit = self._bus._cause(), self._bus._options.max_payload  # noqa: SLF001 - as above
+        cause, options = self._bus._cause(), self._bus._options  # noqa: SLF001 - as above
         with self.tracing.publishing(None, cause) as span:
-            events = compose_items(items, cause=cause, limit=limit, trace=span.headers)
+            events = compose_items(
+                items, cause=cause, limit=options.max_payload, require_tenant=options.require_tenant, trace=span.headers
+            )
             span.composed(events)
             return self._publish(events, tx, atomic=True) if events else []
 

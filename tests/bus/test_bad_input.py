@@ -299,6 +299,7 @@ NAN, HUGE = float("nan"), 10**5000
         ("spool_limit", [0, -1, 2**60, NAN, HUGE, True, "1", None]),
         ("retention", [0, -1, 30, "30 days", timedelta(0), timedelta(-1), timedelta(seconds=59)]),
         ("require_tx", ["", "maybe", None, 5, ["strict"]]),
+        ("require_tenant", ["yes", 1, None]),
         ("schema", ["", "a b", "a;b", 'a"b', "x" * 64, 5, None, "a\x00"]),
     ],
 )

@@ -35,6 +35,38 @@ async def collected(bus: EventBus, *, pattern: str = "**", timeout: float = 10) 
     return found
 
 
+# ---- a tenant that must be named
+
+
+async def test_a_bus_that_requires_a_tenant_refuses_events_without_one_and_stores_nothing(
+    make_bus: Callable[..., EventBus], shared_dsn: str
+) -> None:
+    bus = make_bus(shared_dsn, require_tenant=True)
+    with pytest.raises(InvalidEvent, match="tenant_id is missing; .*require_tenant=True") as refused:
+        await bus.publish("order.placed", {})
+    assert (refused.value.field, refused.value.index) == ("tenant_id", None)
+    items = [{"name": "order.placed", "payload": {}, "tenant_id": "acme"}, {"name": "order.placed", "payload": {}}]
+    with pytest.raises(InvalidEvent) as refused:
+        await bus.publish_many(items)
+    assert (refused.value.field, refused.value.index) == ("tenant_id", 1)
+    await bus.publish("order.paid", {}, tenant_id="acme")
+    assert [(event.name, event.tenant_id) for event in await collected(bus)] == [("order.paid", "acme")]
+
+
+async def test_what_a_handler_publishes_inherits_the_tenant_that_is_required(
+    make_bus: Callable[..., EventBus], shared_dsn: str
+) -> None:
+    bus = make_bus(shared_dsn, require_tenant=True)
+
+    @bus.subscribe("order.placed", name="mailer")
+    async def mail(event: Event) -> None:
+        await bus.publish("mail.sent", {})
+
+    await bus.publish("order.placed", {}, tenant_id="acme")
+    await bus.drain(10)
+    assert [event.tenant_id for event in await collected(bus, pattern="mail.*")] == ["acme"]
+
+
 # ---- what is returned and stored
 
 

@@ -240,6 +240,15 @@ def test_an_async_connection_is_refused(emptied_dsn: str, make_sync_bus: Callabl
     asyncio.run(attempt())
 
 
+def test_require_tenant(shared_dsn: str, make_sync_bus: Callable[..., SyncEventBus]) -> None:
+    bus = make_sync_bus(shared_dsn, require_tenant=True)
+    with pytest.raises(InvalidEvent, match="require_tenant=True"):
+        bus.publish("a", {})
+    with pytest.raises(InvalidEvent, match="item 0"):
+        bus.publish_many([{"name": "a", "payload": {}}])
+    assert bus.publish("a", {}, tenant_id="acme").where == "store"
+
+
 def test_require_tx(shared_dsn: str, make_sync_bus: Callable[..., SyncEventBus]) -> None:
     strict = make_sync_bus(shared_dsn, require_tx="strict")
     with pytest.raises(TransactionRequired):
