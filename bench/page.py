@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DOCS, RESULTS = ROOT / "docs", ROOT / "bench" / "results"
 SOURCES = {
-    "performance.md": {"figures": "latest.md", "costs": "costs.md"},
+    "performance.md": {"figures": "latest.md", "large": "*-large.md", "costs": "costs.md"},
     "metrics.md": {"counting": "counting.md"},
 }
 
@@ -28,7 +28,7 @@ def made(name: str) -> str:
     """The page of that name with all that there is to be put into it."""
     page = (DOCS / name).read_text("utf-8")
     for mark, source in SOURCES[name].items():
-        page = filled(page, mark, (RESULTS / source).read_text("utf-8"))
+        page = filled(page, mark, max(RESULTS.glob(source)).read_text("utf-8"))
     return page
 
 
