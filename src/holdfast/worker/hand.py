@@ -157,7 +157,7 @@ class InHand(msgspec.Struct, eq=False, gc=False):
     """
     One event for one subscription, read and not settled yet.
 
-    Kept from the garbage collector, which would look at thousands again and again: nothing that it holds leads back to it.
+    Kept from the garbage collector, which would look at thousands again and again: once let go, nothing that it holds leads back to it.
 
     Attributes:
         key: Whose events go one after the other; None: in any order.
