@@ -7,12 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-SOURCES := src tests bench
+SOURCES := src tests bench examples
 # The tests wait for processes more than they compute.
 JOBS = $$($(BIN)/python -c 'import os; print(max(3, os.cpu_count()))')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate mutants chaos model check bench costs counting figures format lock clean
+.PHONY: help demo test simulate mutants chaos model check bench costs counting searching figures format lock clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ costs: $(READY)  ## what an event costs the client and the server (Linux)
 
 counting: $(READY)  ## what counting for the metrics costs
 	@$(RUN) python bench/counting.py
+	@$(RUN) python bench/page.py
+
+searching: $(READY)  ## how long searches take over ten million events
+	@$(RUN) python bench/searching.py
 	@$(RUN) python bench/page.py
 
 figures: $(READY)  ## put the latest results of the benchmark into docs/performance.md

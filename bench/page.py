@@ -1,4 +1,4 @@
-"""Puts the latest results of the benchmark, of `costs.py` and `counting.py` into pages of the documentation, between marks."""
+"""Puts the latest results of the benchmark, of `costs.py`, `counting.py` and `searching.py` into pages of the documentation, between marks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ DOCS, RESULTS = ROOT / "docs", ROOT / "bench" / "results"
 SOURCES = {
     "performance.md": {"figures": "latest.md", "large": "*-large.md", "costs": "costs.md"},
     "metrics.md": {"counting": "counting.md"},
+    "dashboard.md": {"searching": "searching.md"},
 }
 
 

@@ -109,7 +109,7 @@ def emptied_dsn(reused_dsn: str) -> str:
 _EMPTY = """
     set search_path = holdfast;
     delete from subscriptions; delete from workers; delete from snapshots; delete from samples; delete from audit;
-    delete from event_log; delete from receipts;
+    delete from event_log; delete from receipts; delete from subject_keys; delete from tenant_grants;
     delete from seal_days; delete from seal_segments; delete from sealing; insert into sealing default values;
     drop schema public cascade; create schema public;
     select make_day((clock_timestamp() at time zone 'UTC')::date + n) from generate_series(0, 7) as n;

@@ -21,6 +21,8 @@ DRIVERS = ("psycopg", "psycopg_pool", "sqlite3", "_sqlite3", "asyncpg", "aiosqli
 
 # Statements that one store alone needs, with the reason.
 SQL_OF_ONE_STORE: dict[str, str] = {
+    "subscription_backlogs": "PostgreSQL: a function is called for each subscription, and planned once; SQLite is asked one by one",
+    "lags_wanted": "SQLite: without a function to be called for each subscription, it is asked one by one",
     "read_new": "PostgreSQL: cursors are snapshots of one incarnation of the server",
     "window_span": "PostgreSQL: cursors are snapshots of one incarnation of the server",
     "next_snapshot": "PostgreSQL: cursors are snapshots of one incarnation of the server",
@@ -34,6 +36,7 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "drop_day": "PostgreSQL: the log is partitioned by day",
     "old_of_young_day": "PostgreSQL: the log is partitioned by day",
     "retention_day": "PostgreSQL: the log is partitioned by day",
+    "day_keepers": "PostgreSQL: the log is partitioned by day",
     "append": "PostgreSQL: many rows in one statement; SQLite repeats a statement of one row in its thread",
     "take_in": "PostgreSQL: many rows in one statement; SQLite repeats a statement of one row in its thread",
     "lock_ids": "PostgreSQL: an id may lie on any day, where no common unique index is met",
@@ -47,6 +50,10 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "storage_server": "PostgreSQL: roles, server settings and the catalogue are part of the state of health",
     "after_restore": "PostgreSQL: cursors are snapshots of one incarnation of the server",
     "notify": "PostgreSQL: SQLite has data_version",
+    "bind_tenant": "PostgreSQL: a file has no logins",
+    "unbind_tenant": "PostgreSQL: a file has no logins",
+    "unbound_because": "PostgreSQL: a file has no logins",
+    "tenant_grants": "PostgreSQL: a file has no logins",
     "add_cursors": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
     "add_leases": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
     "free_leases": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
@@ -65,6 +72,8 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "old_horizon": "SQLite: retention deletes in bounded batches",
     "retention_counts": "SQLite: retention deletes in bounded batches",
     "waited_for": "SQLite: retention deletes in bounded batches",
+    "let_go_cursors": "SQLite: a cursor is a position, which can pass what was let go of",
+    "let_go_leases": "SQLite: a cursor is a position, which can pass what was let go of",
     "log_length": "SQLite: positions are the only statistics it has",
     "finish_replay": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
     "applied_migration": "SQLite: it migrates itself",

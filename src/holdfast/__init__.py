@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from holdfast.errors import HoldfastError, Reject, Retry
     from holdfast.event import Event, Published
     from holdfast.everywhere import global_bus, global_sync_bus
-    from holdfast.subscription import Delivery, RetryPolicy
+    from holdfast.subscription import Delivery, Limit, RetryPolicy
     from holdfast.sync import SyncEventBus
 
 _HOMES = {
@@ -31,6 +31,7 @@ _HOMES = {
     "Event": "event",
     "EventBus": "bus",
     "HoldfastError": "errors",
+    "Limit": "subscription",
     "Published": "event",
     "Reject": "errors",
     "Retry": "errors",
@@ -45,6 +46,7 @@ __all__ = [
     "Event",
     "EventBus",
     "HoldfastError",
+    "Limit",
     "Published",
     "Reject",
     "Retry",

@@ -7,12 +7,14 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
+from holdfast.bridges import Bridges
 from holdfast.composing import compose, compose_items
 from holdfast.context import CURRENT
 from holdfast.errors import (
     BusStateError,
     DuplicateSubscription,
     IdConflict,
+    InvalidSubscription,
     TransactionError,
     TransactionRequired,
 )
@@ -22,7 +24,15 @@ from holdfast.options import BusOptions, check_timeout, from_environment
 from holdfast.patterns import check_patterns
 from holdfast.running import run_buses
 from holdfast.stores.values import Appended
-from holdfast.subscription import Consumer, Handler, RetryPolicy, describe, make_consumer, require_same_options
+from holdfast.subscription import (
+    Consumer,
+    Handler,
+    Limit,
+    RetryPolicy,
+    describe,
+    make_consumer,
+    require_same_options,
+)  # fmt: skip
 from holdfast.tracing import NO_TRACING
 
 if TYPE_CHECKING:
@@ -34,9 +44,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.counts import BusCounts
+    from holdfast.encryption import KeyProvider
     from holdfast.event import NewEvent
     from holdfast.options import RequireTx
-    from holdfast.stores.values import Declaration
+    from holdfast.stores.values import BehindRetention, Declaration
     from holdfast.subscription import SubscribeOptions
     from holdfast.tracing import Tracing
 
@@ -48,7 +59,7 @@ T = TypeVar("T")
 _NOT_GIVEN: Any = object()
 
 
-class EventBus:
+class EventBus(Bridges):
     """A durable event bus for asyncio programs.
 
     Making one does no I/O. Publishing needs no more than that; to handle events, enter it (``async with bus``) or
@@ -68,8 +79,12 @@ class EventBus:
         stop_timeout: Seconds that running handlers are given when the worker stops.
         max_payload: Most bytes of a payload as JSON.
         retention: How long settled events are kept at least; None keeps them for ever.
+        archive: Folder of what subscriptions archive that lag behind it. Default: ``HOLDFAST_ARCHIVE``, else none.
+        retention_warning: How long before it a subscription that lags is named; a tenth of it.
         require_tx: What publishing without ``tx=`` gets: an error, a warning, or nothing.
         require_tenant: Refuse to publish where neither the call nor the event being handled names a tenant.
+        encryption: Has the master keys under which payloads are encrypted, per tenant and key: `holdfast.encryption`.
+            Default: ``HOLDFAST_MASTER_KEYS_FILE``, else none. A store in memory is never encrypted.
 
     Raises:
         ConfigurationError: An option is out of its range.
@@ -80,19 +95,28 @@ class EventBus:
         spool: str | Path | None = None, spool_limit: int = 256 * 2**20, lease_ttl: float = 30,
         poll_interval: float = 0.04, store_timeout: float = 2, stop_timeout: float = 25, max_payload: int = 2**20,
         retention: timedelta | None = _NOT_GIVEN, require_tx: RequireTx = "allow", require_tenant: bool = False,
+        encryption: KeyProvider | None = None, archive: str | Path | None = None,
+        retention_warning: timedelta | None = None,
     ) -> None:  # fmt: skip
         given: dict[str, Any] = from_environment()
-        chosen = {"dsn": dsn, "auto_migrate": auto_migrate, "spool": spool}
+        chosen = {
+            "dsn": dsn,
+            "auto_migrate": auto_migrate,
+            "spool": spool,
+            "encryption": encryption,
+            "archive": archive,
+        }
         given |= {name: value for name, value in chosen.items() if value is not None}
         if retention is not _NOT_GIVEN:
             given["retention"] = retention
         self._options = BusOptions(
             **given, schema=schema, spool_limit=spool_limit, lease_ttl=lease_ttl, poll_interval=poll_interval,
             store_timeout=store_timeout, stop_timeout=stop_timeout, max_payload=max_payload, require_tx=require_tx,
-            require_tenant=require_tenant,
+            require_tenant=require_tenant, retention_warning=retention_warning,
         )  # fmt: skip
         self.tracing: Tracing = NO_TRACING
         """Who follows events through programs; set it before the bus is used."""
+        super().__init__()
         self._consumers: dict[str, Consumer] = {}
         self._live: Live | None = None
         self._closed = False
@@ -105,6 +129,11 @@ class EventBus:
     @property
     def schema(self) -> str:
         return self._options.schema
+
+    @property
+    def encryption(self) -> KeyProvider | None:
+        """Who has the master keys of the payloads; None: they are not encrypted."""
+        return self._options.encryption
 
     @property
     def consumers(self) -> tuple[Consumer, ...]:
@@ -130,7 +159,7 @@ class EventBus:
         ordering: Literal["key", "none"] = "key", partitions: int = 8, concurrency: int | None = None,
         retry: RetryPolicy | None = None, timeout: float = 300, transactional: bool = False, batch: int | None = None,
         start: Any = "now", on_dead: Literal["continue", "hold"] = "continue", replayable: bool = True,
-        breaker: int | None = 20,
+        breaker: int | None = 20, limits: Limit | Sequence[Limit] = (), behind_retention: BehindRetention = "hold",
     ) -> Any:  # fmt: skip
         """
         Declare a durable subscription, as a decorator or with *handler*.
@@ -150,6 +179,8 @@ class EventBus:
             on_dead: Whether a key goes on behind a dead event, or is held until somebody decides.
             replayable: Whether operators may replay events to it.
             breaker: Different events failing in a row that pause it until a probe succeeds; None: never.
+            limits: How many events of each tenant or key run at once, or in a second: a `Limit`, or one of each kind.
+            behind_retention: Events it has not handled by then: ``"hold"`` keeps them, ``"archive"``, ``"drop"``.
 
         Returns:
             The handler, unchanged.
@@ -162,7 +193,7 @@ class EventBus:
             "ordering": ordering, "partitions": partitions, "concurrency": concurrency,
             "retry": retry if retry is not None else RetryPolicy(), "timeout": timeout,
             "transactional": transactional, "batch": batch, "start": start, "on_dead": on_dead,
-            "replayable": replayable, "breaker": breaker,
+            "replayable": replayable, "breaker": breaker, "limits": limits, "behind_retention": behind_retention,
         }  # fmt: skip
 
         check_patterns(patterns)  # at once: as @bus.subscribe without parentheses it gets the handler
@@ -174,6 +205,10 @@ class EventBus:
         return declare if handler is None else declare(handler)
 
     def _declare(self, consumer: Consumer) -> None:
+        if consumer.behind_retention == "archive" and self._options.archive is None:
+            raise InvalidSubscription(
+                "behind_retention", 'is "archive", and this bus has no archive', "give EventBus(archive=) a folder"
+            )
         known = self._consumers.get(consumer.name)
         if known is None:
             self._consumers[consumer.name] = consumer
@@ -287,10 +322,12 @@ class EventBus:
         return await self._at_home(lambda live: _store(live, events, atomic=atomic))
 
     async def _publish_within(self, events: Sequence[NewEvent], tx: Any) -> list[Published]:
-        live, first = await self._prepare_within(events)
+        live, first, events = await self._prepare_within(events)
         return published_within(events, await live.store.append_within(tx, events, first=first))
 
-    async def _prepare_within(self, events: Sequence[NewEvent]) -> tuple[Live, list[Declaration] | None]:
+    async def _prepare_within(
+        self, events: Sequence[NewEvent]
+    ) -> tuple[Live, list[Declaration] | None, Sequence[NewEvent]]:
         # The caller's connection belongs to the caller's loop or thread: only the preparation goes elsewhere.
         return await self._at_home(lambda live: _prepare_within(live, events))
 
@@ -382,12 +419,14 @@ async def _store(live: Live, events: Sequence[NewEvent], *, atomic: bool) -> lis
     return await (await live.open_publisher()).publish(events, atomic=atomic)
 
 
-async def _prepare_within(live: Live, events: Sequence[NewEvent]) -> tuple[Live, list[Declaration] | None]:
+async def _prepare_within(
+    live: Live, events: Sequence[NewEvent]
+) -> tuple[Live, list[Declaration] | None, Sequence[NewEvent]]:
     first = await live.prepare_beside_a_transaction()
     publisher = await live.open_publisher()
     await publisher.settle_spool([(event.tenant_id, event.key) for event in events])
     publisher.counts.joined += len(events)  # here, in the bus's own loop: the statement may be in another thread
-    return live, first
+    return live, first, await live.sealed_within(events, stands=first is None)
 
 
 def published_within(events: Sequence[NewEvent], results: Sequence[Appended]) -> list[Published]:

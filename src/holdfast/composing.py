@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from holdfast.encrypted import is_encrypted
 from holdfast.errors import InvalidEvent
 from holdfast.event import NewEvent
 from holdfast.ids import new_id
@@ -53,12 +54,17 @@ def compose(
         if isinstance(own, Mapping):  # anything else is refused below
             headers = {**trace, **own}
             headers = {**inherited(cause, has_trace="traceparent" in headers), **headers}
+    encoded = encode_payload(payload, limit=limit, index=index)
+    if is_encrypted(encoded):  # in a batch or a spool it would be taken for one of ours
+        raise InvalidEvent(
+            "payload", "begins as an encrypted one does", 'the name "holdfast.encrypted" is taken', index
+        )
     return NewEvent(
         new_id() if event_id is None else check_event_id(event_id, index),
         DEFAULT_TENANT if tenant_id is None else check_tenant(tenant_id, index),
         check_name(name, index),
         None if key is None else check_key(key, index),
-        encode_payload(payload, limit=limit, index=index),
+        encoded,
         None if headers is None else encode_headers(headers, index),
         None if occurred_at is None else check_occurred_at(occurred_at, index),
     )

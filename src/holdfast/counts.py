@@ -8,11 +8,11 @@ reads them as they are. Where the engine works on many events at once, so does t
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 SECONDS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -102,12 +102,18 @@ class WorkerCounts:
         store_errors: Times that a part of the worker was refused or not answered by the store.
         batches: Outcomes that were written in one transaction.
         blocking: Names of the subscriptions that kept events beyond their retention, when that was last looked at.
+        near_retention: Of those that will have to let go of events soon.
+        let_go: Events that this worker has let go of, by subscription.
     """
 
-    __slots__ = ("acquired", "batches", "blocking", "given_back", "lost", "store_errors")
+    __slots__ = (
+        "acquired", "batches", "blocking", "given_back", "let_go", "lost", "near_retention", "store_errors",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.blocking: tuple[str, ...] = ()
+        self.near_retention: tuple[str, ...] = ()
+        self.let_go: dict[str, int] = {}
         self.acquired = self.lost = self.given_back = self.store_errors = 0
         self.batches = Histogram(SIZES)
 
@@ -132,6 +138,83 @@ class PublisherCounts:
         self.batches = Histogram(SIZES)
 
 
+class RelayCounts:
+    """
+    What a relay has done with its broker.
+
+    Attributes:
+        sent: Messages that the broker has acknowledged; one that was sent again counts again.
+        refused: Messages that it would not have.
+        outages: Times that a batch had to wait, because the broker was away or refused everything.
+        is_away: Whether the last batch had to.
+        durations: Seconds in which it acknowledged a batch.
+        batches: Messages in one batch.
+    """
+
+    __slots__ = ("batches", "durations", "is_away", "outages", "refused", "sent")
+
+    def __init__(self) -> None:
+        self.sent = self.refused = self.outages = 0
+        self.is_away = False
+        self.durations, self.batches = Histogram(SECONDS), Histogram(SIZES)
+
+
+class IngestCounts:
+    """
+    What an ingest has taken from its broker.
+
+    Attributes:
+        stored: Messages that became events here.
+        duplicates: Messages whose event was there already, with the same content.
+        refused: Messages that can be no event; each is kept as an event ``holdfast.ingest.refused``.
+        outages: Times that the broker was away or refused us.
+        is_away: Whether it is, as far as we know.
+        batches: Messages that were stored in one transaction.
+    """
+
+    __slots__ = ("batches", "duplicates", "is_away", "outages", "refused", "stored")
+
+    def __init__(self) -> None:
+        self.stored = self.duplicates = self.refused = self.outages = 0
+        self.is_away = False
+        self.batches = Histogram(SIZES)
+
+
+class InboxCounts:
+    """
+    What an inbox has done with the webhooks of one source.
+
+    Attributes:
+        stored: Webhooks that became events here.
+        spooled: Webhooks that went to the spool, as the store was away.
+        duplicates: Webhooks whose event was there already.
+        refused: The others, by the reason that the answer's status stands for.
+    """
+
+    __slots__ = ("duplicates", "refused", "spooled", "stored")
+
+    def __init__(self, reasons: Iterable[str]) -> None:
+        self.stored = self.spooled = self.duplicates = 0
+        self.refused = dict.fromkeys(reasons, 0)
+
+
+class FeedCounts:
+    """
+    What a bus's feed has done.
+
+    Attributes:
+        readers: Those that read now.
+        sent: Events that were sent; one that two readers got counts twice.
+        refused: Requests that did not become a reader, by the reason that the answer's status stands for.
+    """
+
+    __slots__ = ("readers", "refused", "sent")
+
+    def __init__(self, reasons: Iterable[str]) -> None:
+        self.readers = self.sent = 0
+        self.refused = dict.fromkeys(reasons, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class SubscriptionWork:
     """A subscription in a worker's hands: what was counted, and how it stands now."""
@@ -151,6 +234,9 @@ class BusCounts:
         store: Where its events are: no password, the same in every process.
         worker: None where no worker runs here.
         subscriptions: By name; empty where no worker runs here.
+        relays, ingests: By name: those that the bus declares.
+        inboxes: By source, for all inboxes that publish through the bus; ``?`` for sources that there are not.
+        feed: None where no feed was made for the bus.
     """
 
     store: str
@@ -158,3 +244,7 @@ class BusCounts:
     spool_depth: int  # events that are not in the store yet
     worker: WorkerCounts | None
     subscriptions: Mapping[str, SubscriptionWork]
+    relays: Mapping[str, RelayCounts] = field(default_factory=dict)
+    ingests: Mapping[str, IngestCounts] = field(default_factory=dict)
+    inboxes: Mapping[str, InboxCounts] = field(default_factory=dict)
+    feed: FeedCounts | None = None

@@ -22,10 +22,11 @@ _LINEAGE = ("correlation_id", "causation_id")
 
 @dataclass(frozen=True, slots=True)
 class Erasable:
-    """What `Operator.erase` would mask: events of the log, and delivery rows with a reason, error or content."""
+    """What `Operator.erase` would mask: events of the log, and delivery rows with a reason, error or content; data keys."""
 
     events: int
     deliveries: int
+    keys: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Erased:
         spooled: Events that waited in the spool of this machine.
         quarantined: Events there that the store had refused.
         left: What was not covered, a sentence each.
+        keys: Data keys that were dropped.
     """
 
     events: int
@@ -47,6 +49,7 @@ class Erased:
     spooled: int
     quarantined: int
     left: tuple[str, ...]
+    keys: int = 0
 
 
 def masked_headers(headers: bytes | None, actor: str, at: str) -> bytes:

@@ -10,9 +10,10 @@
     ├── InvalidInput (ValueError)    refused at the door; nothing was written
     │   ├── InvalidEvent             name, tenant, key, id, payload, headers or time of an event
     │   │   └── PayloadTooLarge
-    │   └── InvalidSubscription      pattern, option or handler of a subscription
-    │       ├── DuplicateSubscription
-    │       └── IncompatibleSubscription
+    │   ├── InvalidSubscription      pattern, option or handler of a subscription
+    │   │   ├── DuplicateSubscription
+    │   │   └── IncompatibleSubscription
+    │   └── InvalidSignature         an incoming webhook whose signature is missing, wrong or too old
     ├── PublishError                 a publish that did not happen, or may not have
     │   ├── IdConflict               the id exists with other content
     │   ├── OutcomeUnknown           the answer to the commit was lost
@@ -25,9 +26,15 @@
     │       └── SpoolPending         a ``tx=`` publish behind a spooled event of its key
     ├── StoreError                   the store refused or failed
     │   ├── StoreUnavailable         it cannot be reached now; trying again may help
-    │   │   └── StoreBusy            its write lock, or a snapshot, is in the way
+    │   │   ├── StoreBusy            its write lock, or a snapshot, is in the way
+    │   │   └── KeysUnavailable      the provider of the master keys does not answer
     │   └── PermissionDenied
+    ├── RelayError                   a broker that events go to or come from
+    │   ├── BrokerUnreachable        it does not answer, or cannot take anything now; trying again may help
+    │   ├── BrokerRefused            login, rights or the place in it are not as the address says
+    │   └── MessageRefused           it will not have this one message
     ├── MalformedEvent               a stored event that cannot be decoded; its deliveries end dead
+    ├── PayloadLocked                an encrypted payload, and no key for it here
     ├── LeaseLost                    another worker owns the partition now
     ├── DrainTimeout (TimeoutError)
     ├── NotFound (LookupError)       no such event, subscription or delivery
@@ -158,6 +165,10 @@ class IncompatibleSubscription(InvalidSubscription):
         self.name, self.stored, self.declared = name, stored, declared
 
 
+class InvalidSignature(InvalidInput):
+    """A webhook that is not from whom it should be, or too old: its signature is missing, wrong or out of its window."""
+
+
 class PublishError(HoldfastError):
     """A publish that did not happen, or of which nobody can say."""
 
@@ -265,8 +276,56 @@ class StoreBusy(StoreUnavailable):
     """A lock or a stale snapshot is in the way. Roll back and try again."""
 
 
+class KeysUnavailable(StoreUnavailable):
+    """The provider of the master keys failed. Payloads can be neither encrypted nor read until it answers."""
+
+
 class PermissionDenied(StoreError):
     """The role lacks a privilege; the text names it."""
+
+
+class RelayError(HoldfastError):
+    """A broker that a relay sends to, or an ingest takes from, is in the way."""
+
+
+class BrokerUnreachable(RelayError):
+    """The broker does not answer, or cannot take anything now. What was sent may have arrived."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where, self.problem = where, problem
+
+    def __str__(self) -> str:
+        return f"{self.where} cannot be reached: {self.problem}"
+
+
+class BrokerRefused(RelayError):
+    """The broker is there, and something is not as the address says: login, rights, queue, stream or topic."""
+
+    def __init__(self, where: str, problem: str, remedy: str) -> None:
+        super().__init__(where, problem, remedy)
+        self.where, self.problem, self.remedy = where, problem, remedy
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}; {self.remedy}"
+
+
+class MessageRefused(RelayError):
+    """The broker will not have this one message. *final*: nor would it at another time."""
+
+    def __init__(self, where: str, message_id: str, problem: str, *, final: bool = False) -> None:
+        super().__init__(where, message_id, problem, final)
+        self.where, self.message_id, self.problem, self.final = where, message_id, problem, final
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _message_refused, self.args
+
+    def __str__(self) -> str:
+        return f"{self.where}: message {self.message_id} is refused: {self.problem}"
+
+
+def _message_refused(where: str, message_id: str, problem: str, final: bool) -> MessageRefused:
+    return MessageRefused(where, message_id, problem, final=final)
 
 
 class MalformedEvent(HoldfastError):
@@ -278,6 +337,21 @@ class MalformedEvent(HoldfastError):
 
     def __str__(self) -> str:
         return f"{self.part} of event {self.event_id} cannot be decoded: {self.problem}"
+
+
+class PayloadLocked(HoldfastError):
+    """The payload of an event is encrypted, and this reader cannot decrypt it. Its delivery is tried again.
+
+    Attributes:
+        because: What is missing.
+    """
+
+    def __init__(self, event_id: UUID, because: str) -> None:
+        super().__init__(event_id, because)
+        self.event_id, self.because = event_id, because
+
+    def __str__(self) -> str:
+        return f"payload of event {self.event_id} is encrypted: {self.because}"
 
 
 class LeaseLost(HoldfastError):

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from holdfast.encrypted import is_encrypted, unreadable
 from holdfast.erased import MASK
 from holdfast.errors import MalformedEvent
 
@@ -139,9 +140,12 @@ class Event(msgspec.Struct, eq=False):
         """The payload as JSON types: dict, list, str, int, float, bool or None. Decoded once.
 
         Raises:
-            MalformedEvent: Another program stored something that is not JSON.
+            MalformedEvent: Another program stored something that is not JSON, or has changed what was encrypted.
+            PayloadLocked: It is encrypted, and there is no key for it here.
         """
         if self._payload is msgspec.UNSET:
+            if is_encrypted(self.row.payload):
+                raise unreadable(self.id, self.row.payload)
             self._payload = self._decode("payload", self.row.payload)
         return self._payload
 

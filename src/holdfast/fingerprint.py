@@ -7,6 +7,7 @@ traceback, where there is one: file and function, without the line, which moves 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -47,8 +48,12 @@ def fingerprint(error: str | None, message: str | None, traceback: str | None) -
     kind = error or ""
     text = masked((message or "").removeprefix(f"{kind}: ") if message != kind else "")
     frame = innermost(traceback)
-    digest = blake2b("\x1f".join((kind, text, frame or "")).encode("utf-8", "replace"), digest_size=6).hexdigest()
-    return Fingerprint(digest, kind, text, frame)
+    return Fingerprint(_digest(kind, text, frame or ""), kind, text, frame)
+
+
+@lru_cache(maxsize=1_024)
+def _digest(*parts: str) -> str:
+    return blake2b("\x1f".join(parts).encode("utf-8", "replace"), digest_size=6).hexdigest()
 
 
 def masked(message: str) -> str:
@@ -59,7 +64,8 @@ def masked(message: str) -> str:
     becomes ``#``, and so do several of them in a row.
     """
     text = _QUOTED.sub("'?'", message)
-    text = _WORD.sub(lambda word: "#" if any(map(str.isdigit, word[0])) else word[0], text)
+    if any(map(str.isdigit, text)):
+        text = _WORD.sub(lambda word: "#" if any(map(str.isdigit, word[0])) else word[0], text)
     return " ".join(_SEVERAL.sub("#", text).split())[:MESSAGE_LENGTH]
 
 

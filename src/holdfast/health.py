@@ -135,11 +135,25 @@ def _defects(one: SubscriptionStatus) -> Iterator[Reason]:
         yield _degraded(
             f"{one.name}: {one.retrying} retrying", "wait; if it lasts, look at  holdfast events --status failed"
         )
-    if one.blocks_retention:
+    if one.let_go:
+        yield _degraded(
+            f"{one.name}: let go of {counted(one.let_go, 'event')} beyond retention within a day, {_BECAME[one.behind_retention]}",
+            'see  holdfast audit --action "let go"  for which; what is archived is put back with  holdfast put-back FILE',
+        )
+    if one.near_retention:
+        yield _degraded(
+            f"{one.name}: retention comes near to events that it has not handled: they will be {_WILL_BE[one.behind_retention]}",
+            catching_up(one.name),
+        )
+    elif one.blocks_retention:
         yield _degraded(
             f"{one.name}: keeps events beyond their retention from being dropped",
             catching_up(one.name),
         )
+
+
+_BECAME = {"archive": "archived", "drop": "dropped", "hold": "before it was declared to hold them"}
+_WILL_BE = {"archive": "archived", "drop": "dropped"}
 
 
 def catching_up(name: str) -> str:
@@ -152,4 +166,4 @@ def _degraded(text: str, fix: str) -> Reason:
 
 
 def _waits(one: SubscriptionStatus) -> str:
-    return ("at least " if one.backlog_at_least else "") + counted(one.lag, "event waits", "events wait")
+    return ("about " if one.backlog_estimated else "") + counted(one.lag, "event waits", "events wait")

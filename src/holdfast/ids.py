@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RANDOM_BYTES = 10
 """Bytes of randomness that one id takes."""
 
+_DRAWN_AT_ONCE = 64  # a call of the system for each id would be a third of what it costs
 _MILLIS_MAX = 2**48 - 1
 _MILLIS_PER_DAY = 86_400_000
 _NANOS_PER_MILLI = 1_000_000
@@ -45,6 +46,12 @@ def uuid7(millis: int, random_bytes: bytes) -> UUID:
         raise ValueError(f"a UUIDv7 takes {RANDOM_BYTES} random bytes, not {len(random_bytes)}")
     random = int.from_bytes(random_bytes)
     return _assemble(millis, random >> 68, random)
+
+
+def text_of(raw: bytes) -> str:
+    """A UUID's 16 bytes in its usual form, as ``str(UUID(bytes=raw))`` has it; cheaper, as no UUID is made."""
+    digits = raw.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def is_uuid7(event_id: UUID) -> bool:
@@ -74,28 +81,35 @@ class IdFactory:
         clock: Nanoseconds since 1970-01-01 UTC.
         random: Gives that many random bytes.
 
-    Cost: about 2.5 µs an id.
+    Cost: arithmetic and a lock; one call of *random* for 64 ids.
     """
 
     def __init__(self, clock: Callable[[], int] = time.time_ns, random: Callable[[int], bytes] = os.urandom) -> None:
         self._clock, self._random = clock, random
         self._stamp = -1  # milliseconds << 12 | counter of the latest id
-        self._renew_lock()
-        renew = WeakMethod(self._renew_lock)
+        self._begin()
+        renew = WeakMethod(self._begin)
         os.register_at_fork(after_in_child=lambda: (method := renew()) and method())
 
     def __call__(self) -> UUID:
         """The next id."""
-        random = int.from_bytes(self._random(RANDOM_BYTES))
-        # The counter starts in its lower half, at random, which leaves at least 2048 ids to the millisecond.
-        start = (self._clock() // _NANOS_PER_MILLI) << 12 | random >> 69
+        now = (self._clock() // _NANOS_PER_MILLI) << 12
         with self._lock:
-            self._stamp = stamp = max(start, self._stamp + 1)
+            if not self._drawn:
+                self._draw()
+            random = self._drawn.pop()
+            # The counter starts in its lower half, at random, which leaves at least 2048 ids to the millisecond.
+            self._stamp = stamp = max(now | random >> 69, self._stamp + 1)
         return _assemble(stamp >> 12, stamp, random)
 
-    def _renew_lock(self) -> None:
-        # Another thread may have held the lock at the fork; in the child nobody would release it.
-        self._lock = Lock()
+    def _draw(self) -> None:
+        drawn = self._random(_DRAWN_AT_ONCE * RANDOM_BYTES)
+        self._drawn = [int.from_bytes(drawn[at : at + RANDOM_BYTES]) for at in range(0, len(drawn), RANDOM_BYTES)]
+
+    def _begin(self) -> None:
+        # In a forked child: another thread may have held the lock at the fork, and nobody would release it; and what
+        # the parent has drawn is the parent's.
+        self._lock, self._drawn = Lock(), list[int]()
 
 
 def _assemble(millis: int, rand_a: int, rand_b: int) -> UUID:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,19 +25,21 @@ from holdfast.spool import MemorySpool, Spool, default_directory, directory_name
 from holdfast.stores import make_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from holdfast.encryption.store import EncryptedStore
+    from holdfast.event import NewEvent
     from holdfast.options import BusOptions
     from holdfast.spool import AnySpool
     from holdfast.stores.base import Store
-    from holdfast.stores.values import Declaration, Subscription
+    from holdfast.stores.values import Appended, Declaration, Subscription
     from holdfast.subscription import Consumer
     from holdfast.worker import Worker
 
 logger = logging.getLogger("holdfast")
 
 _POLL_MIN, _POLL_MAX = 0.002, 0.1
-_COUNT_SECONDS, _LOOK_SECONDS = 2.0, 0.3
+_COUNT_SECONDS, _LOOK_SECONDS, _CANCEL_SECONDS = 2.0, 0.3, 1.0
 _NO_SPOOL = "there is no spool, so publishing will fail while the store is away (HOLDFAST_SPOOL names a place): %s"
 
 
@@ -57,22 +60,37 @@ class Live:
             options.dsn, schema=options.schema, timeout=options.store_timeout, lease_ttl=options.lease_ttl,
             handler_connections=max(4, sum(c.concurrency for c in consumers.values() if c.transactional)),
         )  # fmt: skip
+        self._encrypted: EncryptedStore | None = None
+        if options.encryption is not None and self.store.is_durable:  # what is in memory only is read by nobody else
+            from holdfast.encryption.store import encrypted_store  # who does not encrypt is spared the import
+
+            self._encrypted = encrypted_store(self.store, options.encryption)
+            self.store = self._encrypted.face
         self._opening = asyncio.Lock()
         self._opened = False
         self.registered: dict[str, tuple[tuple[str, ...], Subscription]] = {}
         self._spool_thread = DaemonThreads("holdfast-spool", 1)
         self.publisher = Publisher(
-            self.store, self.prepare, self._make_spool(), in_thread=self._in_spool_thread,
+            self.store, self.prepare, self._spool(), in_thread=self._in_spool_thread,
             timeout=options.store_timeout, stored=self._stored, now=lambda: datetime.now(UTC),
         )  # fmt: skip
         self._publisher_open = False
         self.worker: Worker | None = None
         self.worker_ending: Worker | None = None
+        self._ingesting: dict[str, asyncio.Task[None]] = {}
         self._starting: asyncio.Task[None] | None = None
         self._minder: asyncio.Task[None] | None = None
         self._stopping = False
         # A bus that is dropped, or a program that ends, must not leave open connections to complain about.
         self._finalizer = weakref.finalize(self, abandon, self.store, self.process)
+
+    def _spool(self) -> AnySpool | None:
+        spool = self._make_spool()
+        if spool is None or self._encrypted is None:
+            return spool
+        from holdfast.encryption.spool import encrypted_spool
+
+        return encrypted_spool(spool, self._encrypted.codec)
 
     def _make_spool(self) -> AnySpool | None:
         options = self._options
@@ -101,7 +119,14 @@ class Live:
         return BusCounts(
             self.store.address, self.publisher.counts, self.publisher.spool_depth,
             None if worker is None else worker.counts, {} if worker is None else worker.work,
+            {name: relay.counts for name, relay in self._bus.relays.items()},
+            {name: ingest.counts for name, ingest in self._bus.ingests.items()},
+            self._bus.inbox_counts, self._bus.feed_counts,
         )  # fmt: skip
+
+    async def sealed_within(self, events: Sequence[NewEvent], *, stands: bool) -> Sequence[NewEvent]:
+        """What `Store.append_within` is given: *events*, encrypted if they are to be. *stands*: as `Store.stands` said."""
+        return events if self._encrypted is None else await self._encrypted.sealed_within(events, stands=stands)
 
     # Opening
 
@@ -160,6 +185,8 @@ class Live:
         if not self._publisher_open:
             async with self._opening:
                 if not self._publisher_open:
+                    if self._encrypted is not None:
+                        await self._encrypted.codec.open_spool()
                     await self._open_spool()
                     self._publisher_open = True
         return self.publisher
@@ -217,11 +244,17 @@ class Live:
         await self.prepare()
         if self.worker is not None:
             return
-        from holdfast.worker import Worker, WorkerOptions  # who only publishes is spared the import
+        from holdfast.archive import Archive
+        from holdfast.worker import Worker, WorkerOptions  # who only publishes is spared the imports
 
         options = self._options
+        archive = None if options.archive is None else Archive(Path(options.archive))
+        settings = WorkerOptions(
+            options.lease_ttl, options.poll_interval, options.retention_seconds,
+            retention_warning=options.warning_seconds, archive=archive,
+        )  # fmt: skip
         worker = Worker(
-            self.store, WorkerOptions(options.lease_ttl, options.poll_interval, options.retention_seconds),
+            self.store, settings,
             bus=self._bus, tracing=self._bus.tracing,
         )  # fmt: skip
         for name, (_, record) in self.registered.items():
@@ -229,6 +262,22 @@ class Live:
         worker.start()
         self.worker = worker
         self._minder = self.loop.create_task(self._mind(worker))
+        self.start_ingests()
+
+    def start_ingests(self) -> None:
+        """Begin to take in what the bus's ingests bring, those that have begun already excepted."""
+        for name, ingest in self._bus.ingests.items():
+            if name not in self._ingesting and not self._stopping:
+                self._ingesting[name] = self.loop.create_task(ingest.run(self._take_in))
+
+    async def _take_in(self, events: Sequence[NewEvent]) -> list[Appended]:
+        """Store what an ingest brings: never in the spool, as the broker keeps what the store does not take."""
+        await self.prepare()
+        results = await self.store.append(events, atomic=False)
+        self._stored()
+        with suppress(HoldfastError):  # a hint: workers poll as well
+            await self.store.notify()
+        return results
 
     async def _mind(self, worker: Worker) -> None:
         """Stop the worker when a handler ends it, or when the loop ends and nobody has said goodbye."""
@@ -250,14 +299,23 @@ class Live:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
             self._starting = None
+        await self._end_ingests()
         if worker is not None and self._minder is not None:
             await self._stop_worker(worker, self._minder)
+        for relay in self._bus.relays.values():
+            await relay.close()
         if self._publisher_open:
             await self.publisher.close()
         self._spool_thread.close()
         await self.store.close()
         self._finalizer.detach()
         return None if worker is None else worker.cause
+
+    async def _end_ingests(self) -> None:
+        while left := [task for task in self._ingesting.values() if not task.done()]:
+            for task in left:
+                task.cancel()  # again: a wait in a broker's client swallows one that comes with its answer
+            await asyncio.wait(left, timeout=_CANCEL_SECONDS)
 
     async def _stop_worker(self, worker: Worker, minder: asyncio.Task[None]) -> None:
         if worker.stop_requested.is_set():

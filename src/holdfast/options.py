@@ -16,6 +16,8 @@ from holdfast.stores.sql import check_schema_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from holdfast.encryption import KeyProvider
+
 _SCHEMES = ("postgresql", "postgres", "sqlite")
 DEFAULT_DSN = "sqlite:///holdfast.db"
 
@@ -39,6 +41,9 @@ class BusOptions:
     retention: timedelta | None = timedelta(days=30)
     require_tx: RequireTx = "allow"
     require_tenant: bool = False
+    encryption: KeyProvider | None = None
+    archive: str | Path | None = None
+    retention_warning: timedelta | None = None
 
     def __post_init__(self) -> None:
         for name, text in (("dsn", self.dsn), ("schema", self.schema)):
@@ -55,6 +60,11 @@ class BusOptions:
         spool: Any = self.spool
         if spool is not None and (not isinstance(spool, str | Path) or not str(spool)):
             raise ConfigurationError(f'spool is {shown_value(spool)}: give a directory, "memory" or "off"')
+        provider: Any = self.encryption
+        if provider is not None and not all(hasattr(provider, name) for name in ("current", "wrap", "unwrap")):
+            raise ConfigurationError(
+                f"encryption is of type {type_name(provider)}: give MasterKeys or another KeyProvider (holdfast.encryption)"
+            )
         _within("lease_ttl", self.lease_ttl, 1, 3600)
         _within("poll_interval", self.poll_interval, 0.001, 60)
         _within("store_timeout", self.store_timeout, 0.01, 3600)
@@ -66,8 +76,28 @@ class BusOptions:
             raise ConfigurationError(
                 f"retention is {self.retention!r}: give a timedelta of at least a minute, or None to keep events for ever"
             )
+        self._check_archive()
         if self.require_tx not in ("strict", "warn", "allow"):
             raise ConfigurationError(f'require_tx is {shown_value(self.require_tx)}: use "strict", "warn" or "allow"')
+
+    def _check_archive(self) -> None:
+        archive: Any = self.archive  # as above
+        if archive is not None and (not isinstance(archive, str | Path) or not str(archive)):
+            raise ConfigurationError(f"archive is {shown_value(archive)}: give a directory")
+        warning: Any = self.retention_warning
+        if warning is None:
+            return
+        if not isinstance(warning, timedelta) or not timedelta(0) <= warning <= (self.retention or timedelta.max):
+            raise ConfigurationError(
+                f"retention_warning is {warning!r}: give a timedelta of no less than nothing and no more than retention"
+            )
+
+    @property
+    def warning_seconds(self) -> float:
+        """How long before retention; unless it is given, a tenth of that."""
+        if self.retention_warning is not None:
+            return self.retention_warning.total_seconds()
+        return (self.retention_seconds or 0.0) / 10
 
     @property
     def retention_seconds(self) -> float | None:
@@ -88,13 +118,22 @@ def check_timeout(timeout: Any) -> None:
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The options that the environment sets: ``HOLDFAST_DSN``, ``HOLDFAST_AUTO_MIGRATE``, ``HOLDFAST_SPOOL``."""
+    """
+    The options that the environment sets: ``HOLDFAST_DSN``, ``HOLDFAST_AUTO_MIGRATE``, ``HOLDFAST_SPOOL``,
+    ``HOLDFAST_ARCHIVE``, master keys.
+    """
     variables = os.environ if environment is None else environment
     found: dict[str, Any] = {"dsn": variables.get("HOLDFAST_DSN") or DEFAULT_DSN}
     if migrate := variables.get("HOLDFAST_AUTO_MIGRATE"):
         found["auto_migrate"] = truth("HOLDFAST_AUTO_MIGRATE", migrate)
     if spool := variables.get("HOLDFAST_SPOOL"):
         found["spool"] = spool
+    if archive := variables.get("HOLDFAST_ARCHIVE"):
+        found["archive"] = archive
+    if variables.get("HOLDFAST_MASTER_KEYS_FILE") or variables.get("HOLDFAST_MASTER_KEYS"):
+        from holdfast.encryption import MasterKeys
+
+        found["encryption"] = MasterKeys.from_environment(variables)
     return found
 
 

@@ -50,6 +50,11 @@ def elapsed() -> float:
 _ELAPSED_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
+def random_bytes(count: int) -> bytes:
+    """So many bytes that nobody can guess: keys and nonces."""
+    return os.urandom(count)
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
     """Tells this process from every other on any host, and whether one on this host still lives."""
@@ -209,6 +214,10 @@ class Threads(Protocol):
         """Run *function*."""
         ...
 
+    def allow(self, limit: int) -> None:
+        """From here on at most so many functions run at once, but for those that run already."""
+        ...
+
     def close(self) -> None:
         """Nothing more will be run."""
         ...
@@ -232,6 +241,9 @@ class DaemonThreads:
         self._loop_is_told = False
         self._threads = 0
         self._busy = 0
+
+    def allow(self, limit: int) -> None:
+        self._limit = limit  # fewer than there are: whoever calls hands out less
 
     def run(self, function: Callable[[], Any]) -> Call:
         """Run *function* in a thread. Call it from one loop only."""

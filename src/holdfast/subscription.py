@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ import msgspec
 from holdfast.errors import InvalidEvent, InvalidSubscription
 from holdfast.names import check_event_id, check_occurred_at, check_subscription_name, shown_value
 from holdfast.patterns import check_patterns
-from holdfast.stores.values import Declaration
+from holdfast.stores.values import BehindRetention, Declaration
 
 if TYPE_CHECKING:
     from holdfast.event import Event
@@ -27,6 +27,10 @@ Handler = Callable[..., Any]
 
 Start = datetime | UUID | str
 """``"now"``, ``"beginning"``, an aware datetime, or the id of an event."""
+
+
+THREADS_MAX = 1_000
+"""Handlers that are plain functions, at once in a process."""
 
 
 class SubscribeOptions(TypedDict, total=False):
@@ -44,6 +48,8 @@ class SubscribeOptions(TypedDict, total=False):
     on_dead: Literal["continue", "hold"]
     replayable: bool
     breaker: int | None
+    limits: Limit | Sequence[Limit]
+    behind_retention: BehindRetention
 
 
 def _refuse(field_name: str, problem: str, rule: str) -> NoReturn:
@@ -115,6 +121,47 @@ class RetryPolicy:
         return self.retry_on is None or isinstance(error, self.retry_on)
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How much of a subscription may run for each tenant, or for each key.
+
+    What is over it waits, first come, first served, and keeps nobody else waiting; no attempt is counted.
+
+    Args:
+        per: ``"tenant"``, or ``"key"``: of each tenant; events without a key have no limit per key.
+        rate: Events a second, 0.0001 to 1,000,000, in all workers together: each has the part that its partitions are
+            of all. For about a second after partitions have moved it may be more.
+        at_once: Events of each tenant handled at once in a process, 1 to 10,000. Those of a key never are.
+        burst: Events that may run one right after the other after a pause, 1 to 1,000,000; what a tenth of a second
+            brings, at least one.
+
+    Raises:
+        InvalidSubscription: A value is out of its range, or nothing is limited.
+    """
+
+    per: Literal["tenant", "key"]
+    rate: float | None = None
+    at_once: int | None = None
+    burst: int | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("limits.per", self.per, ("tenant", "key"))
+        if self.rate is None and self.at_once is None:
+            _refuse("limits", "limits nothing", "give rate=, at_once= or both")
+        if self.rate is not None:
+            _number("limits.rate", self.rate, 0.0001, 1_000_000, unit=" events a second")
+        if self.at_once is not None:
+            _number("limits.at_once", self.at_once, 1, 10_000, whole=True)
+            if self.per == "key":
+                _refuse(
+                    "limits.at_once", "is given per key", 'a key has one at once: leave it out, with ordering="key"'
+                )
+        if self.burst is not None:
+            _number("limits.burst", self.burst, 1, 1_000_000, whole=True)
+            if self.rate is None:
+                _refuse("limits.burst", "is given without a rate", "give rate=, too")
+
+
 @dataclass(slots=True)
 class Consumer:
     """A declared subscription with its handler: what `subscribe` made of its arguments."""
@@ -133,13 +180,22 @@ class Consumer:
     on_dead: Literal["continue", "hold"] = "continue"
     replayable: bool = True
     breaker: int | None = 20
+    limits: tuple[Limit, ...] = ()
+    behind_retention: BehindRetention = "hold"
     is_async: bool = True
     wants_delivery: bool = False
 
     @property
     def declaration(self) -> Declaration:
         return Declaration(
-            self.name, self.patterns, self.partitions, self.ordering, self.on_dead, self.replayable, self.start
+            self.name,
+            self.patterns,
+            self.partitions,
+            self.ordering,
+            self.on_dead,
+            self.replayable,
+            self.start,
+            self.behind_retention,
         )
 
 
@@ -196,7 +252,7 @@ def _apply(consumer: Consumer, options: dict[str, Any]) -> None:
         setattr(consumer, option, value)
     consumer.concurrency = concurrency if concurrency is not None else 64 if consumer.is_async else 16
     _number("partitions", consumer.partitions, 1, 1024, whole=True)
-    _number("concurrency", consumer.concurrency, 1, 10_000 if consumer.is_async else 1000, whole=True)
+    _number("concurrency", consumer.concurrency, 1, 10_000 if consumer.is_async else THREADS_MAX, whole=True)
     _number("timeout", consumer.timeout, 0.001, 604_800, unit=" seconds")
     if consumer.batch is not None:
         _number("batch", consumer.batch, 1, 10_000, whole=True)
@@ -208,17 +264,34 @@ def _apply(consumer: Consumer, options: dict[str, Any]) -> None:
         _number("breaker", consumer.breaker, 1, 1_000_000, whole=True)
     _one_of("ordering", consumer.ordering, ("key", "none"))
     _one_of("on_dead", consumer.on_dead, ("continue", "hold"))
+    _one_of("behind_retention", consumer.behind_retention, ("hold", "archive", "drop"))
     for flag in ("transactional", "replayable"):
         if not isinstance(getattr(consumer, flag), bool):
             _refuse(flag, f"is {shown_value(getattr(consumer, flag))}", "use True or False")
     if not isinstance(consumer.retry, RetryPolicy):
         _refuse("retry", f"is of type {type(consumer.retry).__name__}", "give a RetryPolicy(...)")
+    consumer.limits = _check_limits(consumer.limits, consumer.ordering)
     consumer.start = _check_start(consumer.start)
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in allowed:
         _refuse(name, f"is {shown_value(value)}", "use " + " or ".join(repr(one) for one in allowed))
+
+
+def _check_limits(given: Any, ordering: str) -> tuple[Limit, ...]:
+    limits = (given,) if isinstance(given, Limit) else given
+    if not isinstance(limits, list | tuple) or not all(isinstance(one, Limit) for one in limits):
+        _refuse(
+            "limits", f"is {shown_value(given)}", 'give a Limit, such as Limit(per="tenant", rate=100), or some of them'
+        )
+    kinds = [one.per for one in limits]
+    if len(kinds) != len(set(kinds)):
+        _refuse("limits", f"has {len(kinds)} limits per {kinds[0]}", "give one per tenant and one per key at most")
+    if "key" in kinds and ordering != "key":
+        # What waits behind a key is held there in order; without order there is nothing to hold it behind.
+        _refuse("limits", 'is per key with ordering="none"', 'use ordering="key", or a limit per tenant')
+    return tuple(limits)
 
 
 def _check_start(start: Any) -> Literal["now", "beginning"] | datetime | UUID:

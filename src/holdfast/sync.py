@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.counts import BusCounts
+    from holdfast.encryption import KeyProvider
     from holdfast.event import NewEvent, Published
     from holdfast.subscription import Consumer, Handler, SubscribeOptions
     from holdfast.tracing import Tracing
@@ -61,6 +62,11 @@ class SyncEventBus:
         return self._bus.schema
 
     @property
+    def encryption(self) -> KeyProvider | None:
+        """Who has the master keys of the payloads; None: they are not encrypted."""
+        return self._bus.encryption
+
+    @property
     def consumers(self) -> tuple[Consumer, ...]:
         """The subscriptions that this program has declared."""
         return self._bus.consumers
@@ -90,6 +96,14 @@ class SyncEventBus:
         """Declare a durable subscription; see `EventBus.subscribe`."""
         subscribe: Any = self._bus.subscribe
         return subscribe(patterns, handler, **options)
+
+    def relay(self, patterns: str | list[str], to: Any, **options: Any) -> None:
+        """Declare a relay; see `EventBus.relay`."""
+        self._bus.relay(patterns, to, **options)
+
+    def ingest(self, from_: str, **options: Any) -> None:
+        """Declare an ingest; see `EventBus.ingest`."""
+        self._bus.ingest(from_, **options)
 
     def publish(
         self, name: str, payload: Any = None, *, tenant_id: str | None = None, key: str | None = None,
@@ -123,7 +137,7 @@ class SyncEventBus:
         if transaction is None:
             return self._wait(self._bus._publish(events, None, atomic=atomic))  # noqa: SLF001 - as above
         # The connection belongs to the calling thread: only the preparation happens in the background.
-        live, first = self._wait(self._bus._prepare_within(events))  # noqa: SLF001 - as above
+        live, first, events = self._wait(self._bus._prepare_within(events))  # noqa: SLF001 - as above
         return published_within(events, live.store.append_within_sync(transaction, events, first=first))
 
     def start(self) -> None:

@@ -8,6 +8,11 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
+def part_of(subscription: str, tenant_id: str | None) -> str:
+    """What a verb is about that takes a subscription or one tenant of it."""
+    return subscription if tenant_id is None else f"tenant {tenant_id} of {subscription}"
+
+
 def sized(count: int) -> str:
     """Bytes in the unit that suits them."""
     size = float(count)
@@ -26,3 +31,9 @@ def lasted(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds / 86_400:.0f} d"
+
+
+def roughly(count: int) -> int:
+    """Of an estimate, the three digits that it may be good for."""
+    unit: int = 10 ** max(0, len(str(count)) - 3)
+    return round(count / unit) * unit

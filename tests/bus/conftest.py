@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No spool in anybody's home, no settings from outside."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    for name in ("HOLDFAST_DSN", "HOLDFAST_SPOOL", "HOLDFAST_AUTO_MIGRATE", "HOLDFAST_WORKER"):
+    for name in ("HOLDFAST_DSN", "HOLDFAST_SPOOL", "HOLDFAST_ARCHIVE", "HOLDFAST_AUTO_MIGRATE", "HOLDFAST_WORKER"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -23,7 +23,8 @@ from holdfast.stores.values import (
 if TYPE_CHECKING:
     from holdfast.event import Row
     from holdfast.stores.base import Store
-    from holdfast.stores.inspector import Inspector, Operator
+    from holdfast.stores.inspector import Inspector
+    from holdfast.stores.operator import Operator
     from holdfast.stores.values import Lease, Subscription
 
 

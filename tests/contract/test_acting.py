@@ -22,7 +22,7 @@ from holdfast.stores.values import Parked, Released, Settlement, State
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from holdfast.stores.inspector import Operator
+    from holdfast.stores.operator import Operator
     from holdfast.stores.values import Lease, Subscription
     from tests.contract.desk import Desk
 
@@ -88,15 +88,35 @@ class TestSkip:
         await desk.operator.skip("billing", actor="me")
         assert await desk.operator.replay("billing", ReplayFilter(), actor="me") == 3
 
-    async def test_it_is_refused_while_a_worker_holds_a_lease(self, desk: Desk) -> None:
+    async def test_it_is_refused_while_a_worker_keeps_a_lease(self, desk: Desk) -> None:
         subscription = await desk.subscribe()
         await desk.publish(n=3)
         (lease,) = await desk.lease(subscription)
-        with pytest.raises(BusStateError, match="stop them first"):
-            await desk.operator.skip("billing", actor="me")
+        with pytest.raises(BusStateError, match="still hold 1 of 1 partition"):
+            await desk.operator.skip("billing", actor="me", patience=0)
         assert len(await ids_ahead(desk, lease)) == 3
-        (row,) = await desk.inspector.audit()
-        assert (row.action, row.allowed) == ("skip", False)
+        assert not (await desk.inspector.subscriptions())[0].paused_at, "as it was"
+        refused, *switched = await desk.inspector.audit()
+        assert (refused.action, refused.allowed) == ("skip", False)
+        assert [(row.action, row.detail) for row in switched] == [
+            ("resume", {"after": "skip"}),
+            ("pause", {"to": "skip"}),
+        ]
+
+    async def test_workers_of_a_paused_one_hold_no_lease_and_run_it_all_the_same(self, desk: Desk) -> None:
+        """Nothing else may be done under them than to move its cursors."""
+        subscription = await desk.subscribe()
+        (lease,) = await desk.lease(subscription)
+        await desk.operator.pause("billing", actor="me")
+        await desk.store.release(desk.worker, [Released(lease.slice, lease.epoch, lease.cursor, exact=True)])
+        for work in (
+            desk.operator.rename("billing", "invoicing", actor="me"),
+            desk.operator.remove("billing", actor="me"),
+            desk.operator.repartition("billing", 3, actor="me"),
+        ):
+            with pytest.raises(BusStateError, match="1 live worker would go on with 'billing', which is paused"):
+                await work
+        assert (await desk.operator.skip("billing", actor="me")).events == 0
 
     async def test_who_slept_through_it_can_write_no_cursor_and_no_failure(self, desk: Desk) -> None:
         subscription = await desk.subscribe()

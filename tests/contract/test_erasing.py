@@ -226,7 +226,7 @@ class TestOnRecord:
         assert (begun.action, begun.actor, begun.target, begun.count) == ("erase", "bob", "tenant acme, key k", 1)
         assert begun.detail == asked
         assert (ended.action, ended.count, ended.allowed) == ("erased", 1, True)
-        numbers = {"events": 1, "deliveries": 1, "attempts": 1, "spooled": 0, "quarantined": 0}
+        numbers = {"events": 1, "deliveries": 1, "attempts": 1, "spooled": 0, "quarantined": 0, "keys": 0}
         assert ended.detail.pop("position") > 0, "up to where, for whoever verifies a seal"
         assert ended.detail == asked | numbers
 

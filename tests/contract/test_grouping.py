@@ -111,6 +111,17 @@ async def test_the_latest_are_looked_at(desk: Desk, monkeypatch: pytest.MonkeyPa
     assert (found.looked, found.complete, found.groups[0].count, found.groups[0].sample) == (2, False, 2, ids[2])
 
 
+async def test_what_takes_its_time_ends_early_and_a_group_is_whole_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouping, "LOOKED_SECONDS", 0)
+    monkeypatch.setattr(grouping, "_CHUNK", 2)
+    ids = await die(desk, *[Failure()] * 5)
+    found = await desk.inspector.dead_groups(DeadFilter())
+    assert (found.looked, found.complete, found.groups[0].count, found.groups[0].sample) == (2, False, 2, ids[4])
+    assert await desk.operator.matching(DeadFilter(fingerprint=found.groups[0].fingerprint)) == 5
+
+
 async def test_without_an_attempt_the_reason_counts(desk: Desk) -> None:
     subscription = await desk.subscribe()
     await desk.publish()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -25,7 +25,7 @@ from holdfast.event import NewEvent
 from holdfast.health import Health
 from holdfast.ids import new_id
 from holdfast.stores import make_store
-from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
+from holdfast.stores.filters import AuditFilter, DeadFilter, EventFilter, ReplayFilter
 from holdfast.stores.inspector import make_inspector
 from holdfast.stores.values import (
     Advance,
@@ -37,6 +37,7 @@ from holdfast.stores.values import (
     State,
     WorkerInfo,
 )
+from tests.contract.harness import until
 
 if TYPE_CHECKING:
     from holdfast.stores.records import Fact
@@ -65,11 +66,33 @@ class TestStatus:
         await scene.subscribe()
         await scene.publish(n=7)
         await scene.publish("other.thing", n=2)
-        (exact,) = (await scene.inspector.status()).subscriptions
-        (bounded,) = (await scene.inspector.status(backlog_max=5)).subscriptions
-        assert (exact.lag, exact.backlog_at_least) == (7, False)
-        assert (bounded.lag, bounded.backlog_at_least) == (5, True)
+        (exact,) = (await scene.inspector.status(backlog_max=10)).subscriptions
+        (bounded,) = (await scene.inspector.status(backlog_max=9)).subscriptions
+        assert (exact.lag, exact.backlog_estimated) == (7, False)
+        assert bounded.backlog_estimated
+        assert bounded.lag > 0
         assert 0 <= exact.lag_seconds < 60
+
+    async def test_beyond_the_bound_it_is_about_right(self, scene):
+        """Half of the names match, and of these the first half has receipts that the cursor does not tell of."""
+        subscription = await scene.subscribe()
+        ids = []
+        for _ in range(200):
+            ids += await scene.publish(n=10)
+            await scene.publish("other.thing", n=10)
+        (lease,) = await scene.lease(subscription)
+        settlement, settled = Settlement(), 0
+        for row in (await scene.read(lease))[0]:
+            if UUID(bytes=row.id) in ids[:1000]:
+                settlement.add(Receipt(lease.slice, row.id, row.day))
+                settled += 1
+        await scene.store.settle(settlement)
+        (one,) = (await scene.inspector.status(backlog_max=100)).subscriptions
+        assert one.backlog_estimated
+        assert abs(one.lag - (2000 - settled)) < 400
+        assert one.lag_seconds is not None, "what waits lies beyond what was counted"
+        (other,) = (await scene.inspector.status(backlog_max=100, tenant_id="nobody")).subscriptions
+        assert other.lag == 0
 
     async def test_what_is_settled_is_no_lag_though_the_cursor_stands(self, scene):
         subscription = await scene.subscribe()
@@ -791,3 +814,62 @@ async def test_a_missing_file_is_named_and_not_made(tmp_path):
     await inspector.close()
     await store.close()
     assert list(tmp_path.iterdir()) == []
+
+
+class TestGoingOn:
+    """A replay that was stopped is taken up where it was, by whoever may act."""
+
+    async def stopped_after(self, scene, chunks: int) -> int:
+        """A replay of 7 events, two at a time, that was cancelled."""
+        replaying = asyncio.Event()
+
+        def progress(seen: int) -> None:
+            if seen >= 2 * chunks:
+                replaying.set()
+
+        work = asyncio.create_task(
+            scene.operator.replay("billing", ReplayFilter(tenant_id="acme"), actor="ann", rate=2, progress=progress)
+        )
+        await replaying.wait()
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+        (found,) = await scene.inspector.replays()
+        assert (found.state, found.stopped, found.done, found.total) == ("cancelled", True, 2 * chunks, 7)
+        return found.id
+
+    async def test_the_rest_is_handed_over_and_nothing_twice(self, scene):
+        subscription = await scene.subscribe()
+        await scene.publish(n=7)
+        await scene.publish(n=2, tenant="other")
+        (lease,) = await scene.lease(subscription)
+        await scene.handle(lease)
+        number = await self.stopped_after(scene, 1)
+        await scene.publish(n=3)
+        seen = []
+        assert await scene.operator.go_on_replaying(number, actor="bob", progress=seen.append) == 5
+        (found,) = await scene.inspector.replays()
+        assert (found.state, found.stopped, found.done, seen[-1]) == ("finished", False, 7, 7)
+        latest, first = await scene.inspector.audit(AuditFilter(action="replay"))
+        assert (latest.actor, latest.count, latest.detail) == ("bob", 5, {"goes_on": number, "done": 2})
+        assert (first.actor, first.count) == ("ann", 2)
+
+    async def test_one_that_is_over_or_under_way_is_left_alone(self, scene):
+        subscription = await scene.subscribe()
+        await scene.publish(n=7)
+        (lease,) = await scene.lease(subscription)
+        await scene.handle(lease)
+        with pytest.raises(NotFound, match="no replay 1"):
+            await scene.operator.go_on_replaying(1, actor="bob")
+        number = await self.stopped_after(scene, 1)
+        work = asyncio.create_task(scene.operator.go_on_replaying(number, actor="bob"))
+
+        async def is_running() -> bool:
+            return (await scene.inspector.replays())[0].state == "running"
+
+        await until(is_running)
+        with pytest.raises(BusStateError, match="is running"):
+            await scene.operator.go_on_replaying(number, actor="ann")
+        assert await work == 5
+        with pytest.raises(BusStateError, match="is finished"):
+            await scene.operator.go_on_replaying(number, actor="ann")

@@ -238,7 +238,7 @@ class TestReleasing:
         taken = await scene.usurp(lease)
         await scene.store.release(scene.worker, [released(lease, cursor=cursor)])
         await scene.store.release(scene.worker, [released(taken, cursor=cursor)])
-        assert (await scene.store.cursors([lease.slice]))[lease.slice] == lease.cursor
+        assert (await scene.store.places([lease.slice]))[lease.slice].cursor == lease.cursor
         assert await scene.store.acquire(scene.worker, {lease.slice.subscription: 1}, ttl=TTL) == []
 
     async def test_ends_what_may_be_written_under_its_epoch(self, scene):

@@ -127,7 +127,7 @@ class TestRetention:
         await scene.publish("b")
         rows, _ = await scene.read_all(cursor, reader)
         assert [row.key for row in rows] == ["b"]
-        persisted = (await scene.store.cursors([lease.slice]))[lease.slice]
+        persisted = (await scene.store.places([lease.slice]))[lease.slice].cursor
         assert [row.key for row in (await scene.read_all(persisted))[0]] == ["b"]
 
 

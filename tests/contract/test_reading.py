@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from holdfast.stores.values import Cursor, Slice
+from holdfast.stores.values import Cursor, Place, Slice
 from tests.contract.harness import event, keys_of, receipt
 
 shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
@@ -221,10 +221,10 @@ class TestWhatIsKnown:
 class TestCursors:
     async def test_of_slices_that_do_not_exist_are_left_out(self, scene):
         lease = await scene.leased()
-        assert await scene.store.cursors([lease.slice, Slice(lease.slice.subscription, 9)]) == {
-            lease.slice: lease.cursor
+        assert await scene.store.places([lease.slice, Slice(lease.slice.subscription, 9)]) == {
+            lease.slice: Place(lease.cursor)
         }
-        assert await scene.store.cursors([]) == {}
+        assert await scene.store.places([]) == {}
 
     async def test_are_told_apart_by_what_they_show(self, scene):
         cursor, reader = await consumed(scene)
@@ -232,8 +232,8 @@ class TestCursors:
         for key in "abc":
             await scene.publish(key)
             places.append((await scene.read_all(Cursor(places[-1]), reader))[1].done)
-        assert [reader.latest(two) for two in pairwise(places)] == places[1:]
-        assert reader.latest(places[::-1]) == places[-1]
+        assert [scene.store.latest(two) for two in pairwise(places)] == places[1:]
+        assert scene.store.latest(places[::-1]) == places[-1]
 
 
 @shared
@@ -269,4 +269,4 @@ async def test_places_are_told_apart_where_only_an_early_transaction_has_ended_b
         before = (await scene.read_all(cursor, reader))[1].done
     after = (await scene.read_all(Cursor(before), reader))[1].done
     assert before.split(":")[1] == after.split(":")[1]
-    assert reader.latest([before, after]) == reader.latest([after, before]) == after
+    assert scene.store.latest([before, after]) == scene.store.latest([after, before]) == after

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from holdfast.errors import IncompatibleSubscription, NotFound
-from holdfast.stores.values import Advance, Declaration, Slice
+from holdfast.stores.values import Advance, Declaration, Place, Slice
 from tests.contract.harness import TTL, event, keys_of
 
 shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
@@ -24,7 +24,7 @@ class TestADeclaration:
     async def test_is_kept_with_all_its_policies(self, scene):
         declared = Declaration("billing", ("order.*", "**"), 3, "none", "hold", replayable=False)
         (kept,) = await scene.store.register([declared])
-        assert kept[1:] == ("billing", ("order.*", "**"), 3, "none", "hold", False, False)
+        assert kept[1:8] == ("billing", ("order.*", "**"), 3, "none", "hold", False, False)
         assert await scene.store.subscriptions() == [kept]
 
     async def test_has_a_free_clean_lease_and_a_cursor_for_each_partition(self, scene):
@@ -33,8 +33,8 @@ class TestADeclaration:
         assert [lease.slice for lease in leases] == [Slice(subscription.id, number) for number in range(5)]
         assert {(lease.epoch, lease.clean, lease.lost, lease.crashes) for lease in leases} == {(1, True, False, 0)}
         assert len({lease.cursor for lease in leases}) == 1
-        cursors = await scene.store.cursors([lease.slice for lease in leases])
-        assert cursors == {lease.slice: lease.cursor for lease in leases}
+        cursors = await scene.store.places([lease.slice for lease in leases])
+        assert cursors == {lease.slice: Place(lease.cursor) for lease in leases}
 
     async def test_several_at_once_come_back_by_name(self, scene):
         names = ["b", "a", "c"]
@@ -62,8 +62,8 @@ class TestADeclarationOfAKnownName:
             "billing", patterns=("b.*", "a.*"), ordering="none", on_dead="hold", replayable=False
         )
         assert changed[0] == lease.slice.subscription
-        assert changed[2:] == (("b.*", "a.*"), 1, "none", "hold", False, False)
-        assert await scene.store.cursors([lease.slice]) == {lease.slice: lease.cursor}
+        assert changed[2:8] == (("b.*", "a.*"), 1, "none", "hold", False, False)
+        assert await scene.store.places([lease.slice]) == {lease.slice: Place(lease.cursor)}
         assert await scene.store.renew(scene.worker, {lease.slice: lease.epoch}, ttl=TTL) == {lease.slice}
 
     async def test_bumps_the_generation_only_when_something_changes(self, scene):
@@ -79,7 +79,7 @@ class TestADeclarationOfAKnownName:
 
     async def start(self, scene):
         (onlooker,) = [one for one in await scene.store.subscriptions() if one.name == "onlooker"]
-        return (await scene.store.cursors([Slice(onlooker.id, 0)]))[Slice(onlooker.id, 0)]
+        return (await scene.store.places([Slice(onlooker.id, 0)]))[Slice(onlooker.id, 0)].cursor
 
     async def test_with_another_start_stays_where_it_is(self, scene):
         await scene.publish("a")
@@ -140,5 +140,5 @@ class TestTheStart:
         lease = await scene.leased(start="beginning")
         _, cursor = await scene.read_all(lease.cursor)
         await scene.settle(lease, advances=[Advance(lease.slice, cursor)])
-        assert (await scene.store.cursors([lease.slice]))[lease.slice] == cursor
+        assert (await scene.store.places([lease.slice]))[lease.slice].cursor == cursor
         assert (await scene.read_all(cursor))[0] == []

@@ -88,35 +88,50 @@ class TestTheWay:
         assert (len(page.events), page.looked, page.would_help) == (4, 4, None)
         assert page.back_to == page.events[-1].occurred_at
 
-    async def test_of_several_indexes_a_time_of_few_events_comes_first(self, desk: Desk, short_looks: None) -> None:
-        for index in ("tenant", "time"):
-            await desk.operator.add_index(index, actor="me")
-        await desk.publish(n=30, at=NOON)
-        (wanted,) = await desk.publish(at=NOON + timedelta(hours=2))
-        few = EventFilter(tenant_id="acme", since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=3))
-        page = await desk.inspector.events(few)
-        assert (ids(page), page.found_by, page.looked) == ([wanted], "time", 1)
-        many = EventFilter(tenant_id="acme", since=NOON)
-        assert (await desk.inspector.events(many)).found_by == "tenant"
-
-    async def test_beside_something_else_a_time_does_not_change_the_order(
-        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("index", "asked", "more"),
+        [
+            ("tenant", {"tenant_id": "acme"}, {}),
+            ("key", {"key": "k"}, {}),
+            ("name", {"name": "order.placed"}, {}),
+            ("correlation", {}, {"correlation_id": "c-1"}),
+        ],
+    )
+    async def test_a_time_beside_something_else_is_gone_to_straight(
+        self, desk: Desk, short_looks: None, index: str, asked: dict[str, Any], more: dict[str, Any]
     ) -> None:
-        for index in ("tenant", "time"):
-            await desk.operator.add_index(index, actor="me")
-        late, early, middle = [(await desk.publish(at=NOON + timedelta(minutes=minute)))[0] for minute in (9, 1, 5)]
-        asked = EventFilter(tenant_id="acme", since=NOON)
-        for looked, way in ((searching.LOOKED_MAX, "time"), (2, "tenant")):
-            monkeypatch.setattr(searching, "LOOKED_MAX", looked)
-            assert (await desk.inspector.events(asked, limit=1)).found_by == way
-            assert await walked(desk, 1, filter=asked, more={}) == [middle, early, late]
+        for name in (index, "time"):
+            await desk.operator.add_index(name, actor="me")
+        alike = {"key": "k", "headers": b'{"correlation_id": "c-1"}'}
+        await desk.publish(n=30, at=NOON, **alike)
+        wanted = [(await desk.publish(at=NOON + timedelta(hours=hour), **alike))[0] for hour in (1, 2)]
+        await desk.publish("cart.opened", tenant="other", at=NOON + timedelta(hours=1))
+        await desk.publish(n=30, at=NOON + timedelta(hours=3), **alike)
+        within = EventFilter(**asked, since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=3))
+        page = await desk.inspector.events(within, **more)
+        assert (ids(page), page.found_by, page.looked, page.next_before) == (wanted[::-1], index, 2, None)
+        assert await walked(desk, 1, filter=within, more=more) == wanted[::-1]
 
-    async def test_by_time_the_order_is_that_of_the_time(self, desk: Desk) -> None:
-        await desk.operator.add_index("time", actor="me")
-        late, early, same = [(await desk.publish(at=NOON + timedelta(minutes=minute)))[0] for minute in (9, 1, 9)]
-        await desk.publish(at=NOON - timedelta(days=1))
-        asked = EventFilter(since=NOON)
-        assert await walked(desk, 1, filter=asked, more={}) == [same, late, early]
+    @pytest.mark.parametrize(
+        ("index", "asked", "more"),
+        [
+            ("time", {"since": NOON}, {}),
+            ("tenant", {"tenant_id": "acme"}, {}),
+            ("key", {"key": "k"}, {}),
+            ("name", {"name": "order.placed"}, {}),
+            ("correlation", {}, {"correlation_id": "c-1"}),
+        ],
+    )
+    async def test_by_an_index_the_order_is_that_of_the_time(
+        self, desk: Desk, index: str, asked: dict[str, Any], more: dict[str, Any]
+    ) -> None:
+        await desk.operator.add_index(index, actor="me")
+        alike = {"key": "k", "headers": b'{"correlation_id": "c-1"}'}
+        late, early, same = [
+            (await desk.publish(at=NOON + timedelta(minutes=minute), **alike))[0] for minute in (9, 1, 9)
+        ]
+        await desk.publish("cart.opened", tenant="other", at=NOON - timedelta(days=1))
+        assert await walked(desk, 1, filter=EventFilter(**asked), more=more) == [same, late, early]
 
     async def test_a_pattern_is_looked_for_in_the_log(self, desk: Desk, short_looks: None) -> None:
         await desk.operator.add_index("name", actor="me")
@@ -136,6 +151,34 @@ class TestBounds:
         assert (page.events, page.looked) == ((), 20)
         assert page.back_to is not None
         assert await walked(desk, 50, filter=EventFilter(), more={"status": "pending"}) == [pending]
+
+    async def test_what_takes_its_time_is_looked_for_so_far_and_further(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(searching, "LOOKED_SECONDS", 0)
+        monkeypatch.setattr(searching, "_PAGE", 10)
+        await desk.subscribe()
+        (pending,) = await desk.publish()
+        await desk.publish("other.thing", n=50)
+        page = await desk.inspector.events(EventFilter(), status="pending", limit=5)
+        assert (page.events, page.looked) == ((), 5 + 15)
+        assert page.next_before is not None
+        assert await walked(desk, 5, filter=EventFilter(), more={"status": "pending"}) == [pending]
+
+    async def test_what_an_index_says_alone_is_not_looked_at_beyond_the_page(self, desk: Desk) -> None:
+        await desk.operator.add_index("tenant", actor="me")
+        await desk.publish(n=40)
+        asked: list[int] = []
+        rows = desk.inspector.rows
+
+        async def counted(statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+            found = await rows(statement, **parameters)
+            asked.append(len(found) if statement.startswith("candidates") else 0)
+            return found
+
+        desk.inspector.rows = counted
+        page = await desk.inspector.events(EventFilter(tenant_id="acme"), limit=10)
+        assert (len(page.events), max(asked)) == (10, 10)
 
     async def test_what_failed_is_found_by_its_delivery_rows(self, desk: Desk, short_looks: None) -> None:
         mail = await desk.subscribe("mail")

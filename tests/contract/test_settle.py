@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from holdfast.stores.values import Advance, Cursor, Finished, Parked, Receipt, Revised, Settlement, Slice, State
+from holdfast.stores.values import Advance, Cursor, Finished, Parked, Place, Receipt, Revised, Settlement, Slice, State
 from tests.contract.harness import event, failed, keys_of, receipt, settlement_of
 
 shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
@@ -204,7 +204,7 @@ class TestAnAdvance:
         page = await scene.read(cursor, limit=2)
         assert page.cursor.open is not None
         await scene.settle(lease, advances=[Advance(lease.slice, page.cursor)])
-        assert await scene.store.cursors([lease.slice]) == {lease.slice: page.cursor}
+        assert await scene.store.places([lease.slice]) == {lease.slice: Place(page.cursor)}
         assert keys_of((await scene.read_all(page.cursor))[0]) == ["f"]
 
     async def test_of_many_partitions_goes_to_each(self, scene):
@@ -215,8 +215,8 @@ class TestAnAdvance:
         places = [Advance(lease.slice, cursor) for lease in leases[:2]]
         epochs = {lease.slice: lease.epoch for lease in leases}
         await scene.store.settle(Settlement(epochs, advances=places))
-        found = await scene.store.cursors([lease.slice for lease in leases])
-        assert found == dict.fromkeys(epochs, cursor) | {leases[2].slice: leases[2].cursor}
+        found = await scene.store.places([lease.slice for lease in leases])
+        assert found == dict.fromkeys(epochs, Place(cursor)) | {leases[2].slice: Place(leases[2].cursor)}
 
 
 class TestASettlement:
@@ -229,7 +229,7 @@ class TestASettlement:
         assert found["deliveries"] == [("b", "retrying", 1, 0, "no"), ("c", "dead", 5, 1, "never")]
         assert found["attempts"] == [(1, "failed", "ValueError", 0.5), (5, "failed", "ValueError", 0.5)]
         assert found["events"] == [*"abcd", "published"]
-        assert await scene.store.cursors([lease.slice]) == {lease.slice: settlement.advances[0].cursor}
+        assert await scene.store.places([lease.slice]) == {lease.slice: Place(settlement.advances[0].cursor)}
 
     async def test_again_changes_nothing_because_the_first_answer_may_be_lost(self, scene):
         lease, rows = await begun(scene, *"abcd")

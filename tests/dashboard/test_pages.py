@@ -60,6 +60,28 @@ async def test_the_verdict_stands_on_every_page(store):
         assert "4 dead" in (await client.get("/overview.json")).json()["sentence"]
 
 
+async def test_the_audit_is_filtered_by_what_the_url_asks_for(store):
+    dsn, _ = store
+    async with visiting(dsn) as client:
+        for subscription in ("billing", "archive"):
+            for verb in ("pause", "resume"):
+                await client.act(f"/actions/{verb}?subscription={subscription}")
+
+        async def found(query):
+            rows = (await client.get(f"/audit.json?{query}")).json()["audit"]
+            return [f"{one['action']} {one['target']}" for one in rows]
+
+        assert await found("who=admin@example.org&action=pause") == ["pause archive", "pause billing"]
+        assert await found("subscription=billing&outcome=allowed&since=1h") == ["resume billing", "pause billing"]
+        assert await found("outcome=refused&subscription=archive") == []
+        assert await found("who=nobody") == []
+        assert (await client.get("/audit.json?outcome=perhaps")).status_code == 400
+        page = (await client.get("/audit?subscription=archive&action=pause")).text
+        assert 'name="subscription" value="archive"' in page, "the form says what was asked for"
+        assert "subscription=billing" not in page
+        assert "Nothing of that was done" in (await client.get("/audit?tenant=nobody")).text
+
+
 async def test_events_are_found_by_what_the_url_asks_for(store):
     dsn, ids = store
     async with visiting(dsn) as client:

@@ -343,7 +343,7 @@ class TestRoles:
         path = f"/actions/{verb}?subscription=billing&event={ids['dead']}"
         async with visiting(dsn, role=role, may_edit=True) as client:
             if ROLES[role].role.includes(ACTIONS[verb].role):
-                assert (await client.get(path)).status_code == 200
+                assert (await client.get(path)).status_code == (404 if verb == "go-on" else 200)  # no replay is there
                 return
             assert (await client.get(path)).status_code == 403
             # The token of a page that everybody may see: a refused role, not a missing token.

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 POSTGRES = "src/holdfast/stores/postgres"
 SQLITE = "src/holdfast/stores/sqlite"
 SIMULATION = "tests/simulation"
+LET_GO = f"{POSTGRES}/schema/0013_pre_let_go.sql"
+"""Has retention's functions as they are now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,12 @@ MUTANTS = (
             Change(
                 f"{POSTGRES}/leasing.py",
                 """\
-            Lease(Slice(subscription, partition), epoch, cursors[Slice(subscription, partition)], clean, lost, crashes)
-            for subscription, partition, epoch, clean, lost, crashes in sorted(rows)
+            Lease(where, epoch, places[where].cursor, clean, lost, crashes, places[where].deferred)
+            for where, epoch, clean, lost, crashes in sorted((Slice(*row[:2]), *row[2:]) for row in rows)
 """,
                 """\
-            Lease(Slice(subscription, partition), epoch, Cursor(*place), clean, lost, crashes)
-            for subscription, partition, epoch, clean, lost, crashes, *place in sorted(rows)
+            Lease(where, epoch, Cursor(*place), clean, lost, crashes)
+            for where, epoch, clean, lost, crashes, *place in sorted((Slice(*row[:2]), *row[2:]) for row in rows)
 """,
             ),
         ),
@@ -243,8 +243,8 @@ where d.subscription = %(subscription)s and d.event_id = any(%(ids)b::uuid[]);
             ),
             Change(
                 "src/holdfast/worker/runner.py",
-                "            return self._run_singly(slot, min(until, self._shared.leases.valid_until))\n",
-                "            return self._run_singly(slot, until)\n",
+                "        return self._run_singly(slot, min(until, self._shared.leases.valid_until))\n",
+                "        return self._run_singly(slot, until)\n",
             ),
         ),
         rules=("stale_starts",),
@@ -255,8 +255,8 @@ where d.subscription = %(subscription)s and d.event_id = any(%(ids)b::uuid[]);
         (
             Change(
                 "src/holdfast/worker/hand.py",
-                "        return self.exact and self.in_hand == 0 and not self.marks and not self.skipped and not self.recovering\n",
-                "        return True\n",
+                "            part.exact and part.in_hand == 0 and not part.marks and not part.skipped and not part.recovering\n",
+                "            True\n",
             ),
         ),
         rules=("unhandled", "repeats"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutations.mutant import POSTGRES, SIMULATION, Change, Mutant
+from tests.mutations.mutant import LET_GO, POSTGRES, SIMULATION, Change, Mutant
 
 _READ_NEW = f"{POSTGRES}/queries/read_new.sql"
 _PROBE = """\
@@ -10,8 +10,10 @@ _PROBE = """\
     where e.txid >= pg_snapshot_xmax(%(done)s::pg_snapshot) and e.day >= %(floor)s::date
     order by e.txid limit %(limit)s + 1)
     union all
-    (select e.* from :"schema".event_log as e
-    where e.txid = any(array(select pg_snapshot_xip(%(done)s::pg_snapshot))) and e.day >= %(floor)s::date
+    (select late.* from pg_snapshot_xip(%(done)s::pg_snapshot) as running(txid), lateral (
+        select e.* from :"schema".event_log as e
+        where e.txid between running.txid and running.txid and e.day >= %(floor)s::date
+        order by e.txid limit %(limit)s + 1) as late
     limit %(limit)s + 1)
 """
 _BEYOND_THE_HIGHEST = """\
@@ -73,6 +75,7 @@ MUTANTS = (
         "settled ones.",
         (Change("src/holdfast/worker/feeder.py", "                await self._reload()\n", "                pass\n"),),
         rules=("unhandled",),
+        seeds=3_000,
     ),
     Mutant(
         "incarnation not looked at",
@@ -186,9 +189,10 @@ MUTANTS = (
         "What a paused subscription has not seen is dropped.",
         (
             Change(
-                f"{POSTGRES}/schema/0004_pre_retention.sql",
-                "        where s.id in (\n",
-                "        where s.paused_at is null and s.id in (\n",
+                LET_GO,
+                "        from subscriptions as s\n        cross join lateral (select s.id in",
+                "        from (select * from subscriptions where paused_at is null) as s\n"
+                "        cross join lateral (select s.id in",
             ),
         ),
         tests=(
@@ -200,9 +204,9 @@ MUTANTS = (
         "A publish that was under way when retention looked is dropped with its day.",
         (
             Change(
-                f"{POSTGRES}/schema/0004_pre_retention.sql",
+                LET_GO,
                 """\
-    if cardinality(blocking) > 0 or is_wanted then
+    if cardinality(blocking) > 0 or is_wanted or not letting_go_now <@ letting_go then
 """,
                 """\
     if false then

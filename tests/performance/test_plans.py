@@ -6,7 +6,7 @@ Building those takes longer than all else here: about 10 s on a quiet machine, o
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
@@ -47,6 +47,7 @@ _FILL = """
         case when position % 50 = 0 then 'retrying' else 'dead' end
     from event_log where position % 10 = 0;
     update deliveries set state = 'running', claim = 1 where state = 'retrying' and position % 1000 = 0;
+    insert into let_go (subscription, day, shown) select 1, max(day), pg_current_snapshot() from event_log;
 """
 _OF_ONE_PARTITION = "select id from deliveries where subscription = 1 and partition = 3"
 _FORGET = """
@@ -62,20 +63,27 @@ _EVENTS = f"""
 """
 
 
+@contextmanager
+def _store(server: LocalPostgres) -> Iterator[psycopg.Connection]:
+    """A connection to an empty store of its own."""
+    name = f"holdfast_test_{uuid4().hex[:12]}"
+    with closing(psycopg.connect(server.dsn(), autocommit=True)) as admin:
+        admin.execute(f'create database "{name}"')
+        options = "-c search_path=holdfast"
+        with closing(psycopg.connect(server.dsn(name), autocommit=True, options=options)) as connection:
+            yield connection
+        admin.execute(f'drop database "{name}" with (force)')
+
+
 @pytest.fixture(scope="module")
 def filled(logging_server: LocalPostgres) -> Iterator[psycopg.Connection]:
     """A store with a million events, and as many receipts and delivery rows together."""
-    name = f"holdfast_test_{uuid4().hex[:12]}"
-    with closing(psycopg.connect(logging_server.dsn(), autocommit=True)) as admin:
-        admin.execute(f'create database "{name}"')
-        options = "-c search_path=holdfast"
-        with closing(psycopg.connect(logging_server.dsn(name), autocommit=True, options=options)) as connection:
-            for number in range(TRANSACTIONS):
-                connection.execute(_EVENTS, [number])
-            connection.execute(_FILL)
-            connection.execute("analyze")
-            yield connection
-        admin.execute(f'drop database "{name}" with (force)')
+    with _store(logging_server) as connection:
+        for number in range(TRANSACTIONS):
+            connection.execute(_EVENTS, [number])
+        connection.execute(_FILL)
+        connection.execute("analyze")
+        yield connection
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +107,7 @@ def values(filled: psycopg.Connection) -> dict[str, str]:
             "select json_agg(json_build_object('number', position, 'day', day - date '2000-01-01', 'headers', '{}')) "
             f"from event_log where position between {MIDDLE} and {MIDDLE} + {PAGE} - 1"
         ),
+        "the day": literal("select max(day) from event_log"),
         "claims": literal(f"array_fill(1, array[{CLAIMED}])"),
     }
 
@@ -126,7 +135,7 @@ class Hot(NamedTuple):
 
 _VALUES = {
     "done": "before", "open": "now", "horizon": "now", "floor": "'-infinity'", "limit": str(PAGE),
-    "position": str(EVENTS - WINDOW // 2), "last": str(EVENTS - WINDOW // 2 + PAGE - 1), "max_bytes": "10000000",
+    "position": str(EVENTS - WINDOW // 2), "last": str(EVENTS - WINDOW // 2 + PAGE - 1), "max_bytes": "10000000", "without": "null::text[]",
     "subscription": "1", "subscriptions": "'{1}'", "partition": "3", "partitions": "'{3}'", "epoch": "1",
     "epochs": "'{1}'", "ids": "page", "days": "days", "day": "today", "attempts": "1",
     "idle": "'305000ms'",
@@ -135,6 +144,7 @@ HOT = [
     Hot("read_new", PAGE + 1, PAGE + 1),
     Hot("read_new", 0, 0, {"done": "now"}),
     Hot("read_window", PAGE, PAGE),
+    Hot("read_window", PAGE, 0, {"without": "array['acme', 'default']"}),
     Hot("window_span", WINDOW),
     Hot("known", 2 * PAGE, needs_statistics=True),
     Hot("existing", PAGE, needs_statistics=True),
@@ -165,9 +175,19 @@ ERASE = [
         values={"rows": "masks", "mask": "'1'", "first": str(MIDDLE), "last": str(MIDDLE + PAGE - 1)},
     ),
 ]
+LET_GO = [
+    Hot("left_behind_page", PAGE, PAGE, {"day": "the day", "position": str(MIDDLE)}, needs_statistics=True),
+    Hot(
+        "left_behind",
+        3 * PAGE,
+        PAGE,
+        {"day": "the day", "after": str(MIDDLE), "last": str(MIDDLE + PAGE)},
+        needs_statistics=True,
+    ),
+]
 
 
-@pytest.mark.parametrize("hot", [*HOT, *DRAIN, *ERASE], ids=str)
+@pytest.mark.parametrize("hot", [*HOT, *DRAIN, *ERASE, *LET_GO], ids=str)
 def test_a_hot_statement_looks_at_what_it_is_about_and_by_index(
     filled: psycopg.Connection, values: dict[str, str], hot: Hot
 ) -> None:
@@ -183,6 +203,40 @@ def test_a_hot_statement_looks_at_what_it_is_about_and_by_index(
             assert found.whole == [], f"{case}\n{found.plan}"
             assert found.at <= hot.at, f"{case}\n{found.plan}"
             assert found.sorted <= hot.sorts, f"{case}\n{found.plan}"
+
+
+BATCHES, BATCH = 5, 10_000
+# With the last batch's transaction among those that were running then.
+LATE = "select max(txid)::text || ':' || pg_snapshot_xmax(pg_current_snapshot())::text || ':' || max(txid)::text from event_log"
+
+
+@pytest.fixture(scope="module")
+def batched(logging_server: LocalPostgres) -> Iterator[psycopg.Connection]:
+    """A log of few transactions with many events each, where a transaction's id seems to be that of a good part of all."""
+    with _store(logging_server) as connection:
+        for _ in range(BATCHES):
+            connection.execute(
+                "insert into event_log (id, event_name, payload)"
+                f" select gen_random_uuid(), 'a.b', to_json(repeat('x', 200)) from generate_series(1, {BATCH})"
+            )
+        connection.execute("analyze")
+        yield connection
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+@pytest.mark.parametrize("statement", ["read_new", "caused_since"])
+@pytest.mark.parametrize(
+    ("done", "most"), [("pg_current_snapshot()", 0), (f"({LATE})::pg_snapshot", BATCH)], ids=["nothing new", "late"]
+)
+def test_a_poll_of_a_log_of_large_transactions_looks_at_no_more_than_what_is_new(
+    batched: psycopg.Connection, statement: str, mode: str, done: str, most: int
+) -> None:
+    """For all that were running together, by equality, the planner scans the log: each poll cost what ten pages did."""
+    ((snapshot,),) = batched.execute(f"select ({done})::text").fetchall()
+    given = _VALUES | {"done": f"'{snapshot}'", "horizon": f"'{snapshot}'"}
+    found = looked(batched, STATEMENTS[statement], given, mode)
+    assert found.whole == [], found.plan
+    assert found.at <= most, found.plan
 
 
 @pytest.mark.parametrize("has_statistics", [True, False])
@@ -205,6 +259,13 @@ def test_whether_a_day_is_needed_is_not_asked_of_each_of_its_events(
         filled.execute("delete from deliveries where state <> 'dead'")
         assert needed_by() == ([], 0)
         filled.execute(f"update cursors set done = {values['before']} where subscription = 2")
+        assert needed_by() == (["s2"], 0)
+        filled.execute("update subscriptions set behind_retention = 'drop' where id = 2")
+        filled.execute(
+            f"insert into let_go (subscription, day, shown, finished_at) values (2, %s, {values['now']}, now())", [day]
+        )
+        assert needed_by() == ([], 0)
+        filled.execute(f"update let_go set shown = {values['before']} where subscription = 2")
         assert needed_by() == (["s2"], 0)
         last = values["before"].split(":")[0].strip("'")
         filled.execute(f"update cursors set done = '{last}:{int(last) + 1}:{last}' where subscription = 2")

@@ -7,15 +7,17 @@ one for all.
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
-from holdfast.stores import make_store
+from holdfast.stores import make_store, sqlite
 from holdfast.stores.inspector import make_inspector
 from holdfast.stores.sql import Statements
 from tests.performance.plans import looked
@@ -23,7 +25,7 @@ from tests.performance.plans import looked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from holdfast.stores.inspector import Operator
+    from holdfast.stores.operator import Operator
     from holdfast.testing import LocalPostgres
 
 pytestmark = pytest.mark.timeout(300)
@@ -32,6 +34,7 @@ EVENTS, EVERY = 200_000, 2_000
 RARE = EVENTS // EVERY
 DAYS, PAGE = 5, 50
 INDEXES = ("time", "tenant", "key", "name", "correlation", "causation")
+QUERIES = Path(sqlite.__file__).parent / "queries"
 STATEMENTS = Statements("holdfast.stores.postgres", "holdfast")
 
 _FILL = f"""
@@ -106,11 +109,18 @@ SEARCHES = [
             "candidates_by_time", {"since": "'2026-01-01 10:00:00Z'", "until": "'2026-01-03 00:00:00Z'"},
             before=before,
         ),
-        Search("effects", {"causes": "'{e8, e12, e16}'"}, at=3),
-        Search(
-            "candidates_in_time", {"since": "'2026-01-01 10:00:00Z'", "until": "'2026-01-01 10:20:00Z'"}, at=1200,
-            before=before,
+        # A time far back, beside something else: half a page of each.
+        *(
+            Search(f"candidates_by_{way}", values | {"since": "'2026-01-01 10:00:00Z'", "until": "'2026-01-01 11:00:00Z'"},
+                   before=before)
+            for way, values in {
+                "tenant": {"tenant_id": "'t7'"},
+                "name": {"name": "'order.placed'"},
+                "key": {"key": "'k8'"},
+                "correlation": {"correlation_id": "'c8'", "correlation_event": "null"},
+            }.items()
         ),
+        Search("effects", {"causes": "'{e8, e12, e16}'"}, at=3),
         Search("candidates_by_id", {"event_id": f"'{UUID(int=1)}'"}, before=before),
     )
 ]  # fmt: skip
@@ -119,7 +129,7 @@ SEARCHES = [
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
 @pytest.mark.parametrize("search", SEARCHES, ids=str)
 def test_a_search_looks_at_no_more_than_a_page(filled: psycopg.Connection, search: Search, mode: str) -> None:
-    given = search.values | {"before": search.before, "limit": str(search.limit)}
+    given = {"since": "null", "until": "null"} | search.values | {"before": search.before, "limit": str(search.limit)}
     found = looked(filled, STATEMENTS[search.name], given, mode)
     assert found.whole == [], found.plan
     assert found.at <= search.at, found.plan
@@ -175,3 +185,46 @@ async def test_sqlite_walks_the_index_of_the_way(sqlite_dsn: str, way: str) -> N
     assert index in walks[0], steps
     assert all(step.startswith("SEARCH") for step in walks), steps
     assert way in {"correlation", "id"} or not any("TEMP B-TREE" in step for step in steps), steps
+
+
+GROWING = {"event_log": "e", "receipts": "r", "deliveries": "d", "attempts": "a"}
+_NAMED = re.compile(r"(?<![:\w]):([a-z]\w*)")
+_WHOLE = re.compile(rf"BLOOM FILTER ON ({'|'.join([*GROWING, *GROWING.values()])})\b|SCAN ({'|'.join(GROWING)})\b")
+
+# Statements that read all of a table, or in the order of one until they have enough, with the reason.
+READS_ALL = {
+    "estimate_events": "the newest 20,000",
+    "redate": "once, at a migration or where a clock has stepped back",
+}
+
+
+@pytest.mark.parametrize("rows", [1_000, 100_000, 10_000_000])
+async def test_sqlite_makes_no_bloom_filter_of_what_grows(sqlite_dsn: str, rows: int) -> None:
+    store = make_store(sqlite_dsn)
+    await store.open()
+    inspector, operator = make_inspector(store)
+    await add_all(operator)
+    await inspector.close()
+    await store.close()
+    with closing(sqlite3.connect(sqlite_dsn.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+        as_analyzed(connection, rows)
+    with closing(sqlite3.connect(sqlite_dsn.removeprefix("sqlite:///"))) as connection:
+        for function in ("matches", "slot", "at", "sha256"):
+            connection.create_function(f"holdfast_{function}", -1, lambda *_: None, deterministic=True)
+        found = {}
+        for name in sorted(path.stem for path in QUERIES.glob("*.sql")):
+            text = store._statements[name]
+            given = dict.fromkeys(_NAMED.findall(text))
+            steps = [row[3] for row in connection.execute(f"explain query plan {text}", given)]
+            found[name] = [step for step in steps if _WHOLE.match(step)]
+    assert {name: steps for name, steps in found.items() if steps and name not in READS_ALL} == {}
+
+
+def as_analyzed(connection: sqlite3.Connection, rows: int) -> None:
+    """Statistics as ``analyze`` leaves them where the tables that grow have so many rows each, and all others a few."""
+    connection.execute("analyze")
+    connection.execute("delete from sqlite_stat1")
+    for table, index in connection.execute("select tbl_name, name from sqlite_master where type = 'index'").fetchall():
+        columns = len(connection.execute(f"pragma index_info({index})").fetchall())
+        stat = " ".join(map(str, [rows if table in GROWING else 8, *[4] * (columns - 1), 1]))
+        connection.execute("insert into sqlite_stat1 values (?, ?, ?)", [table, index, stat])

@@ -27,7 +27,8 @@ LAST_CHORE = "redate"
 POLL = ("begin", "horizon", "rollback")
 POLL_INTERVAL = 0.04
 BY_THE_CLOCK = {"renew", "heartbeat", "live_workers", "lease_states", "claimable", "claim", "next_due", "fence"}
-BY_THE_CLOCK |= {"settle_advances", "add_samples", "forget_samples"}
+LAGS = {"lags_wanted", "subscription_backlog", "add_lags"}
+BY_THE_CLOCK |= {"settle_advances", "add_samples", "forget_samples"} | LAGS
 TRANSACTIONS = ("renew", "heartbeat", "claimable", "fence", "forget_samples")
 """What the clock begins a transaction for; the fence, for cursors that are written once a second."""
 
@@ -75,11 +76,15 @@ def test_an_idle_worker_asks_the_same_few_things_however_many_subscriptions_it_h
     # Each commit, its own too, wakes the listener: from 2 ms to the usual pause it is five polls.
     polls = 1 + (second[-1].time - second[0].time) / POLL_INTERVAL + 5 * names.count("commit")
     beside = Counter(name for name in names if name not in POLL)
-    transactions = 2 + beside["claimable"] + beside["forget_samples"]
+    lags = 1 if beside["add_lags"] else 0
+    transactions = 2 + beside["claimable"] + beside["forget_samples"] + lags
     assert all(names.count(name) <= polls for name in POLL), counted(names)
     assert beside.pop("begin immediate") <= transactions, counted(names)
     assert beside.pop("commit") <= transactions, counted(names)
-    assert beside.pop("add_samples", 0) <= 1 + subscriptions, counted(names)  # where the second meets a full minute
+    # Where the second meets a full minute.
+    assert beside.pop("add_samples", 0) <= 1 + subscriptions, counted(names)
+    assert beside.pop("subscription_backlog", 0) <= subscriptions, counted(names)
+    assert beside.pop("add_lags", 0) <= subscriptions, counted(names)
     assert set(beside) <= BY_THE_CLOCK, counted(names)
     assert max(beside.values()) == 1, counted(names)
 

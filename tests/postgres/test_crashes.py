@@ -84,7 +84,7 @@ class TestACrash:
             await scene.read(in_memory, reader)
 
         reader = await again.reader()
-        persisted = (await again.store.cursors([lease.slice]))[lease.slice]
+        persisted = (await again.store.places([lease.slice]))[lease.slice].cursor
         expected = [str(number) for number in range(60)]
         assert keys_of((await scene.read_all(persisted, reader))[0]) == expected
         # The trap did snap: who trusts the snapshot in memory passes over what has the ids of before the crash.

@@ -13,12 +13,19 @@ import psycopg
 import pytest
 
 from holdfast import Event, EventBus, Reject
+from holdfast.archive import Archive, read
+from holdfast.counts import WorkerCounts
+from holdfast.encryption import MasterKeys
 from holdfast.errors import HoldfastError, PermissionDenied
+from holdfast.ids import new_id
+from holdfast.ports import SYSTEM
 from holdfast.sealing import Sealer, Verifier
-from holdfast.stores import make_store
+from holdfast.stores import erasing, make_store
 from holdfast.stores.filters import DeadFilter, EventFilter, ReplayFilter
 from holdfast.stores.inspector import make_inspector
+from holdfast.worker.letting_go import LettingGo
 from tests.bus.waiting import until
+from tests.contract.aging import A_DAY, aging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,6 +127,36 @@ def _tomorrow(admin: psycopg.Connection[Any]) -> str:
     row = admin.execute("select to_char((clock_timestamp() at time zone 'UTC')::date + 1, 'YYYYMMDD')").fetchone()
     assert row is not None
     return str(row[0])
+
+
+async def test_a_worker_lets_go_and_an_operator_puts_back(
+    as_part: Callable[[str], str], migrated_dsn: str, tmp_path: Path
+) -> None:
+    bus = EventBus(migrated_dsn, spool="off", archive=tmp_path)
+    bus.subscribe("a", print, name="laggard", behind_retention="archive")
+    await bus.publish_many([{"name": "a", "payload": n} for n in range(3)])
+    await bus.close()
+    with psycopg.connect(migrated_dsn, options="-c search_path=holdfast") as admin:
+        for statement in aging(is_sqlite=False):
+            admin.execute(statement.encode())
+    store, threads = make_store(as_part("worker"), timeout=10), SYSTEM.threads("archive", 1)
+    await store.open()
+    letting_go = LettingGo(store, Archive(tmp_path), WorkerCounts(), threads, new_id)
+    assert await letting_go.look(A_DAY)
+    assert (await store.maintain(retention=A_DAY)).blocking == ()
+    await store.close()
+    (file,) = (tmp_path / "laggard").iterdir()
+    store = make_store(as_part("operator"), timeout=10)
+    inspector, operator = make_inspector(store)
+    assert await operator.put_back("laggard", read(file), actor="ann") == 3
+    await inspector.close()
+    await store.close()
+    with psycopg.connect(migrated_dsn) as admin:
+        assert admin.execute("select actor, action, count from holdfast.audit order by id").fetchall() == [
+            ("retention", "let go", 3), ("ann", "put back", 3)
+        ]  # fmt: skip
+    for part in ("publisher", "operator", "eraser", "viewer"):
+        refused(as_part(part), "select record_let_go('laggard', '{}', 1)", "update let_go set events = 0")
 
 
 async def test_an_operator_seals_and_can_change_no_link_and_a_viewer_verifies(
@@ -392,9 +429,11 @@ def test_what_runs_with_the_owners_rights_sees_no_temporary_table_of_its_caller(
         worker.execute("grant all on pg_temp.subscriptions to public")
         assert worker.execute("select blocking from holdfast.drop_day('20200101')").fetchone() == ([],)
         assert worker.execute("select who from pg_temp.told").fetchall() == []
-    assert [name for name, *_ in _functions(migrated_dsn, "prosecdef")] == ["drop_day", "make_day"]
+    assert [name for name, *_ in _functions(migrated_dsn, "prosecdef")] == [
+        "day_kept_by", "drop_day", "make_day", "record_let_go", "session_tenants", "tenant_publish", "tenant_status",
+    ]  # fmt: skip
     paths = _functions(migrated_dsn, "language = 'plpgsql'")
-    assert len(paths) == 7
+    assert len(paths) == 12
     assert [name for name, _, config in paths if not config.endswith(", pg_temp")] == []
 
 
@@ -458,3 +497,47 @@ def _functions(dsn: str, which: str) -> list[tuple[str, bool, str]]:
             "join pg_language as l on l.oid = prolang cross join lateral (select l.lanname as language) as named "
             f"where pronamespace = 'holdfast'::regnamespace and {which} order by 1"
         ).fetchall()
+
+
+async def test_each_role_does_its_part_with_encrypted_payloads(
+    as_part: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing, "KEY_SECONDS", 0.0)
+    monkeypatch.setattr(erasing, "_KEY_MARGIN_SECONDS", 0.0)
+    both = MasterKeys({"new": b"n" * 32, "old": b"o" * 32})
+    publisher = EventBus(as_part("publisher"), spool="off", encryption=MasterKeys({"old": b"o" * 32}))
+    worker, seen = EventBus(as_part("worker"), spool="off", stop_timeout=1, encryption=both), list[Any]()
+
+    @worker.subscribe("a", name="all")
+    async def handle(event: Event) -> None:
+        seen.append(event.payload)
+        await worker.publish("b", event.payload, key="new")
+
+    await worker.publish("warm.up")
+    await publisher.publish("a", "secret", key="ann")
+    await worker.drain(20)
+    await publisher.close()
+    await worker.close()
+    assert seen == ["secret"]
+    for part in ("viewer", "operator", "eraser"):
+        store = make_store(as_part(part), timeout=10)
+        inspector, operator = make_inspector(store)
+        if part == "viewer":
+            with pytest.raises(PermissionDenied):
+                await operator.rotate_keys(both, actor="me")
+            with pytest.raises(PermissionDenied):
+                await operator.erase(key="ann", actor="me")
+        elif part == "operator":
+            assert (await operator.rotate_keys(both, actor="me")).wrapped == 1
+        else:
+            assert (await operator.erase(key="ann", actor="me")).keys == 1
+        assert sum(one.kept + one.erased for one in await inspector.keys()) == 3
+        await inspector.close()
+        await store.close()
+    refused(
+        as_part("publisher"), "update subject_keys set master = 'x'", "delete from subject_keys",
+        "insert into tenant_grants values ('a', 'b')",
+    )  # fmt: skip
+    refused(as_part("worker"), "update subject_keys set wrapped = 'x'", "delete from subject_keys")
+    refused(as_part("operator"), "update subject_keys set tenant_id = 'x'", "delete from subject_keys")
+    refused(as_part("eraser"), "update subject_keys set master = 'x'", "delete from subject_keys")

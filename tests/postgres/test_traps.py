@@ -390,7 +390,7 @@ class TestASnapshotInMemory:
         page = await scene.read(lease.cursor)
         await scene.sql("delete from incarnation; insert into incarnation default values")
         await scene.settle(lease, advances=[Advance(lease.slice, page.cursor, page.incarnation)])
-        assert (await scene.store.cursors([lease.slice]))[lease.slice] == lease.cursor
+        assert (await scene.store.places([lease.slice]))[lease.slice].cursor == lease.cursor
         goodbye = Released(lease.slice, lease.epoch, page.cursor, exact=True, incarnation=page.incarnation)
         await scene.store.release(scene.worker, [goodbye])
         (taken,) = await scene.store.acquire(uuid4(), {lease.slice.subscription: 1}, ttl=TTL)

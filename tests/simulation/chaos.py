@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.caller import CallersConnection
 from tests.simulation.weather import worse
+from tests.simulation.world import TENANTS
 
 if TYPE_CHECKING:
+    from random import Random
+
     from tests.simulation.processes import SimulatedProcess
     from tests.simulation.world import World
 
@@ -21,6 +24,18 @@ async def strike(world: World) -> None:
         blow = world.random.choice(world.faults.blows)
         world.trace("blow", blow)
         await getattr(chaos, blow.replace(" ", "_"))()
+
+
+async def pause_tenants(world: World, draw: Random) -> None:
+    """One tenant of a subscription, then another, until cancelled; now and then several at once."""
+    while True:
+        await asyncio.sleep(draw.expovariate(1 / world.faults.every))
+        name, tenant = draw.choice(world.declared).name, draw.choice(TENANTS)
+        world.trace("pauses", name, tenant)
+        await world.operator.pause(name, paused=True, tenant_id=tenant)
+        if draw.random() < 0.8:
+            await asyncio.sleep(2 * draw.random())
+            await world.operator.pause(name, paused=draw.random() < 0.2, tenant_id=tenant)
 
 
 class Chaos:

@@ -25,7 +25,7 @@ _LOGGED = {
 PATHS = frozenset(
     {
         *_LOGGED, "zombie fenced", "take-over", "recovery chunk", "suspect", "dead letter", "window paged", "read ahead",
-        "transaction ids handed out again", "replay", "retry", "late commit",
+        "transaction ids handed out again", "replay", "retry", "late commit", "tenant deferred",
     }
 )  # fmt: skip
 
@@ -59,6 +59,7 @@ def reached(world: World) -> Counter[str]:
             counts[path] += 1
         elif fact.what == "delivery" and fact.about[2] is State.DEAD:
             counts["dead letter"] += 1
+    counts["tenant deferred"] += sum(fact.what == "deferred" for fact in world.server.facts)
     counts["late commit"] += _late_commits(world)
     counts["retry"] += sum(call.attempt > 1 for call in world.history.calls)
     counts["replay"] += sum(call.is_replay for call in world.history.calls)

@@ -84,7 +84,9 @@ class SimulatedProcess:
         self.worker.start()
 
     def _options(self) -> WorkerOptions:
-        return WorkerOptions(self.world.lease_ttl, self.world.poll_interval, None, self.world.size.breaker_waits)
+        return WorkerOptions(
+            self.world.lease_ttl, self.world.poll_interval, None, self.world.size.breaker_waits, self.world.bound
+        )
 
     def _ports(self) -> Ports:
         world, offset = self.world, self.world.faults.skew * self.world.random.random()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.chaos import strike
+from tests.simulation.chaos import pause_tenants, strike
 from tests.simulation.checker import check
 from tests.simulation.embedded.world import FileWorld
 from tests.simulation.expected import behind_breakers, longest_queue, unfinished
@@ -22,7 +22,7 @@ from tests.simulation.size import SIZES, SMALL
 from tests.simulation.spool_system import Killed
 from tests.simulation.weather import worse
 from tests.simulation.workload import publish_in_turns
-from tests.simulation.world import World
+from tests.simulation.world import TENANTS, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,16 +124,27 @@ async def play(world: World) -> None:
     ]
     work.append(asyncio.create_task(world.publish_with_sql(world.random.randint(*size.transactions))))
     work.append(asyncio.create_task(_declare_late(world)))
-    chaos = asyncio.create_task(strike(world))
+    chaos = [asyncio.create_task(strike(world))]
+    if world.pauses_tenants:
+        chaos.append(asyncio.create_task(pause_tenants(world, world.tenants_random)))
     await asyncio.sleep(size.trouble)
-    chaos.cancel()
-    await asyncio.wait([*work, chaos])
+    await _call_off(chaos)
+    await asyncio.wait(work)
     if size.outage:
         await _stay_away(world, lineages)
     await _heal(world)
     await _settle(world)
     world.settled = world.history.now()
     await _stop(world)
+
+
+async def _call_off(chaos: list[asyncio.Task[None]]) -> None:
+    """Again and again: a replay that is just writing down its end passes one cancel over."""
+    while chaos:
+        for one in chaos:
+            one.cancel()
+        _, left = await asyncio.wait(chaos, timeout=_LOOK_SECONDS)
+        chaos = [one for one in chaos if one in left]
 
 
 async def _declare_late(world: World) -> None:
@@ -154,6 +165,8 @@ async def _heal(world: World) -> None:
     world.heal()
     for declared in world.declared:
         await world.operator.pause(declared.name, paused=False)
+        for tenant in TENANTS[: 2 * world.pauses_tenants]:
+            await world.operator.pause(declared.name, paused=False, tenant_id=tenant)
 
 
 async def _settle(world: World) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.event import Row
-    from holdfast.stores.values import Cursor
+    from holdfast.stores.values import Cursor, Place
     from tests.simulation.tables import (
         AttemptRow,
         DeliveryRow,
@@ -62,6 +62,8 @@ class Tables:
     subscriptions: dict[int, KnownSubscription] = field(default_factory=dict)
     leases: dict[Slice, LeaseRow] = field(default_factory=dict)
     cursors: dict[Slice, Cursor] = field(default_factory=dict)
+    deferred: dict[Slice, Place] = field(default_factory=dict)
+    """Of partitions in which tenants are deferred."""
     deliveries: dict[int, DeliveryRow] = field(default_factory=dict)
     delivery_of: dict[tuple[int, bytes], DeliveryRow] = field(default_factory=dict)
     receipts: dict[tuple[int, bytes], ReceiptRow] = field(default_factory=dict)

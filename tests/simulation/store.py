@@ -20,10 +20,10 @@ from tests.simulation.tables import StoredSnapshot
 from tests.simulation.wire import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from uuid import UUID
 
-    from holdfast.stores.values import Sampled
+    from holdfast.stores.values import Laggard, Sampled
     from tests.simulation.server import Server
     from tests.simulation.wire import Wire
 
@@ -62,6 +62,9 @@ class SimulatedStore(Log, Subscriptions, HandlerTransactions):
     async def migrate(self) -> list[str]:
         return []
 
+    def latest(self, places: Collection[str]) -> str:
+        return max(places, key=lambda place: (snapshot(place).xmax, -len(snapshot(place).running)))
+
     async def reader(self) -> SimulatedReader:
         await self._wire.call("reader", at_once(self._open))
         return SimulatedReader(self._server, self._wire, self._page_events)
@@ -94,6 +97,17 @@ class SimulatedStore(Log, Subscriptions, HandlerTransactions):
 
     async def add_samples(self, worker: UUID, samples: Sequence[Sampled]) -> None:
         """What charts are made of has no bearing on what is delivered."""
+
+    async def add_lags(self, worker: UUID) -> None:
+        """Neither has this."""
+
+    async def near_retention(self, seconds: float) -> tuple[str, ...]:
+        """Here everybody holds."""
+        return ()
+
+    async def laggards(self, *, retention: float) -> list[Laggard]:
+        """Here everybody holds."""
+        return []
 
     def _maintain(self, retention: float | None) -> Maintenance:
         server, tables, now = self._server, self._server.tables, self._server.clock()

@@ -57,7 +57,11 @@ class Deliveries:
         for row in ready:
             row.state, row.claim = State.RUNNING, row.claim + 1
         yield Pause.ROUND_TRIP
-        waiting = [row.due_at for row in self._in_order() if row.slice in leases and row.state is State.RETRYING]
+        waiting = [
+            row.due_at
+            for row in self._in_order()
+            if row.slice in leases and row.state is State.RETRYING and not self._is_paused(row)
+        ]
         next_in = min(waiting) - self._server.clock() if waiting else None
         return Claim([self._due(row) for row in ready], next_in, tables.generation)
 
@@ -65,7 +69,7 @@ class Deliveries:
         return [row for _, row in sorted(self._server.tables.deliveries.items())]
 
     def _is_ready(self, row: DeliveryRow, now: float) -> bool:
-        if row.state not in _WAITING or row.due_at > now:
+        if row.state not in _WAITING or row.due_at > now or self._is_paused(row):
             return False
         if row.key is None or not self._is_ordered(row):
             return True
@@ -73,6 +77,9 @@ class Deliveries:
             before.id < row.id and before.key == row.key and self._is_in_the_way(before, now)
             for before in self._server.tables.deliveries.values()
         )
+
+    def _is_paused(self, row: DeliveryRow) -> bool:
+        return row.row.tenant_id in self._server.tables.subscriptions[row.slice.subscription].record.paused_tenants
 
     def _is_in_the_way(self, row: DeliveryRow, now: float) -> bool:
         return (

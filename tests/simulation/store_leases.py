@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from holdfast.stores.values import Cursor, Lease, LeaseState, Roster, Slice
+from holdfast.stores.values import Advance, Cursor, Lease, LeaseState, Place, Roster, Slice
 from tests.simulation.tables import LeaseRow, WorkerRow
 from tests.simulation.wire import Pause, at_once
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
     from uuid import UUID
 
-    from holdfast.stores.values import Advance, Released, WorkerInfo
+    from holdfast.stores.values import Released, WorkerInfo
     from tests.simulation.server import Server
     from tests.simulation.wire import Wire
 
@@ -63,8 +63,9 @@ class Leasing:
             for slice_ in self._free(subscription, dead, patient)[: max(count, 0)]
         ]
         yield Pause.ROUND_TRIP
-        # The cursors are read by a later statement: whoever released them has committed by then.
-        return [lease._replace(cursor=self._server.tables.cursors[lease.slice]) for lease in taken]
+        # The places are read by a later statement: whoever released them has committed by then.
+        places = self._places(lease.slice for lease in taken)
+        return [lease._replace(**places[lease.slice]._asdict()) for lease in taken]
 
     def _free(self, subscription: int, dead: Collection[UUID], patient: bool) -> list[Slice]:
         """Nobody's, a dead process's, or, unless patient, expired; what somebody settles just now is skipped."""
@@ -115,7 +116,7 @@ class Leasing:
         for one in released:
             if one.slice in mine:
                 self._let_go(server.tables.leases[one.slice], one)
-                self.write_cursor(one.slice, one.cursor, one.incarnation)
+                self.advance(Advance(one.slice, one.cursor, one.incarnation, one.place))
                 server.note("released", (one.slice, one.epoch))
 
     def _let_go(self, row: LeaseRow, one: Released) -> None:
@@ -151,23 +152,33 @@ class Leasing:
                 row.owner = None
             row.crashes = max(row.crashes - 1, 0)
 
-    async def cursors(self, slices: Collection[Slice]) -> dict[Slice, Cursor]:
-        return await self._wire.call("cursors", at_once(self._cursors, slices))
+    async def places(self, slices: Collection[Slice]) -> dict[Slice, Place]:
+        return await self._wire.call("places", at_once(self._places, slices))
 
-    def _cursors(self, slices: Iterable[Slice]) -> dict[Slice, Cursor]:
-        cursors = self._server.tables.cursors
-        return {slice_: cursors[slice_] for slice_ in sorted(slices) if slice_ in cursors}
+    def _places(self, slices: Iterable[Slice]) -> dict[Slice, Place]:
+        tables = self._server.tables
+        return {
+            slice_: tables.deferred.get(slice_) or Place(tables.cursors[slice_])
+            for slice_ in sorted(slices)
+            if slice_ in tables.cursors
+        }
 
     def _is_current(self, incarnation: str | None) -> bool:
         return incarnation is None or incarnation == str(self._server.incarnation)
 
     def advance(self, advance: Advance) -> None:
-        self.write_cursor(advance.slice, advance.cursor, advance.incarnation)
-
-    def write_cursor(self, slice_: Slice, cursor: Cursor, incarnation: str | None) -> None:
-        """A cursor is written in the incarnation that it was read in, or not at all."""
-        if self._is_current(incarnation) and slice_ in self._server.tables.cursors:
-            self._server.tables.cursors[slice_] = cursor
+        """
+        A cursor is written in the incarnation that it was read in, or not at all. While tenants are deferred, the places
+        are kept beside it.
+        """
+        tables = self._server.tables
+        if not self._is_current(advance.incarnation) or advance.slice not in tables.cursors:
+            return
+        tables.cursors[advance.slice] = advance.cursor
+        tables.deferred.pop(advance.slice, None)
+        if advance.place is not None:
+            tables.deferred[advance.slice] = advance.place
+            self._server.note("deferred", advance.slice)
 
 
 def is_over(row: LeaseRow, now: float) -> bool:

@@ -92,9 +92,13 @@ class Log:
         for subscription in counts:
             record = tables.subscriptions[subscription].record
             rows = [row for row in tables.deliveries.values() if row.slice.subscription == subscription]
-            counts[subscription] = sum(row.state in UNSETTLED for row in rows) + sum(
+            paused = record.paused_tenants
+            counts[subscription] = sum(
+                row.state in UNSETTLED and row.row.tenant_id not in paused for row in rows
+            ) + sum(
                 (subscription, entry.row.id) not in tables.receipts
                 and (subscription, entry.row.id) not in tables.delivery_of
+                and entry.row.tenant_id not in paused
                 for entry in self._beyond_cursors(record, horizon)
             )
         return counts

@@ -31,13 +31,11 @@ class SimulatedReader:
         self._void = False
 
     async def read(
-        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, limit: int, max_bytes: int
-    ) -> Page:
+        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, without: Collection[str] = (),
+        limit: int, max_bytes: int,
+    ) -> Page:  # fmt: skip
         limit = min(limit, self._page_events)
-        return await self._run("read", at_once(self._read, cursor, horizon, before, limit, max_bytes))
-
-    def latest(self, places: Collection[str]) -> str:
-        return max(places, key=lambda place: (snapshot(place).xmax, -len(snapshot(place).running)))
+        return await self._run("read", at_once(self._read, cursor, horizon, before, without, limit, max_bytes))
 
     async def horizon(self) -> str:
         return await self._run("horizon", at_once(self._horizon))
@@ -74,10 +72,13 @@ class SimulatedReader:
             self._void = True
             raise StoreUnavailable("the server has crashed and come back: transaction ids are handed out again")
 
-    def _read(self, cursor: Cursor, horizon: str | None, before: int | None, limit: int, max_bytes: int) -> Page:
+    def _read(
+        self, cursor: Cursor, horizon: str | None, before: int | None, without: Collection[str], limit: int,
+        max_bytes: int,
+    ) -> Page:  # fmt: skip
         self._require_same()
         if cursor.open is not None:
-            return self._page(cursor, limit, max_bytes, before)
+            return self._page(cursor, limit, max_bytes, before, without)
         if horizon is None:
             seen = self._server.snapshot()
             found = self._visible(cursor.done, seen)
@@ -87,10 +88,16 @@ class SimulatedReader:
         lowest = min((row.position for row in self._visible(cursor.done, horizon)), default=0)
         return self._page(Cursor(cursor.done, horizon, lowest), limit, max_bytes)
 
-    def _page(self, cursor: Cursor, limit: int, max_bytes: int, before: int | None = None) -> Page:
+    def _page(
+        self, cursor: Cursor, limit: int, max_bytes: int, before: int | None = None, without: Collection[str] = ()
+    ) -> Page:
         """The next page of an open window."""
         assert cursor.open is not None
-        window = [row for row in self._visible(cursor.done, cursor.open) if row.position >= cursor.position]
+        window = [
+            row
+            for row in self._visible(cursor.done, cursor.open)
+            if row.position >= cursor.position and row.tenant_id not in without
+        ]
         rest = window if before is None else [row for row in window if row.position < before]
         rows: list[Row] = []
         for row in rest[:limit]:

@@ -74,6 +74,7 @@ class Subscriptions:
         record = Subscription(
             self._server.next_subscription(), declaration.name, declaration.patterns, declaration.partitions,
             declaration.ordering, declaration.on_dead, declaration.replayable, paused=False,
+            behind_retention=declaration.behind_retention,
         )  # fmt: skip
         return KnownSubscription(record, self._server.snapshot(), self._start_position(declaration))
 
@@ -104,14 +105,20 @@ class Subscriptions:
 
     # What operators do
 
-    async def pause(self, name: str, *, paused: bool) -> None:
-        await self._wire.call("pause", at_once(self._pause, name, paused))
+    async def pause(self, name: str, *, paused: bool, tenant_id: str | None = None) -> None:
+        await self._wire.call("pause", at_once(self._pause, name, paused, tenant_id))
 
-    def _pause(self, name: str, paused: bool) -> None:
-        if (known := self._named(name)) is not None:
-            known.record = known.record._replace(paused=paused)
-            self._server.tables.generation += 1
-            self._server.note("paused" if paused else "resumed", name)
+    def _pause(self, name: str, paused: bool, tenant_id: str | None) -> None:
+        if (known := self._named(name)) is None:
+            return
+        record = known.record
+        if tenant_id is None:
+            known.record = record._replace(paused=paused)
+        else:
+            others = record.paused_tenants - {tenant_id}
+            known.record = record._replace(paused_tenants=others | {tenant_id} if paused else others)
+        self._server.tables.generation += 1
+        self._server.note("paused" if paused else "resumed", name if tenant_id is None else (name, tenant_id))
 
     async def retry_dead(self, name: str) -> int:
         """Give the dead letters of a subscription fresh attempts; how many."""
@@ -173,5 +180,5 @@ def _check_compatible(known: Subscription, declaration: Declaration) -> None:
 def _changed(known: Subscription, declaration: Declaration) -> Subscription:
     return known._replace(
         patterns=declaration.patterns, ordering=declaration.ordering, on_dead=declaration.on_dead,
-        replayable=declaration.replayable,
+        replayable=declaration.replayable, behind_retention=declaration.behind_retention,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.patterns import Matcher
-from holdfast.subscription import RetryPolicy
+from holdfast.subscription import Limit, RetryPolicy
 
 if TYPE_CHECKING:
     from random import Random
@@ -96,6 +96,14 @@ def draw_subscriptions(random: Random, size: Size) -> list[Declared]:
     random.shuffle(styles)
     count = random.randint(*size.subscriptions)
     return [_draw(random, size, number, style) for number, style in enumerate(styles[:count])]
+
+
+def draw_limits(random: Random, declared: Declared) -> list[Limit]:
+    """In half of the cases none; low enough to be met, and high enough for what a run has."""
+    rate = random.choice((4.0, 15.0, None))
+    tenant = Limit("tenant", rate=rate, at_once=random.choice((1, 2, None)) if rate else 1, burst=1 if rate else None)
+    key = Limit("key", rate=random.choice((4.0, 15.0)), burst=1)
+    return random.choice(([], [], [tenant], [key, tenant] if declared.is_ordered else [tenant]))
 
 
 def _draw(random: Random, size: Size, number: int, style: Style) -> Declared:

@@ -50,6 +50,9 @@ class SimulatedThreads:
             outcome = Outcome(None, raised)
         asyncio.get_running_loop().call_later(self._takes, _return, call, outcome, self._then)
 
+    def allow(self, limit: int) -> None:
+        """Whoever calls hands out no more."""
+
     def close(self) -> None:
         """Nothing is left to end."""
 

@@ -16,6 +16,7 @@ import msgspec
 
 from holdfast.event import NewEvent
 from holdfast.ids import uuid7
+from holdfast.worker.hand import BOUND
 from tests.simulation.history import History
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import NOBODY, Network, NetworkWire
@@ -24,7 +25,7 @@ from tests.simulation.server import Server
 from tests.simulation.size import SMALL
 from tests.simulation.store import SimulatedStore
 from tests.simulation.store_leases import is_over
-from tests.simulation.subscriptions import Declared, draw_subscriptions
+from tests.simulation.subscriptions import Declared, draw_limits, draw_subscriptions
 from tests.simulation.weather import CALM, Sky, draw_faults
 from tests.simulation.wire import DirectWire
 from tests.simulation.workload import publish_with_sql
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from tests.simulation.loop import Process
     from tests.simulation.server import Effect
     from tests.simulation.size import Size
+
+TENANTS = ("acme", "bell")
 
 _BEGIN = 1_800_000_000.0
 """Seconds since 1970 at which every run begins."""
@@ -76,6 +79,14 @@ class World:
         """The number of what happened last before everybody was told to stop."""
         self.operator = SimulatedStore(self.server, DirectWire())
         self.leftovers: list[str] = []
+        self.tenants_random = Random(seed + 4)
+        self.pauses_tenants = self.tenants_random.random() < 0.3
+        """Whether there are two tenants, and operators pause one of them at times."""
+        self.bound = self.tenants_random.choice((4, 8, BOUND)) if self.pauses_tenants else BOUND
+        if self.pauses_tenants:
+            limits_random = Random(seed + 5)
+            for one in self.declared:
+                one.options["limits"] = draw_limits(limits_random, one)
         self.last_death = 0.0
         """When a process ended last, or everything was healed: from then on the lag has to go."""
         self.log: list[tuple[Any, ...]] = []
@@ -106,7 +117,8 @@ class World:
 
     def new_event(self, key: str | None, name: str = "order.placed", cause: bytes | None = None) -> NewEvent:
         headers = None if cause is None else msgspec.json.encode({"causation_id": str(UUID(bytes=cause))})
-        return NewEvent(self.new_id(), "acme", name, key, b"{}", headers)
+        tenant = TENANTS[self.pauses_tenants and key in {None, "c"}]
+        return NewEvent(self.new_id(), tenant, name, key, b"{}", headers)
 
     def follower(self, event: Event, subscription: str) -> NewEvent:
         """What the handler of *subscription* publishes because of *event*."""

@@ -16,7 +16,8 @@ from tests.statements.state import of_postgres, of_sqlite
 
 if TYPE_CHECKING:
     from holdfast.stores.base import Store
-    from holdfast.stores.inspector import Inspector, Operator
+    from holdfast.stores.inspector import Inspector
+    from holdfast.stores.operator import Operator
     from tests.statements import hooks, wire
     from tests.statements.state import State
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 
 from holdfast.counts import SECONDS
+from holdfast.ids import new_id
 from holdfast.stores.values import (
     Advance,
     Cursor,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.event import Row
-    from holdfast.stores.values import Due, Lease
+    from holdfast.stores.values import Due, Laggard, Lease
     from tests.contract.harness import Scene
     from tests.statements.ground import Ground
 
@@ -50,9 +51,9 @@ class Hand(NamedTuple):
         return receipt(self.lease, self.rows[number], **fields)
 
 
-async def hand(scene: Scene, *keys: str, partitions: int = 1) -> Hand:
+async def hand(scene: Scene, *keys: str, **declared: Any) -> Hand:
     """A leased subscription, and events that it has read."""
-    subscription = await scene.subscribe(partitions=partitions)
+    subscription = await scene.subscribe(**declared)
     lease, *_ = await scene.leases(subscription)
     await scene.publish(*keys)
     rows, cursor = await scene.read_all(lease.cursor, await own_reader(scene))
@@ -143,7 +144,7 @@ async def leave(ground: Ground, found: Hand) -> None:
 
 
 async def cursors(ground: Ground, found: Hand) -> list[int]:
-    return [place.partition for place in await ground.store.cursors([found.lease.slice])]
+    return [place.partition for place in await ground.store.places([found.lease.slice])]
 
 
 # Reading
@@ -294,9 +295,31 @@ async def add_samples(ground: Ground, found: Hand) -> None:
     await ground.store.add_samples(found.worker, [counted])
 
 
+async def add_lags(ground: Ground, found: Hand) -> None:
+    await ground.store.add_lags(found.worker)
+
+
 async def drop_what_is_old(ground: Ground, found: Hand) -> Any:
     done = await ground.store.maintain(retention=EVERYTHING_IS_OLD)
     return done.blocking
+
+
+async def let_go(ground: Ground, found: Hand) -> None:
+    store = ground.store
+    for laggard in await store.laggards(retention=EVERYTHING_IS_OLD):
+        left: Laggard | None = laggard
+        while left and (page := await store.left_behind(left, limit=2, max_bytes=2**20)).position is not None:
+            left = await store.let_go(left, page)
+        if left is not None:
+            await store.end_letting_go(left, archive=None, event_id=new_id())
+
+
+async def left_behind(scene: Scene) -> Hand:
+    """A subscription that lets go, with two events that it has not seen and one that failed."""
+    found = await hand(scene, "a", "b", "c", patterns=("order.*",), behind_retention="drop")
+    await scene.park(found.lease, found.rows[1:2], State.RETRYING)
+    await scene.store.maintain(retention=None)  # by stored snapshots it is known what is old
+    return found
 
 
 async def all_handled(scene: Scene) -> Hand:
@@ -338,5 +361,7 @@ WORKING = [
     Operation("keep house", maintain, all_handled, stages=None),
     # Told again after a lost answer, they are there twice: a chart may be wrong for a minute.
     Operation("add samples", add_samples, leased, stages=None, leaves_out=frozenset({"samples"})),
+    Operation("add lags", add_lags, leased, stages=None, leaves_out=frozenset({"samples"})),
+    Operation("let go of what is left behind", let_go, left_behind, stages=None),
     Operation("drop what is old", drop_what_is_old, all_handled, stages=None, drops_days=True),
 ]  # fmt: skip

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from holdfast.bench import plots, report, targets
-from holdfast.bench.figures import DRAIN, figures, scale_of
+from holdfast.bench import plots, report, run, targets
+from holdfast.bench.figures import DRAIN, Figure, figures, scale_of
 from holdfast.bench.workload import spread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.bench.loads import Load
 
 # Store, figure, number, the worst value that is good enough, and a value that is not.
 EDGES = [
@@ -58,6 +64,38 @@ def test_a_target_is_met_up_to_its_bound_and_not_beyond(store, figure, number, g
         (judged,) = targets.judge(found)
         assert (judged["number"], judged["value"], judged["met"]) == (number, value, met)
         assert targets.verdicts(found)[0].endswith(word)
+
+
+class Empty:
+    """A place for figures that measure nothing of a store."""
+
+    name, facts = "sqlite", {}
+
+    @contextmanager
+    def loaded(self, load: Load, *, keep: bool) -> Iterator[str]:
+        yield "sqlite://"
+
+
+def fine(dsn: str, events: int) -> dict[str, float]:
+    return {"events_per_s": 2.0 * events}
+
+
+def broken(dsn: str, events: int) -> dict[str, float]:
+    raise TimeoutError(f"{events} events are locked")
+
+
+def test_what_cannot_be_measured_is_reported_and_all_the_rest_is_kept():
+    chosen = [
+        Figure("raw: one", fine, 10),
+        Figure("one", fine, 20, raw="raw: one"),
+        Figure("two", broken, 3, raw="one"),
+    ]
+    found = {"sqlite": run._measure_store(Empty(), chosen, 2, lambda text: None)}
+    figures = found["sqlite"]["figures"]
+    assert figures["one"]["median"] == {"events_per_s": 40.0, "ratio": 2.0}
+    assert figures["two"]["median"] == {}
+    assert targets.flaws(found) == [f"sqlite: two: round {n}: TimeoutError: 3 events are locked" for n in (1, 2)]
+    assert targets.verdicts(found) == [f"NOT RIGHT: {flaw}" for flaw in targets.flaws(found)]
 
 
 def test_every_target_is_judged_above_and_measured_by_the_full_form():

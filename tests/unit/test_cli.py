@@ -208,6 +208,26 @@ class TestActing:
         register(dsn)
         assert "--all" in run("dead", "discard", "--yes", code=2).stderr
 
+    def test_pause_and_resume_of_one_tenant(self, run, dsn):
+        register(dsn)
+        assert run("pause", "billing", "--tenant", "acme").stdout == "tenant acme of billing is paused.\n"
+        assert run("pause", "billing", "--tenant", "acme").stdout == "tenant acme of billing is paused already.\n"
+        assert "PAUSED TENANTS" in run("subscriptions").stdout
+        assert run("resume", "billing", "--tenant", "acme").stdout == "tenant acme of billing goes on.\n"
+        assert run("resume", "billing", "--tenant", "acme").stdout == "tenant acme of billing was not paused.\n"
+        assert "PAUSED TENANTS" not in run("subscriptions").stdout
+        assert "tenant_id" in run("pause", "billing", "--tenant", "", code=2).stderr
+
+    def test_concurrency(self, run, dsn):
+        register(dsn)
+        assert run("subscriptions", "concurrency", "billing", "4").stdout == "billing handles 4 events at once.\n"
+        assert (
+            run("subscriptions", "concurrency", "billing", "4").stdout == "billing handles 4 events at once already.\n"
+        )
+        declared = run("subscriptions", "concurrency", "billing", "declared").stdout
+        assert declared == "billing handles as many events at once as declared.\n"
+        assert "10000" in run("subscriptions", "concurrency", "billing", "10001", code=2).stderr
+
     def test_pause_and_resume(self, run, dsn):
         register(dsn)
         assert run("pause", "billing", "--actor", "ann").stdout == "billing is paused.\n"
@@ -631,7 +651,7 @@ class TestErase:
         assert "erased_by" in shown
         assert "bob" in shown
         found = json.loads(run("erase", *whose, "--dry-run", "--json").stdout)
-        assert found == {"events": 0, "deliveries": 0}
+        assert found == {"events": 0, "deliveries": 0, "keys": 0}
 
     def test_it_has_to_be_said_whose(self, run):
         run("migrate")

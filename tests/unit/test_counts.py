@@ -101,6 +101,8 @@ class TestSampler:
             if self.is_away:
                 raise StoreUnavailable("away")
 
+        async def add_lags(self, _worker: object) -> None: ...
+
     @pytest.fixture
     async def sampling(self):
         store, counts, of_worker = self.Store(), counts_of(3), WorkerCounts()

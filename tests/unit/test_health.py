@@ -12,7 +12,7 @@ from holdfast.stores.records import SpoolFolder, SubscriptionStatus
 from holdfast.wording import counted, sized
 
 QUIET = SubscriptionStatus(
-    id=1, name="billing", paused=False, backlog=0, backlog_at_least=False, pending=0, retrying=0, running=0, dead=0,
+    id=1, name="billing", paused=False, backlog=0, backlog_estimated=False, pending=0, retrying=0, running=0, dead=0,
     discarded=0, lag=0, lag_seconds=None, waiting_seconds=None, idle_seconds=None, owned=8, free=0, workers=1,
     tripped=0, blocks_retention=False,
 )  # fmt: skip
@@ -52,6 +52,11 @@ def test_what_is_ok(figures):
         ({"retrying": 3, "lag": 3, "lag_seconds": 9e5}, "3 retrying"),
         ({"paused": True, "lag": 1, "waiting_seconds": 9e9, "workers": 0}, "paused, and 1 event waits"),
         ({"blocks_retention": True}, "retention"),
+        ({"near_retention": True, "behind_retention": "drop"}, "they will be dropped"),
+        ({"near_retention": True, "behind_retention": "archive"}, "they will be archived"),
+        ({"let_go": 7, "behind_retention": "drop"}, "let go of 7 events beyond retention within a day, dropped"),
+        ({"let_go": 1, "behind_retention": "archive"}, "let go of 1 event beyond retention within a day, archived"),
+        ({"let_go": 7}, "before it was declared to hold them"),
         ({"tripped": 1, "workers": 2}, "the breaker is open in 1 of 2 workers"),
     ],
 )
@@ -69,8 +74,8 @@ def test_what_is_degraded(figures, reason):
         ({"lag": 3, "waiting_seconds": 400.0, "idle_seconds": None}, "nothing has moved ever"),
         ({"lag": 3, "waiting_seconds": 61.0, "idle_seconds": 61.0, "workers": 0}, "no live worker runs it"),
         (
-            {"lag": 5, "backlog_at_least": True, "waiting_seconds": 1e5, "workers": 0},
-            "at least 5 events wait, for 28 h",
+            {"lag": 5, "backlog_estimated": True, "waiting_seconds": 1e5, "workers": 0},
+            "about 5 events wait, for 28 h",
         ),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.ids import RANDOM_BYTES, IdFactory, day_of, is_uuid7, new_id, uuid7
+from holdfast.ids import RANDOM_BYTES, IdFactory, day_of, is_uuid7, new_id, text_of, uuid7
 
 MILLI = 1_000_000
 
@@ -31,6 +31,10 @@ class TestLayout:
         assert is_uuid7(made)
         assert millis_of(made) == millis
         assert made == uuid7(millis, random_bytes)
+
+    @given(st.binary(min_size=16, max_size=16))
+    def test_the_text_of_an_id_is_that_of_the_standard_library(self, raw):
+        assert text_of(raw) == str(UUID(bytes=raw))
 
     @pytest.mark.parametrize("millis", [-1, 2**48])
     def test_times_that_do_not_fit(self, millis):

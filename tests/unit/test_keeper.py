@@ -138,10 +138,13 @@ async def test_who_is_always_slow_is_patient_once_only(store: SQLiteStore, clock
 
 async def test_what_was_given_back_needs_no_patience(store: SQLiteStore, clock: Clock) -> None:
     one, two = await keepers(store, clock, partitions=4)
-    cursors = await store.cursors(list(two.holder.epochs))
+    cursors = await store.places(list(two.holder.epochs))
     await store.release(
         two.holder.info.id,
-        [Released(place, epoch, cursors[place], True, False, None) for place, epoch in two.holder.epochs.items()],
+        [
+            Released(place, epoch, cursors[place].cursor, True, False, None)
+            for place, epoch in two.holder.epochs.items()
+        ],
     )
     await store.leave(two.holder.info.id)
     clock.seconds += TTL + 1

@@ -10,7 +10,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from holdfast import EventBus
-from holdfast.counts import BusCounts, PublisherCounts, SubscriptionCounts, SubscriptionWork, WorkerCounts
+from holdfast.counts import (
+    BusCounts,
+    FeedCounts,
+    InboxCounts,
+    IngestCounts,
+    PublisherCounts,
+    RelayCounts,
+    SubscriptionCounts,
+    SubscriptionWork,
+    WorkerCounts,
+)
 from holdfast.errors import StoreUnavailable
 from holdfast.health import Verdict
 from holdfast.stores.records import Status, SubscriptionStatus
@@ -18,7 +28,7 @@ from holdfast.telemetry import metrics
 from holdfast.telemetry.prometheus import BusCollector, exposition, families
 
 QUIET = SubscriptionStatus(
-    id=1, name="billing", paused=False, backlog=0, backlog_at_least=False, pending=0, retrying=0, running=0, dead=0,
+    id=1, name="billing", paused=False, backlog=0, backlog_estimated=False, pending=0, retrying=0, running=0, dead=0,
     discarded=0, lag=0, lag_seconds=None, waiting_seconds=None, idle_seconds=None, owned=8, free=0, workers=1,
     tripped=0, blocks_retention=False,
 )  # fmt: skip
@@ -48,7 +58,15 @@ def busy(store: str = "here") -> BusCounts:
     counts.delivered, counts.failed, counts.retried, counts.put_off, counts.dead = 7, 4, 3, 2, 1
     counts.durations.add_all([0.02] * 7)
     counts.latencies.add_all([0.004, 0.3])
-    return BusCounts(store, publisher, 2, worker, {"billing": SubscriptionWork(counts, 8, 3, True)})
+    relay, ingest = RelayCounts(), IngestCounts()
+    relay.sent, relay.refused, relay.outages, relay.is_away = 70, 2, 3, True
+    relay.durations.add(0.01)
+    ingest.stored, ingest.duplicates, ingest.refused, ingest.outages = 40, 5, 1, 2
+    work = {"billing": SubscriptionWork(counts, 8, 3, True)}
+    inbox, feed = InboxCounts(["malformed", "signature"]), FeedCounts(["not known"])
+    inbox.stored, inbox.spooled, inbox.duplicates, inbox.refused["signature"] = 30, 4, 3, 2
+    feed.readers, feed.sent, feed.refused["not known"] = 5, 60, 1
+    return BusCounts(store, publisher, 2, worker, work, {"out": relay}, {"in": ingest}, {"github": inbox}, feed)
 
 
 def told(figures: list[metrics.Figure]) -> dict[tuple[str, ...], float]:
@@ -78,6 +96,23 @@ def test_what_a_process_has_counted():
         ("holdfast_put_off_attempts_total", "here", "billing"): 2,
         ("holdfast_dead_events_total", "here", "billing"): 1,
         ("holdfast_owned_partitions", "here", "billing"): 8,
+        ("holdfast_relayed_messages_total", "sent", "here", "out"): 70,
+        ("holdfast_relayed_messages_total", "refused", "here", "out"): 2,
+        ("holdfast_ingested_messages_total", "in", "stored", "here"): 40,
+        ("holdfast_ingested_messages_total", "in", "duplicate", "here"): 5,
+        ("holdfast_ingested_messages_total", "in", "refused", "here"): 1,
+        ("holdfast_broker_outages_total", "out", "here", "relay"): 3,
+        ("holdfast_broker_away", "out", "here", "relay"): 1,
+        ("holdfast_broker_outages_total", "in", "here", "ingest"): 2,
+        ("holdfast_broker_away", "in", "here", "ingest"): 0,
+        ("holdfast_webhooks_total", "stored", "github", "here"): 30,
+        ("holdfast_webhooks_total", "spool", "github", "here"): 4,
+        ("holdfast_webhooks_total", "duplicate", "github", "here"): 3,
+        ("holdfast_refused_webhooks_total", "malformed", "github", "here"): 0,
+        ("holdfast_refused_webhooks_total", "signature", "github", "here"): 2,
+        ("holdfast_feed_readers", "here"): 5,
+        ("holdfast_feed_events_total", "here"): 60,
+        ("holdfast_feed_refused_readers_total", "not known", "here"): 1,
         ("holdfast_in_hand_events", "here", "billing"): 3,
         ("holdfast_breaker_open", "here", "billing"): 1,
         ("holdfast_blocks_retention", "here", "billing"): 0,
@@ -107,6 +142,7 @@ def test_buses_of_one_store_are_told_together_and_others_apart():
 def test_a_process_that_only_publishes_tells_nothing_of_subscriptions():
     found = told(metrics.of_process([dataclasses.replace(busy(), worker=None, subscriptions={})]))
     assert found["holdfast_published_events_total", "here", "store"] == 7
+    assert found["holdfast_webhooks_total", "stored", "github", "here"] == 30
     assert not [labels for labels in found if "billing" in labels or "lease" in labels[0]]
 
 

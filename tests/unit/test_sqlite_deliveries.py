@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.errors import LeaseLost
 from holdfast.stores.sqlite import SQLiteStore
-from holdfast.stores.values import Advance, Cursor, Parked, Receipt, State, WorkerInfo
+from holdfast.stores.values import Advance, Cursor, Parked, Place, Receipt, State, WorkerInfo
 from tests.unit.sqlite_harness import TTL, Clock, event, leased, rows_of, settle
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class TestDeliveries:
 
         assert lost == {lease.slice}
         assert await store.known(lease.slice.subscription, [(one.id, 0), (two.id, 0)]) == {one.id}
-        assert await store.cursors([lease.slice]) == {lease.slice: new.cursor}
+        assert await store.places([lease.slice]) == {lease.slice: Place(new.cursor)}
         assert len(await rows_of(store)) == 2
         assert (await store.claim({lease.slice: lease.epoch}, limit=1)).due == []
         with pytest.raises(LeaseLost):

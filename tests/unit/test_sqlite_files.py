@@ -200,7 +200,16 @@ async def test_memory_is_lost_when_closed_and_says_so():
 
 async def test_migrating_again_applies_nothing(tmp_path):
     store = SQLiteStore(str(tmp_path / "events.db"))
-    assert await store.migrate() == ["0001 tables", "0002 views", "0003 samples", "0004 seals"]
+    assert await store.migrate() == [
+        "0001 tables",
+        "0002 views",
+        "0003 samples",
+        "0004 seals",
+        "0005 run_time",
+        "0006 keys",
+        "0007 looking",
+        "0008 let_go",
+    ]
     assert await store.migrate() == []
     await store.open()
     await store.close()

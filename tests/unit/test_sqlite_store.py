@@ -13,7 +13,18 @@ import pytest
 from holdfast.errors import InvalidEvent, MalformedEvent, NotFound
 from holdfast.event import Event
 from holdfast.stores.sqlite import SQLiteStore, slot_of
-from holdfast.stores.values import Appended, Cursor, Declaration, Parked, Released, Revised, Slice, State, WorkerInfo
+from holdfast.stores.values import (
+    Appended,
+    Cursor,
+    Declaration,
+    Parked,
+    Place,
+    Released,
+    Revised,
+    Slice,
+    State,
+    WorkerInfo,
+)
 from tests.unit.sqlite_harness import TTL, Clock, event, leased, rows_of, settle
 
 if TYPE_CHECKING:
@@ -118,6 +129,20 @@ class TestReading:
 
         assert (len(page.rows), page.cursor, page.horizon) == (1, Cursor("1"), "1")
 
+    async def test_a_place_that_names_no_position_is_read_from_its_beginning(self, store):
+        def leap(session):
+            with session.write():
+                session.connection.execute("update sqlite_sequence set seq = 200000 where name = 'event_log'")
+
+        await store.append([event()], atomic=True)
+        await store._writer.run(leap)
+        await store.append([event(), event()._replace(tenant_id="left out")], atomic=True)
+        reader = await store.reader()
+        page = await reader.read(Cursor("200000", "200002"), without=["left out"], limit=10, max_bytes=2**20)
+        assert [row.position for row in page.rows] == [200_001]
+        assert page.cursor == Cursor("200002")
+        await reader.close()
+
     async def test_the_horizon_stays_when_retention_has_dropped_everything(self, store, clock):
         await store.append([event(), event()], atomic=True)
         await store.maintain(retention=None)
@@ -191,8 +216,8 @@ class TestRegistration:
             await store.register([Declaration(name, ("**",), partitions=1, start=start)])
 
         for one in await store.subscriptions():
-            cursors = await store.cursors([Slice(one.id, 0)])
-            assert cursors == {Slice(one.id, 0): starts[one.name][1]}, one.name
+            cursors = await store.places([Slice(one.id, 0)])
+            assert cursors == {Slice(one.id, 0): Place(starts[one.name][1])}, one.name
 
     async def test_an_unknown_event_to_start_from_registers_nothing(self, store):
         with pytest.raises(NotFound):

@@ -40,11 +40,12 @@ def _quick(scale: Scale) -> list[Figure]:
 
 
 def _slower(scale: Scale) -> list[Figure]:
-    events, keys = scale.events, scale.grown
+    events, keys, often = scale.events, scale.grown, "drain, the sixth in a row"
     shared = partial(draining.drain, subscriptions=_SUBSCRIPTIONS)
     return [
         Figure("latency while 5,000 events/s flow", latency.while_flowing, latency.FLOW_PER_S * scale.seconds),
-        Figure("drain while vacuum is held back", held_back.drain_held_back, events),
+        Figure(often, held_back.drain_often, events),
+        Figure("drain while vacuum is held back", partial(held_back.drain_often, held=True), events, raw=often),
         Figure(
             f"drain by {_SUBSCRIPTIONS} subscriptions",
             shared,

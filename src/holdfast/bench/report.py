@@ -43,7 +43,7 @@ def summarise(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def ratio(rounds: Sequence[Mapping[str, float]], raw: Sequence[Mapping[str, float]]) -> float | None:
     """A figure to the one it is compared with, round by round, then the median: of rates, or of median times."""
-    number = "events_per_s" if "events_per_s" in raw[0] else "p50_ms"
+    number = "events_per_s" if any("events_per_s" in one for one in raw) else "p50_ms"
     pairs = [
         (one[number], other[number]) for one, other in zip(rounds, raw, strict=True) if number in one.keys() & other
     ]

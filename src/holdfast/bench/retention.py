@@ -92,10 +92,20 @@ async def _rate_during(worker: Worker, something: Awaitable[Any]) -> float:
 
 
 async def _drop(dsn: str) -> Numbers:
-    """As a worker does it when a day is old enough. ``commit_ms``: what of it the commit takes, which removes the files."""
+    """
+    As a worker does it when a day is old enough: it gives way to who holds a lock, and tries again.
+
+    ``commit_ms``: what of the drop that was done the commit takes, which removes the files.
+    """
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
-        started = time.perf_counter()
-        row = await (await connection.execute(_DROP)).fetchone()
+        while True:
+            started = time.perf_counter()
+            try:
+                row = await (await connection.execute(_DROP)).fetchone()
+            except psycopg.errors.LockNotAvailable:
+                await connection.rollback()
+                continue
+            break
         decided = time.perf_counter() - started
         await connection.commit()
         lasted = time.perf_counter() - started

@@ -84,16 +84,29 @@ def _head(left_out: dict[str, str], settings: dict[str, Any], facts: dict[str, s
 
 
 def _measure_store(place: Place, chosen: Sequence[Figure], rounds: int, watch: Watch) -> dict[str, Any]:
-    """All figures of one store: each round's numbers, their medians, and the ratios."""
+    """
+    All figures of one store: each round's numbers, their medians, and the ratios.
+
+    One that cannot be measured has no numbers for that round, and its error: the hour of work before it is not lost.
+    """
     found: dict[str, list[Numbers]] = {figure.name: [] for figure in chosen}
+    failed: dict[str, list[str]] = {figure.name: [] for figure in chosen}
     uses = Counter(figure.load for figure in chosen)
     for turn in range(rounds):
         for figure in reversed(chosen) if turn % 2 else chosen:
             watch(f"{place.name}, round {turn + 1} of {rounds}: {figure.name}")
             with place.loaded(figure.load, keep=rounds * uses[figure.load] > 1) as dsn:
-                found[figure.name].append(apart(figure.measure, dsn, figure.events))
+                try:
+                    numbers = apart(figure.measure, dsn, figure.events)
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is reported, and the run is not fine
+                    numbers = {}
+                    failed[figure.name].append(f"round {turn + 1}: {type(error).__name__}: {error}")
+            found[figure.name].append(numbers)
     watch("")
-    return {"facts": place.facts, "figures": {one.name: _summary(one, found) for one in chosen}}
+    return {
+        "facts": place.facts,
+        "figures": {one.name: _summary(one, found) | {"failed": failed[one.name]} for one in chosen},
+    }
 
 
 def _summary(figure: Figure, found: dict[str, list[Numbers]]) -> dict[str, Any]:

@@ -87,8 +87,14 @@ def judge(stores: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def flaws(stores: Mapping[str, Any]) -> list[str]:
-    """What was lost, or done more than once, anywhere."""
-    return [
+    """What was lost, done more than once, or could not be measured, anywhere."""
+    failed = [
+        f"{store}: {figure}: {failure}"
+        for store, results in stores.items()
+        for figure, found in results["figures"].items()
+        for failure in found.get("failed", ())
+    ]
+    return failed + [
         f"{store}: {figure}: {number} {found['median'][number]:g}"
         for store, results in stores.items()
         for figure, found in results["figures"].items()
@@ -104,7 +110,7 @@ def verdicts(stores: Mapping[str, Any]) -> list[str]:
 
 
 def _line(one: Mapping[str, Any]) -> str:
-    unit = UNITS.get(one["number"]) or f"of {one['raw'] or 'the rate before'}"
+    unit = UNITS.get(one["number"]) or f"of {one['raw']}"
     verdict = "met" if one["met"] else "NOT MET"
     bound = f"{one['rule']} {one['bound']:,g}"
     return f"{one['store']}: {one['figure']}: {one['value']:,.2f} {unit}, {bound}: {verdict}"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from holdfast.cli.desk import look
-from holdfast.cli.options import before_option, json_option, limit_option, store_options
+from holdfast.cli.options import (
+    before_option,
+    json_option,
+    limit_option,
+    moment,
+    store_options,
+    tenant_option,
+)
 from holdfast.cli.output import show_json, show_table
 from holdfast.cli.table import Column
 
@@ -17,14 +24,26 @@ if TYPE_CHECKING:
 
 @click.command("audit", short_help="List what operators did.")
 @store_options
+@click.option("--who", "actor", metavar="NAME", help="Only what this one did.")
+@click.option("--action", metavar="ACTION", help="Only this action, such as pause or 'dead retry'.")
+@click.option("--subscription", metavar="NAME", help="Only what was done to this subscription.")
+@tenant_option
+@click.option("--allowed/--refused", "allowed", default=None, help="Only what was allowed, or only what was refused.")
+@click.option("--since", type=moment, help="Only from this time on: 2030-01-31T12:00:00 (UTC), or 2h (ago).")
+@click.option("--until", type=moment, help="Only before this time.")
 @limit_option
 @before_option
 @json_option
-def audit_command(target: Target, limit: int, before: int | None, as_json: bool) -> None:
+def audit_command(
+    target: Target, subscription: str | None, limit: int, before: int | None, as_json: bool, **filters: Any
+) -> None:
     """List what operators did, the latest first: who, when, what, how many."""
     import msgspec
 
-    found = look(target, lambda inspector: inspector.audit(limit=limit, before=before))
+    from holdfast.stores.filters import AuditFilter
+
+    chosen = AuditFilter(target=subscription, **filters)
+    found = look(target, lambda inspector: inspector.audit(chosen, limit=limit, before=before))
     if as_json:
         show_json(found)
         return
@@ -39,4 +58,4 @@ def audit_command(target: Target, limit: int, before: int | None, as_json: bool)
         )
         for one in found
     ]  # fmt: skip
-    show_table(columns, rows, empty="Nothing was done yet.")
+    show_table(columns, rows, empty="Nothing was done yet." if chosen == AuditFilter() else "Nothing of that was done.")

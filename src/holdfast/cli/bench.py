@@ -59,7 +59,7 @@ def bench_command(
 
     Without --dsn: in a temporary folder, and on a PostgreSQL started for the run where this machine has one. A server
     named by --dsn gets databases of its own, holdfast_bench_..., which are dropped again, and no other is touched; it
-    is put under full load all the same. Exit code 1 if an event was lost or handled twice.
+    is put under full load all the same. Exit code 1 if an event was lost or handled twice, or a figure failed.
     """
     from holdfast.bench import places, run
     from holdfast.bench.figures import scale_of

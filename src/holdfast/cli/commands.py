@@ -30,14 +30,20 @@ _HOMES = {
     "event": "status",
     "events": "status",
     "indexes": "indexes",
+    "ingest": "relay",
+    "keys": "keys",
     "leases": "status",
     "migrate": "migrate",
     "pause": "replay",
     "publish": "publish",
+    "put-back": "putting_back",
+    "relay": "relay",
     "replay": "replay",
     "resume": "replay",
     "retention": "retention",
+    "roles": "roles",
     "seal": "seal",
+    "serve": "serve",
     "skip": "replay",
     "status": "status",
     "storage": "storage",
@@ -78,7 +84,7 @@ class Commands(click.Group):
         if home is None:
             return None
         module = importlib.import_module(f"holdfast.cli.{home}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def resolve_command(

@@ -66,12 +66,13 @@ def dashboard_command(
     authenticate = way_in(host, **who)
     require_file(target.dsn)
     from holdfast.dashboard import for_store
+    from holdfast.encryption import MasterKeys
 
     dashboard = for_store(
         target.dsn, schema=target.schema, authenticate=authenticate, hosts=host_names, redact=redact,
         read_only=read_only, may_edit=may_edit, trace_url=trace_url, https=https,
         secret=os.environ.get("HOLDFAST_DASHBOARD_SECRET") or None,
-        metrics_token=os.environ.get("HOLDFAST_DASHBOARD_METRICS_TOKEN") or None,
+        metrics_token=os.environ.get("HOLDFAST_DASHBOARD_METRICS_TOKEN") or None, keys=MasterKeys.from_environment(),
     )  # fmt: skip
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))

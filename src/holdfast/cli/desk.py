@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from holdfast.cli.options import Target
     from holdfast.stores.base import Store
-    from holdfast.stores.inspector import Inspector, Operator
+    from holdfast.stores.inspector import Inspector
+    from holdfast.stores.operator import Operator
     from holdfast.stores.records import SpoolFolder
 
 T = TypeVar("T")
@@ -39,10 +40,11 @@ class Desk(NamedTuple):
 @asynccontextmanager
 async def desk(target: Target, *, must_exist: bool = True) -> AsyncIterator[Desk]:
     """The desk of a store. Raises Failure where the SQLite file is missing and *must_exist*."""
-    from holdfast.stores.inspector import make_inspector
+    from holdfast.encryption import MasterKeys
+    from holdfast.encryption.inspecting import open_inspector
 
     store = store_of(target)
-    inspector, operator = make_inspector(store)
+    inspector, operator = open_inspector(store, MasterKeys.from_environment())
     try:
         if must_exist:
             require_file(target.dsn)

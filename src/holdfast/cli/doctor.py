@@ -9,7 +9,7 @@ import click
 from holdfast.cli.desk import at_desk
 from holdfast.cli.options import json_option, store_options
 from holdfast.cli.output import advised, show_json, show_sentence, without_password
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, PermissionDenied
 from holdfast.health import Health, spool_reasons
 from holdfast.stores.records import Fact
 from holdfast.wording import counted
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from holdfast.cli.options import Target
     from holdfast.health import Reason
     from holdfast.stores.records import Level, SpoolFolder
-    from holdfast.stores.storage import SearchIndex
+    from holdfast.stores.storage import Seals, SearchIndex
 
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "red")}
 _LEVELS: dict[Health, Level] = {Health.OK: "ok", Health.DEGRADED: "note", Health.STALLED: "problem"}
@@ -51,6 +51,7 @@ async def examine(opened: Desk) -> list[Fact]:
     except HoldfastError as error:
         return [*facts, Fact("subscriptions", str(error), "problem")]
     facts.append(index_fact(await opened.inspector.search_indexes()))
+    facts.append(await examine_seals(opened))
     registered, workers = len(status.subscriptions), counted(status.workers, "live worker")
     health = status.verdict.health
     facts.append(Fact("subscriptions", f"{health}, {registered} registered, {workers}", _LEVELS[health]))
@@ -68,6 +69,28 @@ def index_fact(indexes: list[SearchIndex]) -> Fact:
         fix = "; ".join(f"run  holdfast indexes add {name}" for name in broken)
         return Fact("search indexes", f"the build of {', '.join(broken)} was broken off", "note", fix)
     return Fact("search indexes", ", ".join(one.name for one in indexes if one.state == "ready") or "none")
+
+
+async def examine_seals(opened: Desk) -> Fact:
+    try:
+        return seal_fact(await opened.inspector.seals())
+    except PermissionDenied:  # that of a worker, which may not read the audit
+        return Fact("seals", "not to be seen by this role")
+
+
+def seal_fact(seals: Seals) -> Fact:
+    if not seals.days:
+        return Fact("seals", "none; holdfast seal  makes edited, removed and inserted events show")
+    until = "" if seals.until is None else f" up to {seals.until:%Y-%m-%d %H:%M:%SZ}"
+    sealed = f"{counted(seals.events, 'event')}{until}, {seals.behind} not sealed yet"
+    if seals.verified_at is None:
+        return Fact("seals", f"{sealed}; never verified", "note", "run  holdfast verify")
+    verified = f"{sealed}; verified {seals.verified_at:%Y-%m-%d %H:%M:%SZ}"
+    if not seals.sound:
+        return Fact(
+            "seals", f"{verified}: the log is not as it was sealed", "problem", "run  holdfast verify  to see what"
+        )
+    return Fact("seals", f"{verified}: nothing was changed")
 
 
 def as_fact(name: str, reason: Reason) -> Fact:

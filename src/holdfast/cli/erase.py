@@ -58,6 +58,8 @@ def erase_command(
         show_json(found)
     elif dry_run:
         click.echo(f"{described(found)} of {clean(whose)} would be erased.")
+        if found.keys:
+            click.echo(f"{counted(found.keys, 'data key')} would be dropped.")
     else:
         show(found)  # type: ignore[arg-type]
 
@@ -65,6 +67,10 @@ def erase_command(
 def show(found: Erased) -> None:
     attempts = counted(found.attempts, "error of an attempt", "errors of attempts")
     click.echo(f"{described(found)} and {attempts} are erased.")
+    if found.keys:
+        click.echo(
+            f"{counted(found.keys, 'data key is', 'data keys are')} dropped: what was encrypted with them cannot be read anywhere."
+        )
     click.echo(f"In the spool of this machine: {found.spooled} waiting, {found.quarantined} refused by the store.")
     click.echo("Not covered:")
     for place in found.left:

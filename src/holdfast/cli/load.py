@@ -1,4 +1,4 @@
-"""Finding the bus that ``MODULE:BUS`` names, from the current folder."""
+"""Finding what ``MODULE:NAME`` names, from the current folder: a bus, or an application."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import traceback
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.commands import Failure, WrongUsage
 
@@ -44,25 +44,43 @@ def load_bus(place: str) -> EventBus:
     """
     from holdfast import EventBus, SyncEventBus
 
-    module_name, _, attribute = place.partition(":")
-    if not module_name or module_name.endswith(".py"):
-        raise WrongUsage(
-            f"{place!r} names no bus: write MODULE:BUS, such as shop.events:bus (no .py, dots for folders)"
-        )
-    if (folder := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, folder)
-    module = _imported(module_name)
-    try:
-        found = reduce(getattr, (attribute or "bus").split("."), module)
-    except AttributeError as error:
-        raise WrongUsage(
-            f"the module {module_name} has no {attribute or 'bus'!r}: write MODULE:NAME of your EventBus"
-        ) from error
+    found = _found(place, "bus", "EventBus")
     if isinstance(found, SyncEventBus):
         return found.async_bus
     if not isinstance(found, EventBus):
         raise WrongUsage(f"{place} is of type {type(found).__name__}, not an EventBus")
     return found
+
+
+def load_app(place: str) -> Any:
+    """
+    Import ``package.module:app`` (``app`` where nothing follows the colon) and return the ASGI application.
+
+    Raises:
+        Failure: As `load_bus`; it cannot be called.
+    """
+    found = _found(place, "app", "application")
+    if not callable(found) or isinstance(found, type):
+        raise WrongUsage(f"{place} is no ASGI application: name an Inbox, a Feed, or what they are mounted in")
+    return found
+
+
+def _found(place: str, usual: str, kind: str) -> object:
+    module_name, _, attribute = place.partition(":")
+    if not module_name or module_name.endswith(".py"):
+        raise WrongUsage(
+            f"{place!r} names no {usual}: write MODULE:{usual.upper()}, such as shop.events:{usual} "
+            f"(no .py, dots for folders)"
+        )
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
+    module = _imported(module_name)
+    try:
+        return reduce(getattr, (attribute or usual).split("."), module)
+    except AttributeError as error:
+        raise WrongUsage(
+            f"the module {module_name} has no {attribute or usual!r}: write MODULE:NAME of your {kind}"
+        ) from error
 
 
 def _imported(name: str) -> object:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--sql", "as_sql", is_flag=True, help="Print the schema, or with --roles the roles, as SQL; change nothing."
 )
-@click.option("--roles", is_flag=True, help="Make the roles publisher, worker, operator, eraser and viewer.")
+@click.option("--roles", is_flag=True, help="Make the roles publisher, worker, operator, eraser, viewer and tenant.")
 @click.option("--after-restore", is_flag=True, help="Make a store that was restored into another server usable there.")
 @actor_option
 @yes_option
@@ -54,7 +54,9 @@ def migrate_command(
     if roles:
         store: Any = postgres(target)
         asyncio.run(store.make_roles())
-        names = ", ".join(f"{target.schema}_{part}" for part in ("publisher", "worker", "operator", "eraser", "viewer"))
+        names = ", ".join(
+            f"{target.schema}_{part}" for part in ("publisher", "worker", "operator", "eraser", "viewer", "tenant")
+        )
         click.echo(f"roles {names}: grant them to those who log in")
 
 

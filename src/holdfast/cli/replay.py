@@ -14,13 +14,14 @@ from holdfast.cli.options import (
     json_option,
     limit_option,
     store_options,
+    tenant_option,
     yes_option,
 )
 from holdfast.cli.options import event_id as as_event_id
 from holdfast.cli.output import confirm, progress, show_json, show_table
 from holdfast.cli.table import Column
 from holdfast.printable import clean
-from holdfast.wording import counted
+from holdfast.wording import counted, part_of
 
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
@@ -42,20 +43,28 @@ if TYPE_CHECKING:
     help="Events per second at most.",
 )
 @click.option("--dry-run", is_flag=True, help="Only count.")
+@click.option(
+    "--resume", "stopped", type=click.IntRange(1), metavar="N", help="Go on with replay N, which has stopped."
+)
 @click.option("--list", "listing", is_flag=True, help="List the replays there were.")
 @limit_option
 @json_option
 @actor_option
 @yes_option
 def replay_command(
-    target: Target, subscription: str | None, rate: float, dry_run: bool, listing: bool, limit: int, as_json: bool,
-    actor: str, yes: bool, **filters: Any,
+    target: Target, subscription: str | None, rate: float, dry_run: bool, stopped: int | None, listing: bool, limit: int,
+    as_json: bool, actor: str, yes: bool, **filters: Any,
 ) -> None:  # fmt: skip
     """Deliver stored events again to SUBSCRIPTION, in the order of the log. Handlers see delivery.is_replay."""
     from holdfast.stores.filters import ReplayFilter
 
     if listing:
         list_replays(target, limit, as_json=as_json)
+        return
+    if stopped is not None:
+        if subscription is not None or any(value is not None for value in filters.values()):
+            raise WrongUsage("--resume goes on with what the replay was begun with: give nothing else")
+        go_on(target, stopped, actor, as_json=as_json)
         return
     if subscription is None:
         raise WrongUsage("say which subscription shall get the events again, or --list")
@@ -82,6 +91,19 @@ def replay_command(
         click.echo(f"{done} of {counted(total, 'event')} {'is' if done == 1 else 'are'} handed to the workers{others}.")
 
 
+def go_on(target: Target, replay: int, actor: str, *, as_json: bool) -> None:
+    async def work(opened: Desk) -> int:
+        known = next((one for one in await opened.inspector.replays(limit=10_000) if one.id == replay), None)
+        with progress("Replaying", known.total if known else 0) as advance:
+            return await opened.operator.go_on_replaying(replay, actor=actor, progress=advance)
+
+    done = at_desk(target, work)
+    if as_json:
+        show_json({"replay": replay, "handed_over": done})
+    else:
+        click.echo(f"Replay {replay} is finished; {counted(done, 'event')} more handed to the workers.")
+
+
 def list_replays(target: Target, limit: int, *, as_json: bool) -> None:
     found = look(target, lambda inspector: inspector.replays(limit=limit))
     if as_json:
@@ -93,7 +115,7 @@ def list_replays(target: Target, limit: int, *, as_json: bool) -> None:
     )  # fmt: skip
     rows = [
         (
-            one.id, one.subscription, one.done, one.total, f"{one.rate:g}/s", one.state, one.actor, one.created_at,
+            one.id, one.subscription, one.done, one.total, f"{one.rate:g}/s", "stopped" if one.stopped else one.state, one.actor, one.created_at,
             one.finished_at,
         )
         for one in found
@@ -104,21 +126,23 @@ def list_replays(target: Target, limit: int, *, as_json: bool) -> None:
 @click.command("pause", short_help="Stop delivering to a subscription.")
 @store_options
 @click.argument("subscription")
+@tenant_option
 @actor_option
-def pause_command(target: Target, subscription: str, actor: str) -> None:
-    """Stop delivering to SUBSCRIPTION; events go on being stored for it."""
-    changed = at_desk(target, lambda opened: opened.operator.pause(subscription, actor=actor))
-    click.echo(f"{clean(subscription)} is paused{'' if changed else ' already'}.")
+def pause_command(target: Target, subscription: str, tenant_id: str | None, actor: str) -> None:
+    """Stop delivering to SUBSCRIPTION; events go on being stored for it. With --tenant, the others' go on."""
+    changed = at_desk(target, lambda opened: opened.operator.pause(subscription, actor=actor, tenant_id=tenant_id))
+    click.echo(f"{clean(part_of(subscription, tenant_id))} is paused{'' if changed else ' already'}.")
 
 
 @click.command("resume", short_help="Go on delivering to a subscription.")
 @store_options
 @click.argument("subscription")
+@tenant_option
 @actor_option
-def resume_command(target: Target, subscription: str, actor: str) -> None:
-    """Go on delivering to SUBSCRIPTION."""
-    changed = at_desk(target, lambda opened: opened.operator.resume(subscription, actor=actor))
-    click.echo(f"{clean(subscription)} {'goes on' if changed else 'was not paused'}.")
+def resume_command(target: Target, subscription: str, tenant_id: str | None, actor: str) -> None:
+    """Go on delivering to SUBSCRIPTION. With --tenant, what was paused of one tenant alone."""
+    changed = at_desk(target, lambda opened: opened.operator.resume(subscription, actor=actor, tenant_id=tenant_id))
+    click.echo(f"{clean(part_of(subscription, tenant_id))} {'goes on' if changed else 'was not paused'}.")
 
 
 @click.command("skip", short_help="Let a subscription go on from now.")
@@ -128,7 +152,10 @@ def resume_command(target: Target, subscription: str, actor: str) -> None:
 @actor_option
 @yes_option
 def skip_command(target: Target, subscription: str, dry_run: bool, actor: str, yes: bool) -> None:
-    """Let SUBSCRIPTION go on from now: what it has not settled is passed over for good. No worker may run it meanwhile."""
+    """Let SUBSCRIPTION go on from now: what it has not settled is passed over for good.
+
+    Where workers run it, it is paused until they have given back its partitions, for 30 seconds at most.
+    """
 
     async def work(opened: Desk) -> str:
         passed = await opened.operator.skip_count(subscription)
@@ -142,4 +169,4 @@ def skip_command(target: Target, subscription: str, dry_run: bool, actor: str, y
 
 
 def events_of(passed: Count) -> str:
-    return ("at least " if passed.kind == "at least" else "") + counted(passed.events, "event")
+    return ("about " if passed.kind == "estimate" else "") + counted(passed.events, "event")

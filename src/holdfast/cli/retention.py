@@ -16,7 +16,7 @@ from holdfast.wording import counted
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
-    from holdfast.stores.records import Retention
+    from holdfast.stores.storage import Retention
 
 
 @click.command("retention", short_help="Show, or drop, old events that nobody needs any more.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 from holdfast.cli.desk import at_desk
 from holdfast.cli.options import actor_option, duration, json_option, store_options
 from holdfast.cli.output import show_json
+from holdfast.errors import PermissionDenied
 from holdfast.printable import clean
 from holdfast.wording import counted
 
@@ -97,15 +99,26 @@ async def seal_on(one_round: Callable[[], Coroutine[Any, Any, None]], every: flo
     help="Compare the chains with what  holdfast seal --anchors  wrote.",
 )
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(0), help="Show at most so many findings.")
+@actor_option
 @json_option
-def verify_command(target: Target, day: datetime | None, anchors: Path | None, limit: int, as_json: bool) -> None:
-    """Compare the log with its seals, and these with each other and with anchors. Exit code 1 if something is wrong."""
+def verify_command(
+    target: Target, day: datetime | None, anchors: Path | None, limit: int, actor: str, as_json: bool
+) -> None:
+    """Compare the log with its seals, and these with each other and with anchors. Exit code 1 if something is wrong.
+
+    The audit keeps that it was done, where this role may write it.
+    """
 
     async def work(opened: Desk) -> tuple[list[Finding], Summary]:
         from holdfast.stores.inspecting import Inspecting
 
         assert isinstance(opened.inspector, Inspecting)
-        return await verify(opened.inspector, day.date() if day else None, anchors, limit, as_json=as_json)
+        of_day = day.date() if day else None
+        found, summary = await verify(opened.inspector, of_day, anchors, limit, as_json=as_json)
+        with suppress(PermissionDenied):  # whoever may only look may verify
+            name = "the log" if of_day is None else of_day.isoformat()
+            await opened.operator.verified(name, actor=actor, events=summary.sealed, sound=summary.is_sound)
+        return found, summary
 
     found, summary = at_desk(target, work)
     if as_json:

@@ -20,6 +20,7 @@ from holdfast.cli.options import (
 from holdfast.cli.options import event_id as as_event_id
 from holdfast.cli.output import advised, show_json, show_sentence, show_table, text_of
 from holdfast.cli.table import Column
+from holdfast.encrypted import is_sealed
 from holdfast.printable import clean
 from holdfast.wording import counted, lasted
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
+    from holdfast.stores.inspector import Inspector
+    from holdfast.stores.keys import MasterKeyRecord
     from holdfast.stores.records import (
         AttemptRecord,
         CausationNode,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
         Count,
         DeliveryRecord,
         EventDetail,
+        EventPage,
         Status,
         WorkerRecord,
     )
@@ -76,7 +80,7 @@ def show_status(found: Status) -> None:
     )  # fmt: skip
     rows = [
         (
-            one.name, f"{one.lag}+" if one.backlog_at_least else one.lag, one.lag_seconds, one.pending, one.retrying,
+            one.name, f"about {one.lag}" if one.backlog_estimated else one.lag, one.lag_seconds, one.pending, one.retrying,
             one.running, one.dead, f"{one.owned}/{one.owned + one.free}", one.workers, "paused" if one.paused else None,
         )
         for one in found.subscriptions
@@ -108,12 +112,16 @@ def events_command(
         show_count(look(target, lambda inspector: inspector.estimate(chosen)), as_json=as_json)
         return
     payload = None if match is None else PayloadMatch.parse(match)
-    page = look(
-        target,
-        lambda inspector: inspector.events(
+
+    async def work(inspector: Inspector) -> tuple[EventPage, list[MasterKeyRecord]]:
+        page = await inspector.events(
             chosen, status=status, correlation_id=correlation_id, payload=payload, limit=limit, before=before
-        ),
-    )
+        )
+        return page, [] if payload is None else await inspector.keys()
+
+    page, keys = look(target, work)
+    if keys:
+        click.echo("Payloads that are encrypted were not searched: nothing finds what is in them.", err=True)
     if as_json:
         show_json(page)
         return
@@ -176,12 +184,21 @@ def show_event(found: EventDetail) -> None:
         click.echo(f"{label:9} {text_of(value)}")
     if found.headers:
         click.echo(f"headers   {clean(msgspec.json.encode(found.headers).decode())}")
-    payload = msgspec.json.format(msgspec.json.encode(found.payload), indent=2).decode()
-    click.echo(f"payload   {indented(clean(payload, lines=True))}")
+    if is_sealed(found.payload):
+        click.echo("payload   encrypted, and there is no key for it here (HOLDFAST_MASTER_KEYS_FILE)")
+    else:
+        show_payload(found.payload)
     if not found.deliveries:
         click.echo("\nNo subscription is concerned.")
     for delivery in found.deliveries:
         show_delivery(delivery)
+
+
+def show_payload(payload: Any) -> None:
+    import msgspec
+
+    text = msgspec.json.format(msgspec.json.encode(payload), indent=2).decode()
+    click.echo(f"payload   {indented(clean(text, lines=True))}")
 
 
 def show_tree(tree: CausationTree) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,7 +22,9 @@ _force = click.option("--force", is_flag=True, help="Even while live workers run
 
 
 @click.group(
-    "subscriptions", invoke_without_command=True, short_help="Subscriptions: list, rename, remove, repartition."
+    "subscriptions",
+    invoke_without_command=True,
+    short_help="Subscriptions: list, rename, remove, repartition, concurrency.",
 )
 @store_options
 @json_option
@@ -37,13 +39,15 @@ def subscriptions_command(ctx: click.Context, target: Target, as_json: bool) -> 
         return
     columns = (
         "name", Column("patterns", cut=True), "partitions", Column("ordering", spare=2), Column("on dead", spare=3),
+        Column("behind retention", spare=2, quiet=True), Column("at once", spare=2, quiet=True),
         Column("replayable", spare=4), Column("paused", quiet=True), Column("by", spare=1, cut=True, quiet=True),
-        Column("created", spare=5),
+        Column("paused tenants", cut=True, quiet=True), Column("created", spare=5),
     )  # fmt: skip
     rows = [
         (
-            one.name, one.patterns, one.partitions, one.ordering, one.on_dead, one.replayable, one.paused_at,
-            one.paused_by, one.created_at,
+            one.name, one.patterns, one.partitions, one.ordering, one.on_dead,
+            None if one.behind_retention == "hold" else one.behind_retention, one.concurrency, one.replayable,
+            one.paused_at, one.paused_by, one.paused_tenants, one.created_at,
         )
         for one in found
     ]  # fmt: skip
@@ -86,6 +90,31 @@ def remove(target: Target, name: str, force: bool, actor: str, yes: bool) -> Non
 
     removed = at_desk(target, work)
     click.echo(f"{clean(name)} is removed, with {counted(removed, 'delivery row')}.")
+
+
+class _Concurrency(click.IntRange):
+    """A number, or ``declared``."""
+
+    name = "number or 'declared'"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "declared" else super().convert(value, param, ctx)
+
+
+@subscriptions_command.command("concurrency", short_help="Change how many events are handled at once.")
+@store_options
+@click.argument("name")
+@click.argument("number", type=_Concurrency(1, 10_000))
+@actor_option
+def concurrency(target: Target, name: str, number: int | None, actor: str) -> None:
+    """
+    Change how many events of a subscription each worker handles at once, while they run.
+
+    It holds whatever the program declares, until NUMBER is the word declared.
+    """
+    changed = at_desk(target, lambda opened: opened.operator.set_concurrency(name, number, actor=actor))
+    at_once = "as many events at once as declared" if number is None else f"{counted(number, 'event')} at once"
+    click.echo(f"{clean(name)} handles {at_once}{'' if changed else ' already'}.")
 
 
 @subscriptions_command.command("repartition", short_help="Change the number of partitions.")

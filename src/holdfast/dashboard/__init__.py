@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from holdfast import EventBus, SyncEventBus
     from holdfast.dashboard.access import OneTimeToken
     from holdfast.dashboard.application import Dashboard
+    from holdfast.encryption import KeyProvider
 
 __all__ = ["Actor", "Authenticate", "ProxyHeader", "Role", "Users", "app", "for_store"]
 
@@ -68,7 +69,7 @@ def app(
     return for_store(
         bus.dsn, schema=bus.schema, authenticate=authenticate, hosts=hosts, redact=redact, read_only=read_only,
         may_edit=may_edit, trace_url=trace_url, https=https, secret=secret,
-        metrics_token=metrics_token,
+        metrics_token=metrics_token, keys=bus.encryption,
     )  # fmt: skip
 
 
@@ -84,9 +85,14 @@ def for_store(
     trace_url: str | None = None,
     https: bool = False,
     secret: str | None = None,
+    keys: KeyProvider | None = None,
     metrics_token: str | None = None,
 ) -> Dashboard:
-    """The dashboard of a store that is named by its DSN; else as `app`."""
+    """The dashboard of a store that is named by its DSN; else as `app`.
+
+    Args:
+        keys: Has the master keys by which payloads are shown; without it, encrypted ones are not.
+    """
     try:
         from holdfast.dashboard.application import Dashboard
     except ModuleNotFoundError as error:
@@ -106,6 +112,7 @@ def for_store(
         may_edit=may_edit,
         trace_url=trace_url,
         spool=usual_spool,
+        keys=keys,
     )
     return Dashboard(
         board,

@@ -21,7 +21,7 @@ from holdfast.dashboard.refusal import Refusal
 from holdfast.dashboard.rendering import indented
 from holdfast.errors import InvalidInput, NotFound
 from holdfast.stores.filters import DeadFilter
-from holdfast.wording import counted
+from holdfast.wording import counted, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,26 +114,33 @@ def target_of(ask: Ask) -> str:
 
 
 async def _ask_pause(board: Board, ask: Ask) -> Question:
-    name = await _known(board, ask)
-    text = f"Stop delivering to {name}. Events go on being stored for it, and wait until it is resumed."
-    return Question(text, "Pause", urlencode({"subscription": name}))
+    part, parameters = await _part(board, ask)
+    others = "; those of other tenants are delivered meanwhile" if "tenant" in parameters else ""
+    text = f"Stop delivering to {part}. Its events go on being stored, and wait until it is resumed{others}."
+    return Question(text, "Pause", urlencode(parameters))
+
+
+async def _part(board: Board, ask: Ask) -> tuple[str, dict[str, str]]:
+    """The subscription, or the tenant of it, that is to be paused or resumed, and what says so in a form."""
+    name, tenant = await _known(board, ask), ask.text("tenant")
+    return part_of(name, tenant), {"subscription": name} | ({} if tenant is None else {"tenant": tenant})
 
 
 async def _pause(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
-    name = ask.require("subscription")
-    changed = await board.operator.pause(name, actor=actor.name)
-    return f"{name} is paused{'' if changed else ' already'}."
+    name, tenant = ask.require("subscription"), ask.text("tenant")
+    changed = await board.operator.pause(name, actor=actor.name, tenant_id=tenant)
+    return f"{part_of(name, tenant)} is paused{'' if changed else ' already'}."
 
 
 async def _ask_resume(board: Board, ask: Ask) -> Question:
-    name = await _known(board, ask)
-    return Question(f"Go on delivering to {name}.", "Resume", urlencode({"subscription": name}))
+    part, parameters = await _part(board, ask)
+    return Question(f"Go on delivering to {part}.", "Resume", urlencode(parameters))
 
 
 async def _resume(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
-    name = ask.require("subscription")
-    changed = await board.operator.resume(name, actor=actor.name)
-    return f"{name} {'goes on' if changed else 'was not paused'}."
+    name, tenant = ask.require("subscription"), ask.text("tenant")
+    changed = await board.operator.resume(name, actor=actor.name, tenant_id=tenant)
+    return f"{part_of(name, tenant)} {'goes on' if changed else 'was not paused'}."
 
 
 # Dead letters: all that match, not what a page happens to show
@@ -206,16 +213,41 @@ async def _replaying(board: Board, name: str, chosen: Any, actor: Actor, rate: f
         board.changed()
 
 
+async def _ask_go_on(board: Board, ask: Ask) -> Question:
+    name, number = await _known(board, ask), ask.number("replay")
+    found = next((one for one in await board.inspector.replays(limit=10_000) if one.id == number), None)
+    if found is None or not found.stopped:
+        raise NotFound(f"no replay {number} that has stopped")
+    text = (
+        f"Go on with the replay of {counted(found.total, 'event')} to {name} where it has stopped: "
+        f"{counted(found.total - found.done, 'event is', 'events are')} left."
+    )
+    return Question(text, "Go on", ask.kept(("subscription", "replay")))
+
+
+async def _go_on(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
+    number = ask.number("replay") or 0
+    board.begin(_going_on(board, number, actor))
+    return f"Replay {number} goes on."
+
+
+async def _going_on(board: Board, number: int, actor: Actor) -> None:
+    try:
+        await board.operator.go_on_replaying(number, actor=actor.name)
+    finally:
+        board.changed()
+
+
 # Skip and correct
 
 
 async def _ask_skip(board: Board, ask: Ask) -> Question:
     name = ask.require("subscription")
     ahead = await board.operator.skip_count(name)
-    least = "at least " if ahead.kind == "at least" else ""
+    about = "about " if ahead.kind == "estimate" else ""
     text = (
-        f"Let {name} go on from now and pass over {least}{counted(ahead.events, 'event')} for good. Its workers have to "
-        f"be stopped first. Dead letters stay, and a replay brings the events back."
+        f"Let {name} go on from now and pass over {about}{counted(ahead.events, 'event')} for good. While its workers end "
+        f"what they have in hand it is paused. Dead letters stay, and a replay brings the events back."
     )
     return Question(text, "Skip to now", urlencode({"subscription": name}))
 
@@ -223,7 +255,8 @@ async def _ask_skip(board: Board, ask: Ask) -> Question:
 async def _skip(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
     name = ask.require("subscription")
     passed = await board.operator.skip(name, actor=actor.name)
-    return f"{name} goes on from now; {counted(passed.events, 'event was', 'events were')} passed over."
+    about = "about " if passed.kind == "estimate" else ""
+    return f"{name} goes on from now; {about}{counted(passed.events, 'event was', 'events were')} passed over."
 
 
 async def _ask_correct(board: Board, ask: Ask) -> Question:
@@ -291,6 +324,7 @@ ACTIONS = {
         Action("skip", "skip", "Skip to now", Role.ADMIN, _ask_skip, _skip, _to_subscription),
         Action("correct", "dead correct", "Correct", Role.ADMIN, _ask_correct, _correct, _to_dead),
         Action("replay", "replay", "Replay", Role.OPERATOR, _ask_replay, _replay, _to_subscription),
+        Action("go-on", "replay", "Go on with a replay", Role.OPERATOR, _ask_go_on, _go_on, _to_subscription),
     )
 }
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from holdfast.errors import InvalidInput
 from holdfast.moments import moment
 from holdfast.names import text_problem
-from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch, ReplayFilter
+from holdfast.stores.filters import AuditFilter, DeadFilter, EventFilter, PayloadMatch, ReplayFilter
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -21,6 +21,9 @@ STATUSES = ("pending", "processing", "processed", "failed", "dead")
 
 EVENT_FIELDS = ("name", "tenant", "key", "since", "until")
 DEAD_FIELDS = ("subscription", "event", "error", "fingerprint", *EVENT_FIELDS)
+AUDIT_FIELDS = ("who", "action", "subscription", "tenant", "outcome", "since", "until")
+
+OUTCOMES = ("allowed", "refused")
 
 
 class Ask:
@@ -99,5 +102,13 @@ class Ask:
     def replay_filter(self) -> ReplayFilter:
         return ReplayFilter(
             event_id=self.id("event"), name=self.text("name"), tenant_id=self.text("tenant"), key=self.text("key"),
+            since=self.moment("since"), until=self.moment("until"),
+        )  # fmt: skip
+
+    def audit_filter(self) -> AuditFilter:
+        outcome = self.one_of("outcome", OUTCOMES)
+        return AuditFilter(
+            actor=self.text("who"), action=self.text("action"), target=self.text("subscription"),
+            tenant_id=self.text("tenant"), allowed=None if outcome is None else outcome == "allowed",
             since=self.moment("since"), until=self.moment("until"),
         )  # fmt: skip

@@ -9,15 +9,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.dashboard.charting import RECENT_MINUTES
+from holdfast.encryption.inspecting import open_inspector
 from holdfast.errors import ConfigurationError, HoldfastError, StoreUnavailable
 from holdfast.stores import make_store
-from holdfast.stores.inspector import make_inspector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from holdfast.dashboard.access import Actor
     from holdfast.dashboard.redaction import Redaction
+    from holdfast.encryption import KeyProvider
     from holdfast.stores.records import Samples, SpoolFolder, Status
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class Board:
         may_edit: Admins may correct a dead letter's payload and have it published anew.
         trace_url: Address of a trace, with ``{trace_id}`` in it.
         spool: Reads this machine's spool of the store.
+        keys: Has the master keys by which payloads are shown, and corrected ones encrypted.
 
     Raises:
         ConfigurationError: The store lives in the memory of another process.
@@ -59,11 +61,12 @@ class Board:
         may_edit: bool,
         trace_url: str | None,
         spool: Callable[[str], SpoolFolder | None],
+        keys: KeyProvider | None = None,
     ) -> None:
         self._store = make_store(dsn, schema=schema, timeout=10.0)
         if not self._store.is_durable:
             raise ConfigurationError("a store in memory ends with its process and has no dashboard: use a file")
-        self.inspector, self.operator = make_inspector(self._store)
+        self.inspector, self.operator = open_inspector(self._store, keys)
         if trace_url is not None and not trace_url.startswith(("https://", "http://")):
             raise ConfigurationError(f"trace_url is {trace_url!r}: give an address such as https://traces/{{trace_id}}")
         self.redaction, self.read_only, self.may_edit, self.trace_url = redaction, read_only, may_edit, trace_url

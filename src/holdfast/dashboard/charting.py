@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from holdfast.stores.records import PublishedSample, Sample, Samples
+    from holdfast.stores.records import LagSample, PublishedSample, Sample, Samples
 
 MINUTE = 60
 RECENT_MINUTES = 15
@@ -59,6 +59,8 @@ class Lines:
         dead: Events given up in the minute.
         p50_seconds: None where no handler was called, and for several subscriptions together.
         p95_seconds: The same.
+        lag: Events that were not settled; of several subscriptions, all of theirs. None where nobody looked.
+        lag_seconds: How long the oldest of them had waited.
     """
 
     minutes: list[int]
@@ -68,6 +70,8 @@ class Lines:
     dead: list[int]
     p50_seconds: list[float | None]
     p95_seconds: list[float | None]
+    lag: list[int | None]
+    lag_seconds: list[float | None]
 
 
 def recent(samples: Sequence[Sample]) -> Recent:
@@ -101,6 +105,7 @@ def lines(samples: Samples, since: datetime, until: datetime, subscription: str 
         subscription: samples.subscriptions.get(subscription, ())
     }  # fmt: skip
     every = [one for found in chosen.values() for one in found]
+    behind = samples.lags if subscription is None else (subscription,)
 
     def summed(figure: Callable[[Sample], int]) -> list[int]:
         found = dict.fromkeys(minutes, 0)
@@ -118,6 +123,7 @@ def lines(samples: Samples, since: datetime, until: datetime, subscription: str 
         summed(lambda one: one.dead),
         [by_minute[at].p50_seconds if at in by_minute else None for at in minutes],
         [by_minute[at].p95_seconds if at in by_minute else None for at in minutes],
+        *lags(minutes, [one for name in behind for one in samples.lags.get(name, ())]),
     )
 
 
@@ -130,6 +136,17 @@ def published(minutes: Sequence[int], samples: Iterable[PublishedSample]) -> lis
             for at in range(begun + MINUTE, _minute(one.at) + 1, MINUTE):
                 found[at] = one.events / one.seconds
     return [found.get(at) for at in minutes]
+
+
+def lags(minutes: Sequence[int], samples: Iterable[LagSample]) -> tuple[list[int | None], list[float | None]]:
+    """In each minute what waited, all together, and how long the oldest; nothing has waited for no time."""
+    events: dict[int, int] = {}
+    seconds: dict[int, float] = {}
+    for one in samples:
+        at = _minute(one.at)
+        events[at] = events.get(at, 0) + one.events
+        seconds[at] = max(seconds.get(at, 0.0), one.seconds or 0.0)
+    return [events.get(at) for at in minutes], [seconds.get(at) for at in minutes]
 
 
 def _minute(at: datetime) -> int:

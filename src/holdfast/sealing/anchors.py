@@ -13,7 +13,7 @@ import msgspec
 from holdfast.errors import ConfigurationError, WrongStore
 from holdfast.sealing.chain import DIGEST_BYTES
 from holdfast.sealing.rows import as_day
-from holdfast.stores.inspecting import as_moment, as_uuid
+from holdfast.stores.columns import as_moment, as_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

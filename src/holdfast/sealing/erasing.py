@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.erased import MASK
-from holdfast.stores.inspecting import as_json, as_moment
+from holdfast.stores.columns import as_json, as_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

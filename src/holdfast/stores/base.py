@@ -8,6 +8,7 @@ Horizons and cursors
     (``pg_current_snapshot()``), on SQLite the highest position. ``Cursor(done, open, position)`` says what is
     settled: everything that ``done`` shows, and of what ``open`` shows everything with a smaller ``position``.
     The events that ``open`` shows and ``done`` does not are a **window**; it is delivered in position order.
+    A tenant that is **deferred** in a partition has a cursor of its own there, and the partition's says nothing of it.
 
 Fences
     Whatever may only be written by the owner of a partition (delivery rows, cursors) carries the epoch of the
@@ -35,9 +36,12 @@ if TYPE_CHECKING:
         Cursor,
         Declaration,
         Due,
+        Laggard,
         Lease,
+        LeftBehind,
         Maintenance,
         Page,
+        Place,
         Receipt,
         Released,
         Roster,
@@ -62,10 +66,20 @@ class Reader(Protocol):
     """One session that reads the log. Horizons it returned are worth nothing once it raised."""
 
     async def read(
-        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, limit: int, max_bytes: int
+        self,
+        cursor: Cursor,
+        *,
+        horizon: str | None = None,
+        before: int | None = None,
+        without: Collection[str] = (),
+        limit: int,
+        max_bytes: int,
     ) -> Page:
         """
         Read on from *cursor*: at most *limit* events, stopping after the one that passes *max_bytes*.
+
+        In a window that is open, events of the tenants *without* are left out, or not: many of them are passed over at
+        once, and the page ends after some ten thousand positions even if nothing was found.
 
         Where ``cursor.open`` is set, the next page of that window; one that would reach the position *before* ends
         there. Otherwise a new window opens, up to *horizon* (taken by an earlier read of this session, or the place of
@@ -77,10 +91,6 @@ class Reader(Protocol):
 
         Cost: one statement for a small window; one more, once, to find the lowest position of a large one.
         """
-        ...
-
-    def latest(self, places: Collection[str]) -> str:
-        """Which of some cursors' ``done`` shows the most; any two of one log show more and less."""
         ...
 
     async def horizon(self) -> str:
@@ -123,6 +133,10 @@ class Store(Protocol):
         Raises:
             StoreUnavailable, SchemaMismatch, WrongStore, PermissionDenied, MissingExtra
         """
+        ...
+
+    def latest(self, places: Collection[str]) -> str:
+        """Which of some cursors' ``done`` shows the most; any two of one log show more and less."""
         ...
 
     async def close(self) -> None: ...
@@ -240,8 +254,8 @@ class Store(Protocol):
         """A new session for reading the log."""
         ...
 
-    async def cursors(self, slices: Collection[Slice]) -> dict[Slice, Cursor]:
-        """The persisted cursors."""
+    async def places(self, slices: Collection[Slice]) -> dict[Slice, Place]:
+        """Where these partitions stand, by what is persisted."""
         ...
 
     async def known(self, subscription: int, events: Sequence[tuple[bytes, int]]) -> set[bytes]:
@@ -342,9 +356,55 @@ class Store(Protocol):
         """
         ...
 
+    async def near_retention(self, seconds: float) -> tuple[str, ...]:
+        """Names of the subscriptions that do not hold, and still need events older than *seconds*; sorted."""
+        ...
+
+    async def laggards(self, *, retention: float) -> list[Laggard]:
+        """
+        Begin to let go, or go on where somebody was: of what is older than *retention* seconds and needed by nobody but
+        subscriptions that do not hold. Whoever holds, holds it for all.
+        """
+        ...
+
+    async def left_behind(self, laggard: Laggard, *, limit: int, max_bytes: int) -> LeftBehind:
+        """
+        What a laggard has not settled among the next *limit* events of its part at most, stopping after the one that
+        passes *max_bytes*. Payloads as the store has them: encrypted ones are.
+        """
+        ...
+
+    async def let_go(self, laggard: Laggard, page: LeftBehind) -> Laggard | None:
+        """
+        Let go of a page, in one transaction: its delivery rows are discarded. Returns how far it has got; None, and
+        nothing is let go of, where somebody else was quicker or the subscription has made another choice since.
+        """
+        ...
+
+    async def end_letting_go(self, laggard: Laggard, *, archive: str | None, event_id: UUID) -> bool:
+        """
+        All of the part is let go of: retention may drop it. An audit row and an event say so, unless it was nothing.
+        What the log drops takes the leases of those partitions with it: what is in hand of it settles nothing any more.
+
+        Args:
+            archive: Where it was archived, for the record.
+            event_id: Of the event.
+
+        Returns:
+            False, and nothing is written, as in `let_go`.
+        """
+        ...
+
     async def add_samples(self, worker: UUID, samples: Sequence[Sampled]) -> None:
         """
         Keep what a worker has counted under the minute that is nearest by the database's clock, and with it how far the
         log has got. Called once a minute. Samples older than 48 hours are forgotten.
+        """
+        ...
+
+    async def add_lags(self, worker: UUID) -> None:
+        """
+        Keep how far every subscription is behind, counted up to `values.LAG_COUNTED_MAX` events and estimated beyond, under the
+        minute that is nearest. The first of the workers that live does it for all; another's call does nothing.
         """
         ...

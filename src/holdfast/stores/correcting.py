@@ -10,23 +10,32 @@ from abc import ABC
 from typing import TYPE_CHECKING, Any
 
 from holdfast.composing import compose
-from holdfast.errors import BusStateError, NotFound
+from holdfast.encrypted import is_sealed
+from holdfast.errors import BusStateError, ConfigurationError, NotFound
 from holdfast.ids import new_id
 from holdfast.stores.filters import DeadFilter
 from holdfast.stores.refusing import Refusing, record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from holdfast.event import NewEvent
+    from holdfast.stores.keys import Sealing
     from holdfast.stores.records import DeadLetter
     from holdfast.stores.refusing import Action
 
 PAYLOAD_BYTES_MAX = 2**20
 
 
+async def as_they_are(events: Sequence[NewEvent]) -> Sequence[NewEvent]:
+    return events
+
+
 class Correcting(Refusing, ABC):
-    """The part of `holdfast.stores.inspector.Operator` that corrects."""
+    """The part of `holdfast.stores.operator.Operator` that corrects."""
+
+    sealed: Sealing = staticmethod(as_they_are)
 
     async def correct(
         self,
@@ -50,7 +59,12 @@ class Correcting(Refusing, ABC):
             )
             if not letters:
                 raise NotFound(f"no dead letter of event {event_id} for {subscription!r} (any more)")
-            event = corrected(letters[0], payload, actor, limit=max_payload)
+            if self.sealed is as_they_are and is_sealed(letters[0].payload):
+                raise ConfigurationError(
+                    f"event {event_id} is encrypted, and nothing here could encrypt another in its place: give the master "
+                    f"keys (HOLDFAST_MASTER_KEYS_FILE)"
+                )
+            (event,) = await self.sealed([corrected(letters[0], payload, actor, limit=max_payload)])
             await self.perform(replace_dead(letters[0], event, actor))
         return event.id
 

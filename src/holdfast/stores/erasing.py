@@ -22,6 +22,7 @@ from holdfast.spool_erasing import SpoolErased, erase_spool
 from holdfast.stores.filters import EventFilter
 from holdfast.stores.refusing import Refusing, count_in_audit, record
 from holdfast.stores.repeats import as_uuid
+from holdfast.stores.values import KEY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,13 +34,19 @@ PART = 5_000
 """Events of the log that are looked at together."""
 CHUNK = 500
 """Delivery rows that are looked at together."""
+_KEY_MARGIN_SECONDS = 1.0
 
 ELSEWHERE = (
     "tenant, key, name, id, times, correlation_id and causation_id of the events, and the audit",
     "events of transactions that were not committed yet, and what workers had in hand: erase again to be sure",
     "events with another key that say something of it, such as those that handlers published",
     "spools of other machines and users, and of buses with spool= elsewhere",
+    "archives of what subscriptions let go of, where payloads are not encrypted",
     "brokers, backups, logs, and what handlers wrote into tables of their own",
+)
+
+KEYS_ELSEWHERE = (
+    "backups and archives of subject_keys: with the master key, what is in a copy of the log can be read again"
 )
 
 
@@ -60,7 +67,7 @@ class Masking(NamedTuple):
 
 
 class Erasing(Refusing, ABC):
-    """The part of `holdfast.stores.inspector.Operator` that erases."""
+    """The part of `holdfast.stores.operator.Operator` that erases."""
 
     @property
     @abstractmethod
@@ -70,7 +77,9 @@ class Erasing(Refusing, ABC):
     async def erase_count(self, *, tenant_id: str | None = None, key: str | None = None) -> Erasable:
         whose = of_whom(tenant_id, key)
         events = sum([len(part) async for part in self._events(whose, await self._newest())])
-        return Erasable(events, sum([len(part) async for part in self._deliveries(whose)]))
+        deliveries = sum([len(part) async for part in self._deliveries(whose)])
+        ((keys,),) = await self._inspector.rows("count_keys", tenant_id=tenant_id, key=key)
+        return Erasable(events, deliveries, keys)
 
     async def erase(
         self,
@@ -91,6 +100,7 @@ class Erasing(Refusing, ABC):
             spooled = SpoolErased()
             if spool is not None:
                 spooled = await asyncio.to_thread(erase_spool, spool, whose, actor, at)
+            keys = await self._drop_keys(tenant_id, key)
             events = deliveries = attempts = 0
             newest = await self._newest()
             # The log before the deliveries: retention hands the content of events to dead letters, not the other way.
@@ -104,12 +114,25 @@ class Erasing(Refusing, ABC):
                 deliveries += len(part)
                 if progress is not None:
                     progress(events + deliveries)
-            left = (*ELSEWHERE, self.residue, *spooled.left)
-            outcome = Erased(events, deliveries, attempts, spooled.pending, spooled.quarantined, left)
+            left = (*ELSEWHERE, *((KEYS_ELSEWHERE,) if keys else ()), self.residue, *spooled.left)
+            outcome = Erased(events, deliveries, attempts, spooled.pending, spooled.quarantined, left, keys)
             # The position tells who verifies a seal which masks are explained by this.
             detail = asked | counts(outcome) | {"position": newest}
             await self.perform(record(actor, "erased", target, detail=detail, count=events))
         return outcome
+
+    async def _drop_keys(self, tenant_id: str | None, key: str | None) -> int:
+        """
+        Drop the data keys, in two steps: whoever remembers one may encrypt with it for a moment, and what that makes must
+        not come to the log after the keys are gone, from somebody who does not know it.
+        """
+        whose = {"tenant_id": tenant_id, "key": key}
+        ((found,),) = await self._inspector.rows("count_keys", **whose)
+        if found:
+            await self.perform(one_statement("retire_keys", whose))
+            await asyncio.sleep(KEY_SECONDS + _KEY_MARGIN_SECONDS)
+            await self.perform(one_statement("drop_keys", whose))
+        return int(found)
 
     async def _newest(self) -> int:
         ((_, _, newest),) = await self._inspector.rows("replay_range", first_id=None, last_id=None)
@@ -135,6 +158,10 @@ class Erasing(Refusing, ABC):
             after = rows[-1][0]
 
 
+def one_statement(statement: str, parameters: dict[str, Any]) -> Action[None]:
+    yield statement, parameters
+
+
 def of_whom(tenant_id: str | None, key: str | None) -> dict[str, Any]:
     """
     Whose events are meant, as parameters.
@@ -157,7 +184,7 @@ def described(tenant_id: str | None, key: str | None) -> str:
 
 
 def counts(outcome: Erased) -> dict[str, int]:
-    names = ("events", "deliveries", "attempts", "spooled", "quarantined")
+    names = ("events", "deliveries", "attempts", "spooled", "quarantined", "keys")
     return {name: getattr(outcome, name) for name in names}
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - the annotations are read when a replay's filter is taken from its JSON
 from typing import TYPE_CHECKING
+from uuid import UUID  # noqa: TC003 - the same
 
 from holdfast.errors import InvalidInput
 from holdfast.names import text_problem
 from holdfast.patterns import check_pattern
 
 if TYPE_CHECKING:
-    from datetime import datetime
-    from uuid import UUID
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +35,8 @@ class EventFilter:
     def __post_init__(self) -> None:
         if self.name is not None:
             check_pattern(self.name)
-        for field in ("tenant_id", "key", "subscription", "error"):
-            text = getattr(self, field, None)
-            if text is not None and (problem := text_problem(text)) is not None:
-                raise InvalidInput(field, problem, "no store holds such a text")
-        if self.since is not None and self.until is not None and self.since >= self.until:
-            raise InvalidInput(
-                "since", f"is {self.since.isoformat()}", f"give a time before until, {self.until.isoformat()}"
-            )
+        check_texts(self, ("tenant_id", "key", "subscription", "error"))
+        check_times(self.since, self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +98,43 @@ class ReplayFilter(EventFilter):
 
     first_id: UUID | None = None
     last_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """Which actions are meant; what is None is not asked for.
+
+    Attributes:
+        actor: Who acted, the whole name.
+        action: As it is recorded: pause, dead retry, replay, …
+        target: What it was done to: mostly the name of a subscription.
+        tenant_id: Those that concerned this tenant alone.
+        allowed: Whether it was allowed, or refused.
+        since: From this time on.
+        until: Before this time.
+    """
+
+    actor: str | None = None
+    action: str | None = None
+    target: str | None = None
+    tenant_id: str | None = None
+    allowed: bool | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        check_texts(self, ("actor", "action", "target", "tenant_id"))
+        check_times(self.since, self.until)
+
+
+def check_texts(filter: object, fields: Iterable[str]) -> None:
+    """Raise InvalidInput where one of the *fields* that *filter* has is a text that no store holds."""
+    for field in fields:
+        text = getattr(filter, field, None)
+        if text is not None and (problem := text_problem(text)) is not None:
+            raise InvalidInput(field, problem, "no store holds such a text")
+
+
+def check_times(since: datetime | None, until: datetime | None) -> None:
+    if since is not None and until is not None and since >= until:
+        raise InvalidInput("since", f"is {since.isoformat()}", f"give a time before until, {until.isoformat()}")

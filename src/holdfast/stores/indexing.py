@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Indexing(Refusing, ABC):
-    """The part of `holdfast.stores.inspector.Operator` that builds and drops search indexes."""
+    """The part of `holdfast.stores.operator.Operator` that builds and drops search indexes."""
 
     @abstractmethod
     async def commands(self, texts: Rows, progress: Callable[[int], None] | None = None) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import UUID
-
-import msgspec
 
 from holdfast.errors import NotFound
-from holdfast.event import from_micros
 from holdfast.health import verdict
 from holdfast.patterns import to_regex
+from holdfast.ports import elapsed
 from holdfast.stores import grouping, sampled
+from holdfast.stores.columns import as_json, as_moment, as_texts, as_time, as_uuid, longest, shortest
+from holdfast.stores.filters import AuditFilter
+from holdfast.stores.keys import MasterKeyRecord
 from holdfast.stores.lineage import causation_tree
 from holdfast.stores.records import (
     BACKLOG_MAX,
@@ -26,9 +28,9 @@ from holdfast.stores.records import (
     EventDetail,
     EventRecord,
     Fact,
+    LagSample,
     LeaseRecord,
     ReplayRecord,
-    Retention,
     Samples,
     Status,
     SubscriptionRecord,
@@ -36,14 +38,17 @@ from holdfast.stores.records import (
     WorkerRecord,
 )
 from holdfast.stores.searching import Reading, Search, search_events
-from holdfast.stores.storage import IndexStorage, SearchIndex
+from holdfast.stores.storage import IndexStorage, Seals, SearchIndex
+from holdfast.wording import roughly
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
 
     from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch
     from holdfast.stores.records import CausationTree, Count, DeadGroups, EventPage, SpoolFolder
-    from holdfast.stores.storage import Storage
+    from holdfast.stores.storage import Retention, Storage
 
 
 class Inspecting(ABC):
@@ -52,6 +57,10 @@ class Inspecting(ABC):
     @abstractmethod
     async def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """All rows of a named statement."""
+
+    @abstractmethod
+    async def backlogs(self, *, bound: int, tenant_id: str | None) -> dict[int, tuple[Any, ...]]:
+        """By subscription: events it has still to see, whether that is estimated, since when one waits, its last move."""
 
     @abstractmethod
     async def estimate(self, filter: EventFilter) -> Count: ...
@@ -83,31 +92,42 @@ class Inspecting(ABC):
         spool: SpoolFolder | None = None,
         tenant_id: str | None = None,
     ) -> Status:
-        blockers = set[str]()
+        subscriptions = await self.subscriptions()
+        blockers, near, let_go = set[str](), set[str](), dict[str, int]()
         if retention is not None and tenant_id is None:
             blockers = await self.retention_blockers(retention)
+            near = await self._near_retention(subscriptions, retention)
+            let_go = dict(await self.rows("recent_let_go"))
         counts = {row[0]: row[1:] for row in await self.rows("subscription_counts", tenant_id=tenant_id)}
+        backlogs = await self.backlogs(bound=backlog_max, tenant_id=tenant_id)
         found = [
-            await self._status(one, counts[one.id], one.name in blockers, backlog_max, tenant_id)
-            for one in await self.subscriptions()
-            if one.id in counts
+            replace(
+                await self._status(one, counts[one.id], backlogs[one.id], one.name in blockers, tenant_id),
+                behind_retention=one.behind_retention,
+                near_retention=one.name in near,
+                let_go=int(let_go.get(one.name, 0)),
+            )
+            for one in subscriptions
+            if one.id in counts and one.id in backlogs
         ]
         workers = sum(one.live for one in await self.workers())
         return Status(verdict(found, spools=[spool] if spool else []), tuple(found), workers, spool)
 
     async def _status(
-        self, one: SubscriptionRecord, counts: Sequence[int], blocks: bool, backlog_max: int, tenant_id: str | None
+        self, one: SubscriptionRecord, counts: Sequence[int], waits: Sequence[Any], blocks: bool, tenant_id: str | None
     ) -> SubscriptionStatus:
-        asked = {"subscription": one.id, "tenant_id": tenant_id}
-        ((seen, backlog, since, moved),) = await self.rows("subscription_backlog", **asked, bound=backlog_max)
-        ((oldest, ready, changed, now),) = await self.rows("subscription_deliveries", **asked)
+        backlog, estimated, since, moved = waits
+        backlog = roughly(backlog) if estimated else backlog
+        ((oldest, ready, changed, now),) = await self.rows(
+            "subscription_deliveries", subscription=one.id, tenant_id=tenant_id
+        )
         pending, retrying, running, dead, discarded, owned, workers, tripped = counts
         return SubscriptionStatus(
             id=one.id,
             name=one.name,
             paused=one.paused_at is not None,
             backlog=backlog,
-            backlog_at_least=seen >= backlog_max,
+            backlog_estimated=bool(estimated),
             pending=pending,
             retrying=retrying,
             running=running,
@@ -123,6 +143,11 @@ class Inspecting(ABC):
             tripped=tripped,
             blocks_retention=blocks,
         )
+
+    async def _near_retention(self, subscriptions: Sequence[SubscriptionRecord], retention: float) -> set[str]:
+        """Those that do not hold, and need something for which retention has only a tenth of its time to go."""
+        letting_go = {one.name for one in subscriptions if one.behind_retention != "hold"}
+        return letting_go & await self.retention_blockers(0.9 * retention) if letting_go else set()
 
     async def events(
         self,
@@ -143,6 +168,9 @@ class Inspecting(ABC):
             SearchIndex(name, index_state(ready=ready, begun=begun, building=building), size)
             for name, _, ready, begun, size, building in await self.rows("search_indexes")
         ]
+
+    async def keys(self) -> list[MasterKeyRecord]:
+        return [MasterKeyRecord(*row) for row in await self.rows("keys_by_master")]
 
     async def event(self, event_id: UUID, *, tenant_id: str | None = None) -> EventDetail:
         rows = await self.rows("event_content", event_id=event_id)
@@ -189,18 +217,22 @@ class Inspecting(ABC):
         found = [row[0] for row in rows]
         if filter.fingerprint is None:
             return found
-        return [one.delivery async for one in self._causes(found) if one.fingerprint.digest == filter.fingerprint][
-            :limit
-        ]
+        causes = [cause for part in grouping.chunks(found) for cause in await grouping.causes(self._letters, part)]
+        return [one.delivery for one in causes if one.fingerprint.digest == filter.fingerprint][:limit]
 
     async def dead_groups(self, filter: DeadFilter) -> DeadGroups:
+        begun = elapsed()
         found = await self.matching(filter, limit=grouping.LOOKED_MAX + 1)
-        looked = found[: grouping.LOOKED_MAX]
-        causes = [one async for one in self._causes(looked)]
-        return grouping.grouped(causes, complete=len(looked) == len(found))
+        causes: list[grouping.Cause] = []
+        for part in grouping.chunks(found[: grouping.LOOKED_MAX]):
+            causes += await grouping.causes(self._letters, part)
+            if elapsed() - begun >= grouping.LOOKED_SECONDS:
+                break
+        return grouping.grouped(self._letters, causes, complete=len(causes) == len(found))
 
-    def _causes(self, deliveries: Sequence[int]) -> AsyncIterator[grouping.Cause]:
-        return grouping.causes(self.rows, as_uuid, as_moment, deliveries)
+    @property
+    def _letters(self) -> grouping.Reading:
+        return grouping.Reading(self.rows, as_uuid, as_moment)
 
     async def blocked(self, filter: DeadFilter, *, limit: int = 50) -> list[Blocked]:
         await self.require_known(filter.subscription)
@@ -259,23 +291,38 @@ class Inspecting(ABC):
                     "subscription_samples", since=since
                 )
             ),
+            {
+                name: tuple([LagSample(as_moment(at), lag, seconds) for _, at, lag, seconds in rows])
+                for name, rows in groupby(await self.rows("lag_samples", since=since), key=itemgetter(0))
+            },
         )
 
-    async def audit(self, *, limit: int = 50, before: int | None = None) -> list[AuditRecord]:
+    async def audit(
+        self, filter: AuditFilter | None = None, *, limit: int = 50, before: int | None = None
+    ) -> list[AuditRecord]:
+        asked = asdict(filter or AuditFilter())
         return [
             AuditRecord(number, as_moment(at), actor, action, target, as_json(detail), count, bool(allowed))
             for number, at, actor, action, target, detail, count, allowed in await self.rows(
-                "audit_records", limit=limit, before=before
+                "audit_records", **asked, limit=limit, before=before
             )
         ]
+
+    async def seals(self) -> Seals:
+        ((days, events, sealed_at, until, behind, verified_at, detail),) = await self.rows("seal_state")
+        found = as_json(detail) or {}
+        return Seals(
+            days, events, as_time(sealed_at), as_time(until), behind, as_time(verified_at),
+            found.get("sound") if verified_at else None,
+        )  # fmt: skip
 
     async def replays(self, *, limit: int = 50) -> list[ReplayRecord]:
         return [
             ReplayRecord(
                 number, subscription, as_json(filters), rate, total, done, state, actor, as_moment(created_at),
-                as_time(finished_at),
+                as_time(finished_at), bool(stopped),
             )
-            for number, subscription, filters, rate, total, done, state, actor, created_at, finished_at
+            for number, subscription, filters, rate, total, done, state, actor, created_at, finished_at, stopped
             in await self.rows("replay_records", limit=limit)
         ]  # fmt: skip
 
@@ -312,12 +359,11 @@ def dead_parameters(filter: DeadFilter) -> dict[str, Any]:
 
 
 def as_subscription(row: Sequence[Any]) -> SubscriptionRecord:
-    number, name, patterns, partitions, ordering, on_dead, replayable, paused_at, paused_by, created_at, updated_at = (
-        row
-    )
+    number, name, patterns, partitions, ordering, on_dead, replayable, paused_at, paused_by, tenants, *rest = row
+    concurrency, behind, created_at, updated_at = rest
     return SubscriptionRecord(
         number, name, as_texts(patterns), partitions, ordering, on_dead, bool(replayable), as_time(paused_at), paused_by,
-        as_moment(created_at), as_moment(updated_at),
+        as_texts(tenants), concurrency, behind, as_moment(created_at), as_moment(updated_at),
     )  # fmt: skip
 
 
@@ -356,50 +402,3 @@ def as_dead_letter(row: Sequence[Any]) -> DeadLetter:
         delivery, subscription, as_uuid(event_id), name, tenant_id, key, attempts, put_offs, reason, error, message,
         as_moment(died_at), as_time(occurred_at), as_json(payload), as_json(headers),
     )  # fmt: skip
-
-
-def as_uuid(value: bytes | str) -> UUID:
-    """An id as PostgreSQL (16 bytes) or SQLite (text) gives it."""
-    return UUID(bytes=value) if isinstance(value, bytes) else UUID(value)
-
-
-def as_moment(value: int | str) -> datetime:
-    """A time as PostgreSQL (microseconds since 2000) or SQLite (ISO text in UTC) gives it."""
-    return from_micros(value) if isinstance(value, int) else datetime.fromisoformat(value).astimezone(UTC)
-
-
-def as_time(value: int | str | None) -> datetime | None:
-    """`as_moment`, or None."""
-    return None if value is None else as_moment(value)
-
-
-def as_json(value: bytes | str | None) -> Any:
-    """Decoded JSON; what another program stored and is none comes as the text that it is."""
-    if value is None:
-        return None
-    try:
-        return msgspec.json.decode(value)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def as_texts(value: list[str] | str) -> tuple[str, ...]:
-    """An array of PostgreSQL, or the JSON that stands for it in SQLite."""
-    return tuple(value if isinstance(value, list) else msgspec.json.decode(value))
-
-
-def longest(now: int | str, *moments: int | str | None) -> float | None:
-    """Seconds since the first of *moments* that are known."""
-    seconds = _seconds_since(now, moments)
-    return max(seconds) if seconds else None
-
-
-def shortest(now: int | str, *moments: int | str | None) -> float | None:
-    """Seconds since the last of *moments* that are known."""
-    seconds = _seconds_since(now, moments)
-    return min(seconds) if seconds else None
-
-
-def _seconds_since(now: int | str, moments: Sequence[int | str | None]) -> list[float]:
-    # Never negative: a publisher may date its events into the future.
-    return [max(0.0, (as_moment(now) - as_moment(moment)).total_seconds()) for moment in moments if moment is not None]

@@ -16,13 +16,13 @@ Level = Literal["ok", "note", "problem"]
 RETENTION_SECONDS = 30 * 86_400.0
 """Retention of a bus that says nothing else."""
 
-BACKLOG_MAX = 100_000
-"""Events up to which a backlog is counted; beyond that it is "at least" so many."""
+BACKLOG_MAX = 1_000
+"""Events up to which a backlog is counted; beyond that it is estimated, from a sample of the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionRecord:
-    """A subscription as it is registered."""
+    """A subscription as it is registered. ``concurrency``: what an operator said of it; None: as declared."""
 
     id: int
     name: str
@@ -33,6 +33,9 @@ class SubscriptionRecord:
     replayable: bool
     paused_at: datetime | None
     paused_by: str | None
+    paused_tenants: tuple[str, ...]
+    concurrency: int | None
+    behind_retention: str
     created_at: datetime
     updated_at: datetime
 
@@ -42,21 +45,22 @@ class SubscriptionStatus:
     """How a subscription is doing.
 
     Attributes:
-        backlog: Events in the log that it has still to see; a lower bound where `backlog_at_least`.
+        backlog: Events in the log that it has still to see; about, where `backlog_estimated`.
         lag: Events not settled: the backlog and the delivery rows that are pending, retrying or running.
-        lag_seconds: How long the oldest of them has waited; None if there is none.
+        lag_seconds: How long the oldest of them has waited, but for those of paused tenants; None if there is none.
         waiting_seconds: The same, of those only that a worker could take, or has in hand, now.
         idle_seconds: Since a receipt, a cursor or a delivery row of it last moved; None if nothing ever did.
         owned: Partitions under a live lease.
-        workers: Live workers that run it.
-        tripped: Those of them whose breaker holds it up.
+        workers: Live workers that run it. ``tripped``: those of them whose breaker holds it up.
+        near_retention: It does not hold, and retention comes near to what it has not handled.
+        let_go: Events that it has let go of within a day.
     """
 
     id: int
     name: str
     paused: bool
     backlog: int
-    backlog_at_least: bool
+    backlog_estimated: bool
     pending: int
     retrying: int
     running: int
@@ -71,6 +75,9 @@ class SubscriptionStatus:
     workers: int
     tripped: int
     blocks_retention: bool
+    behind_retention: str = "hold"
+    near_retention: bool = False
+    let_go: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +108,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """
-    What all workers did for a subscription in the minute that ends at `at`.
+    """What all workers did for a subscription in the minute that ends at `at`.
 
     Attributes:
         delivered: Events whose handler returned.
@@ -135,11 +141,21 @@ class PublishedSample:
 
 
 @dataclass(frozen=True, slots=True)
+class LagSample:
+    """How far a subscription was behind at `at`. `events`: not settled; `seconds`: how long the oldest had waited, if any."""
+
+    at: datetime
+    events: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     """The last hours, oldest first: of the whole store, and by name of subscription; minutes without anything are left out."""
 
     published: tuple[PublishedSample, ...]
     subscriptions: dict[str, tuple[Sample, ...]]
+    lags: dict[str, tuple[LagSample, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +177,7 @@ class EventRecord:
 @dataclass(frozen=True, slots=True)
 class EventPage:
     """
-    Events, newest first: by their place in the log, or, where a time is all that was asked for and the search index of
-    time is there, by `occurred_at`.
+    Events, newest first: by their place in the log, or, where they were found by a search index, by `occurred_at`.
 
     Attributes:
         next_before: Goes into the next call's *before*; None when there are no more.
@@ -389,7 +404,10 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class ReplayRecord:
-    """A replay. `done` of `total` events have been handed to the workers; `rate` in events per second."""
+    """
+    A replay. `done` of `total` events have been handed to the workers; `rate` in events per second. `stopped`: it was
+    cancelled, or nobody has advanced it for a minute, and can be taken up again.
+    """
 
     id: int
     subscription: str
@@ -401,21 +419,7 @@ class ReplayRecord:
     actor: str
     created_at: datetime
     finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """What retention would drop now.
-
-    Attributes:
-        kept: Older events that a subscription in `blocking` still needs.
-        with_their_day: Older events that wait until their whole day is old: PostgreSQL drops days, of UTC.
-    """
-
-    droppable: int
-    kept: int
-    blocking: tuple[str, ...]
-    with_their_day: int = 0
+    stopped: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from holdfast.stores.base import Store
+    from holdfast.stores.filters import EventFilter
     from holdfast.stores.inspecting import Inspecting
     from holdfast.stores.records import SubscriptionRecord
 
@@ -84,6 +86,11 @@ def record(
     return int(number)
 
 
+def given(filter: EventFilter) -> dict[str, Any]:
+    """What a filter asks for, for the audit."""
+    return {field: value for field, value in asdict(filter).items() if value is not None}
+
+
 def check_actor(actor: str) -> None:
     problem = text_problem(actor) if 0 < len(actor) <= TEXT_LENGTH_MAX else f"has {len(actor)} characters"
     if problem is not None:
@@ -108,3 +115,20 @@ def free_leases(subscription: SubscriptionRecord) -> Action[int]:
             f"(holdfast workers  lists them)"
         )
     return max((int(row[2]) for row in leases), default=0)
+
+
+def without_workers(subscription: SubscriptionRecord) -> Action[int]:
+    """
+    `free_leases` of a subscription that no live worker runs: of one that is paused they hold none.
+
+    Raises:
+        BusStateError: One does.
+    """
+    if subscription.paused_at is not None:
+        counts = yield "subscription_counts", {"tenant_id": None}
+        if workers := next((int(row[7]) for row in counts if row[0] == subscription.id), 0):
+            raise BusStateError(
+                f"{counted(workers, 'live worker')} would go on with {subscription.name!r}, which is paused: stop them "
+                f"first (holdfast workers  lists them)"
+            )
+    return (yield from free_leases(subscription))

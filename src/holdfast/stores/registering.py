@@ -25,6 +25,7 @@ def check_compatible(known: Subscription, declaration: Declaration) -> None:
 
 def differs(known: Subscription, declaration: Declaration) -> bool:
     """Whether there is something to write."""
-    return (known.patterns, known.ordering, known.on_dead, known.replayable) != (
+    return (known.patterns, known.ordering, known.on_dead, known.replayable, known.behind_retention) != (
         declaration.patterns, declaration.ordering, declaration.on_dead, declaration.replayable,
+        declaration.behind_retention,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from holdfast.encrypted import same_content
 from holdfast.erased import MASK
 from holdfast.stores.values import Appended
 
@@ -46,7 +47,8 @@ def repeat(event: NewEvent, row: Sequence[Any]) -> Appended:
 
 def same(event: NewEvent, row: Sequence[Any]) -> bool:
     """
-    Whether a stored (id, tenant, name, key, payload) says what *event* says, the payload compared as JSON.
+    Whether a stored (id, tenant, name, key, payload) says what *event* says, the payload compared as JSON, an
+    encrypted one by the hash of it that it carries.
 
     An erased event has nothing left to compare, and so has an erased copy from a spool. Called a conflict, what was
     erased would be quarantined, and be there once more.
@@ -57,6 +59,8 @@ def same(event: NewEvent, row: Sequence[Any]) -> bool:
     raw = payload.encode() if isinstance(payload, str) else payload
     if MASK in (raw, event.payload):
         return True
+    if (alike := same_content(raw, event.payload)) is not None:
+        return alike
     return raw == event.payload or _normal(raw) == _normal(event.payload)
 
 

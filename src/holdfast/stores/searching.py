@@ -1,9 +1,9 @@
 """Finding events: by which way through the log, and how far in one go. The statements are each store's own.
 
 A *way* is an order in which the log is walked: the log itself, newest first, the delivery rows of what failed, or a
-search index. The events on it are
-looked at in pages until enough were found or `LOOKED_MAX` were looked at, so that every call is quick however long the
-log is; the page says how far it came, and from where the next one goes on.
+search index. The events on it are looked at in pages until enough were found, `LOOKED_MAX` were looked at or
+`LOOKED_SECONDS` are over, so that every call is quick however long the log and however slow the machine is; the page says
+how far it came, and from where the next one goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
+from holdfast.ports import elapsed
 from holdfast.stores.records import EventPage, EventRecord
 
 if TYPE_CHECKING:
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from holdfast.stores.filters import EventFilter, PayloadMatch
 
 LOOKED_MAX = 10_000
-"""Events that one call looks at."""
+"""Events that one call looks at, at most."""
 
-_PAGE = 500
+LOOKED_SECONDS = 0.2
+"""A call begins no page, but for its second one, that would end later if it took as long as the one before."""
+
+_PAGE = 1_000
 _STATES = {"dead": "dead", "failed": "retrying"}
 """A status that some delivery row makes, and the state of that row."""
 
@@ -59,11 +63,6 @@ class Search(NamedTuple):
         }
         return [way for way, is_wanted in wanted.items() if is_wanted]
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether every event will do."""
-        return not self.ways and self.status is None and self.payload is None and self.filter.name is None
-
 
 class Way(NamedTuple):
     """
@@ -80,12 +79,11 @@ class Way(NamedTuple):
     would_help: str | None = None
 
 
-async def way_through(search: Search, reading: Reading, parameters: dict[str, Any]) -> Way:
+async def way_through(search: Search, reading: Reading) -> Way:
     """
     The way that leads soonest to what is asked for.
 
-    The order of pages must not change from one to the next: it is that of the log, but where a time is all that is asked
-    for. Beside something else, a time of few events comes first, in the order of the log.
+    Each search index has the time, too: it is entered where the time asked for ends, and left where it begins.
     """
     if search.filter.event_id is not None:
         return Way("id", "candidates_by_id")
@@ -95,13 +93,6 @@ async def way_through(search: Search, reading: Reading, parameters: dict[str, An
         return Way("log", "candidates_by_log")
     ready = {row[0] for row in await reading.rows("search_indexes") if row[2]}
     usable = [way for way in wanted if way in ready]
-    if not usable:
-        return Way("log", "candidates_by_log", wanted[0])
-    if "time" in usable and len(wanted) > 1:
-        ((size,),) = await reading.rows("time_range_size", **parameters | {"limit": LOOKED_MAX})
-        if size < LOOKED_MAX:
-            return Way("time", "candidates_in_time")
-        usable.remove("time")
     if not usable:
         return Way("log", "candidates_by_log", wanted[0])
     return Way(usable[0], f"candidates_by_{usable[0]}")
@@ -119,10 +110,11 @@ async def search_events(
         "status": search.status,
         "delivery_state": _STATES.get(search.status or ""),
     }
-    way = await way_through(search, reading, asked)
+    begun = last = elapsed()
+    way = await way_through(search, reading)
     found: list[EventRecord] = []
     looked, back_to = 0, None
-    page = limit if search.is_plain else max(limit, _PAGE)
+    page = limit  # all that it takes where an index says everything
     while True:
         size = min(page, LOOKED_MAX - looked)
         ahead = await reading.rows(way.candidates, **asked | {"before": before, "limit": size})
@@ -138,8 +130,11 @@ async def search_events(
                 return EventPage(tuple(found), before, looked, back_to, way.name, way.would_help)
         if len(ahead) < size:
             return EventPage(tuple(found), None, looked, back_to, way.name, None)
-        if looked >= LOOKED_MAX:
+        now = elapsed()
+        seconds_after_one_more = now + (now - last) - begun
+        if looked >= LOOKED_MAX or (page > limit and seconds_after_one_more >= LOOKED_SECONDS):
             return EventPage(tuple(found), before, looked, back_to, way.name, way.would_help)
+        page, last = limit + _PAGE, now
 
 
 def as_event_id(correlation_id: str | None) -> UUID | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +90,42 @@ class SearchIndex:
     name: str
     state: Literal["missing", "building", "incomplete", "ready"]
     bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seals:
+    """
+    How far the log is sealed against tampering.
+
+    Attributes:
+        days: With a chain of seals; none where nobody has run ``holdfast seal``.
+        events: Sealed, those that retention has dropped since among them.
+        sealed_at: When the last seal was made.
+        until: `occurred_at` of the last event that is sealed; None where it is gone.
+        behind: About how many events have come since.
+        verified_at: When the log was last compared with its seals, by somebody who may write the audit.
+        sound: What that found: whether nothing was changed.
+    """
+
+    days: int
+    events: int
+    sealed_at: datetime | None
+    until: datetime | None
+    behind: int
+    verified_at: datetime | None
+    sound: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What retention would drop now.
+
+    Attributes:
+        kept: Older events that a subscription in `blocking` still needs.
+        with_their_day: Older events that wait until their whole day is old: PostgreSQL drops days, of UTC.
+    """
+
+    droppable: int
+    kept: int
+    blocking: tuple[str, ...]
+    with_their_day: int = 0

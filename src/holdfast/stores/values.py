@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import date, datetime
     from uuid import UUID
 
     from holdfast.event import NewEvent, Row
+
+
+KEY_SECONDS = 5.0
+"""Seconds for which a process may go on using a data key without asking for it again; who erases waits for longer."""
+
+
+BehindRetention = Literal["hold", "archive", "drop"]
+"""What becomes of events that a subscription has not handled when retention comes to them."""
 
 
 class Slice(NamedTuple):
@@ -29,6 +37,19 @@ class Cursor(NamedTuple):
     position: int = 0
 
 
+class Place(NamedTuple):
+    """
+    Where a partition stands.
+
+    Attributes:
+        cursor: How far it has got with the events of all tenants that are not deferred.
+        deferred: Tenants whose events wait or catch up, and how far it has got with theirs; sorted.
+    """
+
+    cursor: Cursor
+    deferred: tuple[tuple[str, Cursor], ...] = ()
+
+
 class Declaration(NamedTuple):
     """A subscription as the program declares it, validated.
 
@@ -43,10 +64,11 @@ class Declaration(NamedTuple):
     on_dead: Literal["continue", "hold"] = "continue"
     replayable: bool = True
     start: Literal["now", "beginning"] | datetime | UUID = "now"
+    behind_retention: BehindRetention = "hold"
 
 
 class Subscription(NamedTuple):
-    """A subscription as the store knows it. The latest registration of a name wins."""
+    """A subscription as the store knows it. The latest registration of a name wins; ``concurrency`` is an operator's."""
 
     id: int
     name: str
@@ -56,6 +78,9 @@ class Subscription(NamedTuple):
     on_dead: Literal["continue", "hold"]
     replayable: bool
     paused: bool
+    paused_tenants: frozenset[str] = frozenset()
+    concurrency: int | None = None
+    behind_retention: BehindRetention = "hold"
 
 
 class Appended(Enum):
@@ -107,6 +132,7 @@ class Lease(NamedTuple):
         clean: The cursor is exact: nothing beyond it was ever handled.
         lost: The owner before vanished without goodbye: what it may have had in hand needs recovery.
         crashes: How often in a row, this time included, an owner vanished before it went fast again.
+        deferred: As in `Place`; where the lease is clean, these are exact, too.
     """
 
     slice: Slice
@@ -115,6 +141,7 @@ class Lease(NamedTuple):
     clean: bool
     lost: bool
     crashes: int
+    deferred: tuple[tuple[str, Cursor], ...] = ()
 
 
 class Page(NamedTuple):
@@ -167,6 +194,39 @@ class Due(NamedTuple):
     handled: bool = False
     lost: bool = False
     behind: bool = False
+
+
+class Subject(NamedTuple):
+    """Whose payloads share a data key; of events without a key, those of the tenant."""
+
+    tenant_id: str
+    key: str | None
+
+
+class SubjectKey(NamedTuple):
+    """
+    A data key as the store keeps it.
+
+    Attributes:
+        master: Name of the master key that it is wrapped with.
+        wrapped: None: erased.
+        retired: It is about to be erased: no new payload may be encrypted with it.
+    """
+
+    id: UUID
+    tenant_id: str
+    key: str | None
+    master: str
+    wrapped: bytes | None
+    retired: bool = False
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.tenant_id, self.key)
+
+    @property
+    def is_in_use(self) -> bool:
+        return self.wrapped is not None and not self.retired
 
 
 class Claim(NamedTuple):
@@ -247,11 +307,18 @@ class Attempt(NamedTuple):
 
 
 class Advance(NamedTuple):
-    """A cursor to be written, unless the server has another incarnation than the one that it was read in."""
+    """
+    A place to be written, unless the server has another incarnation than the one that it was read in.
+
+    Attributes:
+        cursor: What is settled of everything.
+        place: Where tenants are deferred, how far each part has got. Void once the cursor is another one.
+    """
 
     slice: Slice
     cursor: Cursor
     incarnation: str | None = None
+    place: Place | None = None
 
 
 @dataclass(slots=True)
@@ -301,6 +368,7 @@ class Released(NamedTuple):
         exact: Nothing beyond the cursor was handled.
         incarnation: As in `Advance`; where it is another one now, the cursor stays and is not exact.
         lost: What the owner before this one may have had in hand is not finished: the next one must recover it.
+        place: As in `Advance`; ``exact`` is about all its cursors then.
     """
 
     slice: Slice
@@ -309,6 +377,7 @@ class Released(NamedTuple):
     exact: bool
     lost: bool = False
     incarnation: str | None = None
+    place: Place | None = None
 
 
 class Maintenance(NamedTuple):
@@ -319,6 +388,49 @@ class Maintenance(NamedTuple):
 
     dropped: int
     blocking: tuple[str, ...]
+
+
+class Laggard(NamedTuple):
+    """
+    A subscription that lets go of what it left behind in a part of the log that nobody else needs.
+
+    Attributes:
+        day: Of the log, on PostgreSQL; None where the log has no days.
+        shown: A horizon: of the part, what it shows.
+        position: Up to here it has let go, in the order of positions.
+        events: Of how many.
+        first_position: Of the first of these.
+        last_position: Of the last of them.
+    """
+
+    subscription: int
+    name: str
+    choice: BehindRetention
+    day: date | None
+    shown: str
+    position: int = 0
+    events: int = 0
+    first_position: int | None = None
+    last_position: int | None = None
+
+
+class LeftBehind(NamedTuple):
+    """
+    A page of what a laggard left behind.
+
+    Attributes:
+        rows: Events that it has not settled, in position order.
+        deliveries: Those of its delivery rows that stand for some of them.
+        position: Up to here the log was looked at; None: to the end of the laggard's part.
+    """
+
+    rows: Sequence[Row]
+    deliveries: Sequence[int]
+    position: int | None
+
+
+LAG_COUNTED_MAX = 1_000
+"""Events up to which the lag of a subscription is counted for its chart, once a minute."""
 
 
 class Sampled(NamedTuple):

@@ -12,12 +12,12 @@ from holdfast.errors import HoldfastError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from holdfast.counts import BusCounts, SubscriptionWork
+    from holdfast.counts import BusCounts, FeedCounts, InboxCounts, IngestCounts, RelayCounts, SubscriptionWork
     from holdfast.stores.inspector import Inspector
     from holdfast.stores.records import SubscriptionStatus
 
 _ANSWER_SECONDS = 5.0
-LAG_MAX = 10_000
+LAG_MAX = 5_000
 """Events up to which a lag is counted: it is asked for every few seconds."""
 
 
@@ -91,11 +91,65 @@ BLOCKS_RETENTION = Metric(
     _SUBSCRIPTION,
 )  # fmt: skip
 
+NEAR_RETENTION = Metric(
+    "holdfast_near_retention", "gauge",
+    "1 while it will soon have to let go of events that it has not handled, as this worker found when it last looked.",
+    _SUBSCRIPTION,
+)  # fmt: skip
+LET_GO = Metric(
+    "holdfast_let_go_events", "counter", "Events beyond retention, not handled, that this worker archived or dropped.",
+    _SUBSCRIPTION,
+)  # fmt: skip
+
+_BROKER = ("store", "way", "name")
+RELAYED = Metric(
+    "holdfast_relayed_messages", "counter",
+    "Messages handed to a broker here. outcome: sent, again too where it was sent again; refused by the broker.",
+    ("store", "subscription", "outcome"),
+)  # fmt: skip
+RELAY_DURATION = Metric(
+    "holdfast_relay_duration_seconds", "histogram", "How long the broker took to acknowledge a batch.", _SUBSCRIPTION
+)
+INGESTED = Metric(
+    "holdfast_ingested_messages", "counter",
+    "Messages taken from a broker here. outcome: stored; duplicate, stored before; refused, and kept as an event.",
+    ("store", "ingest", "outcome"),
+)  # fmt: skip
+BROKER_OUTAGES = Metric(
+    "holdfast_broker_outages", "counter",
+    "Times that a broker could not be reached, or refused everything. way: relay, ingest.", _BROKER,
+)  # fmt: skip
+BROKER_AWAY = Metric(
+    "holdfast_broker_away", "gauge", "1 while a relay or an ingest waits for its broker here.", _BROKER
+)
+
+WEBHOOKS = Metric(
+    "holdfast_webhooks", "counter",
+    "Webhooks an inbox took in here. outcome: stored; spool; duplicate, stored before.", ("store", "source", "outcome"),
+)  # fmt: skip
+REFUSED_WEBHOOKS = Metric(
+    "holdfast_refused_webhooks", "counter",
+    "Webhooks an inbox refused here. source: ? where there is no such one. reason: malformed, signature, no such source, "
+    "no POST, timeout, conflict, too large, not now.", ("store", "source", "reason"),
+)  # fmt: skip
+FEED_READERS = Metric("holdfast_feed_readers", "gauge", "Readers of the feed here.", _STORE)
+FEED_EVENTS = Metric(
+    "holdfast_feed_events", "counter", "Events sent to readers of the feed here, counted for each reader.", _STORE
+)
+FEED_REFUSED = Metric(
+    "holdfast_feed_refused_readers", "counter",
+    "Readers that the feed did not let in here. reason: malformed, not known, not allowed, no such place, no GET, not now.",
+    ("store", "reason"),
+)  # fmt: skip
+
 STORE_UP = Metric(
     "holdfast_store_up", "gauge", "1 where the store answered when it was asked for what follows.", _STORE
 )
 LAG = Metric(
-    "holdfast_lag_events", "gauge", f"Events that are not settled, counted up to {LAG_MAX:,} in the log.", _SUBSCRIPTION
+    "holdfast_lag_events",
+    "gauge",
+    f"Events that are not settled, counted up to {LAG_MAX:,} in the log and estimated beyond.",
+    _SUBSCRIPTION,
 )
 LAG_SECONDS = Metric(
     "holdfast_lag_seconds", "gauge",
@@ -117,7 +171,9 @@ PARTITIONS_AHEAD = Metric(
 
 OF_PROCESS = (
     PUBLISHED, DUPLICATES, PUBLISH_BATCH, SPOOL, STORE_ERRORS, LEASE_CHANGES, SETTLE_BATCH, DELIVERED, FAILED, RETRIED,
-    PUT_OFF, DEAD, DURATION, LATENCY, IN_HAND, OWNED, BREAKER, BLOCKS_RETENTION,
+    PUT_OFF, DEAD, DURATION, LATENCY, IN_HAND, OWNED, BREAKER, BLOCKS_RETENTION, NEAR_RETENTION, LET_GO, RELAYED,
+    RELAY_DURATION, INGESTED, BROKER_OUTAGES, BROKER_AWAY, WEBHOOKS, REFUSED_WEBHOOKS, FEED_READERS, FEED_EVENTS,
+    FEED_REFUSED,
 )  # fmt: skip
 """Counted in this process: every process tells its own, and a sum over them is meant."""
 OF_STORE = (
@@ -157,6 +213,10 @@ def _of_bus(counts: BusCounts) -> Iterator[Figure]:
     yield Figure(PUBLISH_BATCH, (store,), publisher.batches)
     yield Figure(SPOOL, (store,), counts.spool_depth)
     yield Figure(STORE_ERRORS, (store, "publisher"), publisher.store_errors)
+    for source, inbox in counts.inboxes.items():
+        yield from _of_inbox((store, source), inbox)
+    if counts.feed is not None:
+        yield from _of_feed(store, counts.feed)
     if worker is None:
         return
     yield Figure(STORE_ERRORS, (store, "worker"), worker.store_errors)
@@ -165,10 +225,42 @@ def _of_bus(counts: BusCounts) -> Iterator[Figure]:
     yield Figure(LEASE_CHANGES, (store, "given back"), worker.given_back)
     yield Figure(SETTLE_BATCH, (store,), worker.batches)
     # Also those that no program declares any more.
-    for name in dict.fromkeys((*counts.subscriptions, *worker.blocking)):
+    for name in dict.fromkeys((*counts.subscriptions, *worker.blocking, *worker.near_retention, *worker.let_go)):
         yield Figure(BLOCKS_RETENTION, (store, name), float(name in worker.blocking))
+        yield Figure(NEAR_RETENTION, (store, name), float(name in worker.near_retention))
+        yield Figure(LET_GO, (store, name), worker.let_go.get(name, 0))
     for name, work in counts.subscriptions.items():
         yield from _of_work((store, name), work)
+    for name, relay in counts.relays.items():
+        yield Figure(RELAYED, (store, name, "sent"), relay.sent)
+        yield Figure(RELAYED, (store, name, "refused"), relay.refused)
+        yield Figure(RELAY_DURATION, (store, name), relay.durations)
+        yield from _of_broker((store, "relay", name), relay)
+    for name, ingest in counts.ingests.items():
+        yield Figure(INGESTED, (store, name, "stored"), ingest.stored)
+        yield Figure(INGESTED, (store, name, "duplicate"), ingest.duplicates)
+        yield Figure(INGESTED, (store, name, "refused"), ingest.refused)
+        yield from _of_broker((store, "ingest", name), ingest)
+
+
+def _of_inbox(labels: tuple[str, str], counts: InboxCounts) -> Iterator[Figure]:
+    yield Figure(WEBHOOKS, (*labels, "stored"), counts.stored)
+    yield Figure(WEBHOOKS, (*labels, "spool"), counts.spooled)
+    yield Figure(WEBHOOKS, (*labels, "duplicate"), counts.duplicates)
+    for reason, count in counts.refused.items():
+        yield Figure(REFUSED_WEBHOOKS, (*labels, reason), count)
+
+
+def _of_feed(store: str, counts: FeedCounts) -> Iterator[Figure]:
+    yield Figure(FEED_READERS, (store,), counts.readers)
+    yield Figure(FEED_EVENTS, (store,), counts.sent)
+    for reason, count in counts.refused.items():
+        yield Figure(FEED_REFUSED, (store, reason), count)
+
+
+def _of_broker(labels: tuple[str, str, str], counts: RelayCounts | IngestCounts) -> Iterator[Figure]:
+    yield Figure(BROKER_OUTAGES, labels, counts.outages)
+    yield Figure(BROKER_AWAY, labels, float(counts.is_away))
 
 
 def _of_work(labels: tuple[str, str], work: SubscriptionWork) -> Iterator[Figure]:

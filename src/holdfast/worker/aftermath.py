@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.counts import SubscriptionCounts
-from holdfast.errors import LeaseLost, MalformedEvent, Reject, Retry, StoreUnavailable
+from holdfast.errors import BrokerRefused, BrokerUnreachable, LeaseLost, MalformedEvent, Reject, Retry, StoreUnavailable
 from holdfast.event import Event
 from holdfast.printable import clean
 from holdfast.stores.values import Attempt, State
 from holdfast.worker.breaker import Breaker
 from holdfast.worker.decisions import WorkerLost, one_line, probed, trace, verdict_on
-from holdfast.worker.hand import BOUND, BYTES_BOUND, InHand
+from holdfast.worker.hand import BYTES_BOUND, InHand
 from holdfast.worker.lanes import Lane, Lanes
 from holdfast.worker.letters import dead_letter
 
@@ -35,6 +35,9 @@ logger = logging.getLogger("holdfast.worker")
 
 # What says nothing about how the subscription does as a whole: decisions of its handler, and an event that is no good.
 _ABOUT_THE_EVENT = (Retry, Reject, MalformedEvent, WorkerLost)
+
+# Says nothing about any event: a relay's whole batch waits, in its place, for as long as that lasts.
+BROKER_IS_AWAY = (BrokerUnreachable, BrokerRefused)
 
 
 class Leases(Protocol):
@@ -58,6 +61,8 @@ class Shared:
     stop: Callable[[BaseException], None]  # a handler asked the process to end
     breaker_waits: tuple[float, float]
     tracing: Tracing
+    bound: int  # deliveries of a subscription in hand above which no more are read for it
+    part: Callable[[int], float]  # of a subscription's partitions, that this worker has
 
 
 class Aftermath:
@@ -68,24 +73,40 @@ class Aftermath:
         consumer: Declaration and handler.
         record: What the store says of the subscription; replaced when somebody changes it.
         shared: The worker's common parts.
+        lanes: Where deliveries wait to run.
         freed: Called when a lane's next delivery became ready, outside an attempt.
     """
 
-    def __init__(self, consumer: Consumer, record: Subscription, shared: Shared, freed: Callable[[], None]) -> None:
+    def __init__(
+        self, consumer: Consumer, record: Subscription, shared: Shared, lanes: Lanes, freed: Callable[[], None]
+    ) -> None:  # fmt: skip
         self.consumer, self.record = consumer, record
         self._shared, self._freed = shared, freed
-        self.lanes = Lanes()
+        self.lanes = lanes
         self.breaker = Breaker(consumer.breaker, shared.breaker_waits)
         self.counts = SubscriptionCounts()
         self.in_hand: dict[bytes, InHand] = {}
-        self.held_now = self.held_due = self.held_bytes = 0
-        self.bound = BOUND
+        self.held_now = self.held_due = self.held_done = self.held_bytes = 0
+        self.bound = shared.bound
         self._all_settled = self._settle_all  # made once: it is the name under which the settler gathers
 
     @property
     def is_below_bounds(self) -> bool:
         """Whether more may be read, as far as memory goes."""
         return self.held_now < self.bound and self.held_bytes < BYTES_BOUND
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether a share is still to run, which whoever comes next waits for; what is only to be written keeps nobody."""
+        return self.held_now - self.held_done >= self.share
+
+    @property
+    def share(self) -> int:
+        """
+        Deliveries in hand from which on a tenant may crowd others out, and above which none is read that has a cursor
+        of its own.
+        """
+        return self.bound // 2
 
     # In
 
@@ -167,8 +188,12 @@ class Aftermath:
     def completed(self, items: Sequence[InHand]) -> None:
         """The handler returned for each of these, from the fast path; no receipt is written yet."""
         self.counts.delivered += len(items)
+        was_crowded = self.is_crowded
+        self.held_done += len(items)
         self._note_success()
         self._shared.settler.completed(items, self._all_settled)
+        if was_crowded and not self.is_crowded:
+            self._shared.room()
 
     @property
     def _about(self) -> dict[str, str]:
@@ -272,7 +297,7 @@ class Aftermath:
     def _hold(self, item: InHand) -> None:
         assert item.key is not None
         item.partition.block(item.key)
-        self._shared.settler.held(item, self._let_go)
+        self._shared.settler.held(item, self._held)
 
     def hold_followers(self, key: Key | None) -> None:
         """What stands in the lane of a key that is blocked now goes behind it, in order."""
@@ -295,13 +320,17 @@ class Aftermath:
         """Let go of a delivery that did not run; somebody will read or claim it again."""
         item.partition.skipped = True
         item.mark = None  # its page stays open: the cursor must not pass it
+        self.leave(item)
+        self.free(item.key)
+
+    def leave(self, item: InHand) -> None:
+        """Let go of a delivery that did not run. Its page is not kept open: its tenant is deferred from before that page."""
         if item.due is not None and item.partition.is_alive:
             # In the midst of a recovery it stays a suspect for whoever goes on with that.
             state = State.RUNNING if item.partition.lost else State.PENDING
             self._shared.settler.handed_back(item, item.attempt - 1, self._let_go, state)
         else:
             self._let_go(item)
-        self.free(item.key)
 
     def put_off(self, item: InHand) -> None:
         """A suspect did not run: the attempt counted for it is taken back, and its key's lane goes on without it.
@@ -326,7 +355,8 @@ class Aftermath:
 
     def _settle_all(self, items: Sequence[InHand]) -> None:
         """What `_settled` does, for many from the fast path."""
-        was_full, in_hand, size = not self.is_below_bounds, self.in_hand, 0
+        was_full = not self.is_below_bounds
+        in_hand, size = self.in_hand, 0
         for item in items:
             size += item.size
             event_id = item.row.id
@@ -338,9 +368,15 @@ class Aftermath:
             else:
                 item.close()
         self.held_now -= len(items)
+        self.held_done -= len(items)
         self.held_bytes -= size
         if was_full:
             self._shared.room()
+
+    def _held(self, item: InHand) -> None:
+        if self.consumer.limits:
+            self._shared.due(0.0)  # it may stand behind nothing but its limit
+        self._let_go(item)
 
     def _parked(self, item: InHand, due_in: float) -> None:
         self._shared.due(due_in)

@@ -134,11 +134,16 @@ class Retries:
             (held[due.slice], due)
             for due in suspects
             if due.row.id not in self._runners[due.slice.subscription].in_hand
+            and not held[due.slice].suspects_run_later(due.row.tenant_id)
         ]
 
     def _offer(self, partition: Partition, due: Due) -> None:
         runner = self._runners[due.slice.subscription]
-        runner.offer(InHand.of(due, partition, runner.key_of(due.row.tenant_id, due.row.key)))
+        item = InHand.of(due, partition, runner.key_of(due.row.tenant_id, due.row.key))
+        if due.row.tenant_id in runner.record.paused_tenants:
+            runner.hand_back(item)  # paused while it was being claimed
+        else:
+            runner.offer(item)
 
 
 def next_limit(limit: int, size: int) -> int:

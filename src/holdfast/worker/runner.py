@@ -1,26 +1,28 @@
-"""The handler of one subscription: how many run at once, for how long, alone or in batches."""
+"""The handler of one subscription: how many run at once, and for how long."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.errors import StoreUnavailable
 from holdfast.patterns import Matcher
+from holdfast.subscription import THREADS_MAX
 from holdfast.worker.aftermath import Aftermath
 from holdfast.worker.calling import Caller, RaisedByHandler, ThreadStillRuns
 from holdfast.worker.decisions import AttemptTimeout
-from holdfast.worker.lanes import Lane
+from holdfast.worker.hand import Slot
+from holdfast.worker.lanes import Lane, Lanes
 from holdfast.worker.timing import Timing
+from holdfast.worker.waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from holdfast.event import Row
     from holdfast.ports import Threads
-    from holdfast.stores.values import Slice, Subscription
+    from holdfast.stores.values import Subscription
     from holdfast.subscription import Consumer
     from holdfast.worker.aftermath import Shared
     from holdfast.worker.hand import InHand, Key, Mark, Partition
@@ -29,18 +31,6 @@ logger = logging.getLogger("holdfast.worker")
 
 _YIELD_SECONDS = 0.005
 _STORE_PAUSE = 0.2
-
-
-@dataclass(slots=True, eq=False)
-class Slot:
-    """One of the subscription's concurrent places, and what runs in it."""
-
-    task: asyncio.Task[None] | None = None
-    items: tuple[InHand, ...] = ()
-    started: float = 0.0
-    timed_out: bool = False
-    aborted: bool = False
-    probes: bool = False
 
 
 class Runner:
@@ -58,20 +48,31 @@ class Runner:
 
     def __init__(self, consumer: Consumer, record: Subscription, shared: Shared, threads: Threads) -> None:
         self.consumer = consumer
-        self._shared = shared
+        self._shared, self._threads = shared, threads
         tracing = shared.tracing.of(consumer)
         handler = consumer.handler if tracing is None else tracing.handler
         self._caller = Caller(consumer, shared.store, threads, shared.bus, handler)
-        self._after = Aftermath(consumer, record, shared, self.start)
-        self._lanes, self._breaker = self._after.lanes, self._after.breaker
+        self._lanes = self._make_lanes(record.id)
+        self._after = Aftermath(consumer, record, shared, self._lanes, self.start)
+        self._breaker = self._after.breaker
         self.counts = self._after.counts
         self._timing = Timing(self.counts, shared.ports, tracing)
         self._matcher = Matcher(record.patterns)
         self._slots: dict[Slot, None] = {}  # in the order of their making
         self._newest: Slot | None = None  # that has not begun yet
         self._stopping = False
+        self._alarm: asyncio.TimerHandle | None = None  # when somebody may go who waits for a limit
         self.suspects = 0  # that wait for their turn; an open breaker's next probes
         self.in_hand = self._after.in_hand
+        self.waiting = Waiting(self._after)
+        self._allow()
+
+    def _make_lanes(self, subscription: int) -> Lanes:
+        if not self.consumer.limits:
+            return Lanes()
+        from holdfast.worker.limits import LimitedLanes
+
+        return LimitedLanes(self.consumer.limits, self._shared.ports.elapsed, lambda: self._shared.part(subscription))
 
     # What comes in
 
@@ -79,6 +80,11 @@ class Runner:
     def record(self) -> Subscription:
         """What the store says of the subscription."""
         return self._after.record
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """Tenants that are not read with the others: paused, or aside because they wait for a limit."""
+        return self.record.paused_tenants.union(self.waiting.aside)
 
     @property
     def held_now(self) -> int:
@@ -97,7 +103,7 @@ class Runner:
         """Whether delivery rows may be claimed for it. An open breaker probes with them, too."""
         if not self._breaker.is_closed:
             return self._after.held_due == 0 and self.suspects == 0 and self._wants_probe
-        return self._is_below_bounds
+        return self._is_below_bounds and self.waiting.has_room_for_due
 
     @property
     def _is_below_bounds(self) -> bool:
@@ -132,7 +138,16 @@ class Runner:
         """Somebody declared, paused or resumed the subscription."""
         self._after.record = record
         self._matcher = Matcher(record.patterns)
+        self._allow()
         self.start()
+
+    def _allow(self) -> None:
+        """As many at once as an operator says, else as the program declares."""
+        said = self.record.concurrency
+        self._concurrency = self.consumer.concurrency if said is None else said
+        if not self.consumer.is_async:
+            self._concurrency = min(self._concurrency, THREADS_MAX)
+            self._threads.allow(self._concurrency)
 
     def offer(self, item: InHand) -> None:
         """Take a delivery into hand. Call `start` after the last one."""
@@ -162,13 +177,24 @@ class Runner:
         """
         if self._stopping or self.record.paused or self._newest is not None:
             return
-        if not self._lanes or len(self._slots) >= self.consumer.concurrency:
+        if len(self._slots) >= self._concurrency:
             return
-        if self._breaker.is_closed or self._has_probe:
+        if not self._lanes.has_next():
+            self._set_alarm()
+        elif self._breaker.is_closed or self._has_probe:
             slot = self._newest = Slot()
             self._slots[slot] = None
             slot.task = asyncio.get_running_loop().create_task(self._serve(slot))
             slot.task.add_done_callback(self._served)
+
+    def _set_alarm(self) -> None:
+        """Try again when somebody may go who waits for a limit."""
+        if self._alarm is None and (seconds := self._lanes.opens_in()) is not None:
+            self._alarm = asyncio.get_running_loop().call_later(seconds, self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._alarm = None
+        self.start()
 
     # Running
 
@@ -177,9 +203,14 @@ class Runner:
         try:
             until = self._shared.ports.elapsed() + _YIELD_SECONDS
             while self._may_hand_out(slot):
-                if (rest := self._go_on(slot, until)) is not None:
+                rest = self._go_on(slot, until)
+                self._lanes.still_run(items := slot.items)
+                if rest is not None:
                     self.start()
-                    await rest
+                    try:
+                        await rest
+                    finally:
+                        self._lanes.ended(items)
                 slot.items = ()
                 if slot.probes:
                     self._breaker.probe_ended()
@@ -190,6 +221,8 @@ class Runner:
             self._slots.pop(slot, None)
             if slot.probes:
                 self._breaker.probe_ended()
+            if not self._lanes.has_next():
+                self._set_alarm()
             self._shared.room()
 
     def _served(self, task: asyncio.Task[None]) -> None:
@@ -202,13 +235,9 @@ class Runner:
     def _go_on(self, slot: Slot, until: float) -> Awaitable[None] | None:
         """Run what is ready; returns the rest of it, None where no handler has to wait for anything."""
         slot.timed_out, slot.probes = False, not self._breaker.is_closed
-        if self.consumer.batch is not None:
-            slot.items = self._take_batch(slot, self.consumer.batch)
         if slot.probes:
             self._breaker.probe()
-        if self.consumer.batch is None:
-            return self._run_singly(slot, min(until, self._shared.leases.valid_until))
-        return self._handle_whole_batch(slot, slot.items) if slot.items else None
+        return self._run_singly(slot, min(until, self._shared.leases.valid_until))
 
     def _run_singly(self, slot: Slot, until: float) -> Awaitable[None] | None:
         """
@@ -220,7 +249,7 @@ class Runner:
         completed: list[InHand] = []
         starts: list[float] = []
         try:
-            while lanes and (now := elapsed()) <= until:
+            while lanes.has_next() and (now := elapsed()) <= until:
                 item = lanes.take_probe() if slot.probes else lanes.take()
                 if not item.partition.may_run:
                     self._after.drop(item)
@@ -251,29 +280,6 @@ class Runner:
                 self._timing.one_by_one(completed, starts)
         return None
 
-    def _take_batch(self, slot: Slot, size: int) -> tuple[InHand, ...]:
-        """The next deliveries to run; none while paused, stopping or unsure of the leases."""
-        items: list[InHand] = []
-        while len(items) < size and self._may_hand_out(slot):
-            item: InHand | None = self._lanes.take_probe() if slot.probes else self._lanes.take()
-            is_first = True
-            while item is not None:
-                if not item.partition.may_run:
-                    self._after.drop(item)
-                    break
-                if item.due is not None and item.due.handled:
-                    self._after.passed(item)
-                    if is_first:
-                        self._lanes.free(item.key)
-                        break
-                else:
-                    items.append(item)
-                    if slot.probes:
-                        return (item,)  # a probe is one event
-                is_first = False
-                item = self._lanes.take_behind(item.key) if len(items) < size else None
-        return tuple(items)
-
     @property
     def _has_probe(self) -> bool:
         """Whether one that is ready may be tried now; suspects come first, or they would wait for others for ever."""
@@ -282,11 +288,12 @@ class Runner:
     def _may_hand_out(self, slot: Slot) -> bool:
         slot.started = self._shared.ports.elapsed()
         return (
-            len(self._lanes) > 0
+            len(self._slots) <= self._concurrency  # fewer may be allowed now
             and not self._stopping
             and not self.record.paused
             and (self._breaker.is_closed or self._has_probe)
             and slot.started < self._shared.leases.valid_until
+            and self._lanes.has_next()
         )
 
     async def _finish(self, slot: Slot, item: InHand, rest: Awaitable[None]) -> None:
@@ -310,54 +317,6 @@ class Runner:
             self._after.hold_followers(item.key)  # also those that came while it failed
         if lane in (Lane.FREE, Lane.BLOCKED):
             self._after.free(item.key)
-
-    async def _handle_whole_batch(self, slot: Slot, items: tuple[InHand, ...]) -> None:
-        ends: dict[Key | None, Lane] = {}
-        await self._handle_batch(slot, list(items), ends)
-        for key in dict.fromkeys(item.key for item in items):
-            lane = ends.get(key, Lane.FREE)
-            if lane is Lane.BLOCKED:
-                self._after.hold_followers(key)  # only now: the batch's own later members go first
-            if lane is not Lane.AGAIN:
-                self._after.free(key)
-
-    async def _handle_batch(self, slot: Slot, items: list[InHand], ends: dict[Key | None, Lane]) -> None:
-        """
-        Run a batch; if it fails, its halves, down to the member that fails alone.
-
-        *ends* gathers the keys whose lane is not free after it: later members of a key that failed go behind it.
-        """
-        runnable = []
-        for item in items:
-            if item.key is not None and ends.get(item.key) is Lane.BLOCKED:
-                self._after.put_behind(item)
-            else:
-                runnable.append(item)
-        if not runnable:
-            return
-        try:
-            if (rest := self._caller.begin_batch(runnable)) is not None:
-                await rest
-            if slot.timed_out:
-                raise asyncio.CancelledError
-        except BaseException as error:  # noqa: BLE001 - every error of a handler has its outcome
-            slot.items = ()
-            if len(runnable) == 1 or slot.aborted or isinstance(error, SystemExit | KeyboardInterrupt):
-                lane = await self._ended(slot, runnable, error)
-                if lane in (Lane.BLOCKED, Lane.AGAIN):
-                    ends.update({item.key: lane for item in runnable})
-                elif lane is Lane.CLOSED:
-                    await self._shared.settler.flush()  # on record as dead, before a later one of its key completes
-                return
-            await self._reuse_task(slot, error)
-            middle = len(runnable) // 2
-            for half in (runnable[:middle], runnable[middle:]):
-                slot.items, slot.started, slot.timed_out = tuple(half), self._shared.ports.elapsed(), False
-                await self._handle_batch(slot, half, ends)
-        else:
-            for item in runnable:
-                self._after.handled(item, has_receipt=False)
-            self._timing.together(runnable, slot.started)
 
     # Ending
 
@@ -411,24 +370,6 @@ class Runner:
             self.start()
             self._shared.room()
             self._shared.due(0.0)
-
-    def put_off(self, item: InHand) -> bool:
-        """Hand a suspect back that is ready, as a suspect; False, and nothing done, where it runs already."""
-        if found := self._lanes.remove(item):
-            self._after.put_off(item)
-        return found
-
-    def drop_waiting(self, slices: Collection[Slice] | None = None) -> None:
-        """Drop what waits and does not run, of these slices or of all."""
-        kept = []
-        while self._lanes:
-            item = self._lanes.take()
-            if slices is None or item.partition.slice in slices:
-                self._after.drop(item)  # the next one of its lane comes to the end, and is dropped in its turn
-            else:
-                kept.append(item)
-        for item in reversed(kept):
-            self._lanes.put_back(item)
 
     def stop(self) -> None:
         """Hand out nothing more."""

@@ -1,4 +1,4 @@
-"""Once a minute the store is told what this worker has counted since the last time."""
+"""Once a minute the store is told what this worker has counted since the last time, and asked how far all are behind."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ class Sampler:
         now = {known: total(known, runner.counts) for known, runner in self._runners.items()}
         await self._store.add_samples(self._worker, since(self._written, now))
         self._written = now
+        await self._store.add_lags(self._worker)
 
 
 def total(subscription: int, counts: SubscriptionCounts) -> Sampled:

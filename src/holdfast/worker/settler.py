@@ -137,7 +137,9 @@ class Settler:
         """The cursor is due to be written."""
         if self._fence(partition):
             place = partition.place
-            self._next.advances.append(Advance(partition.slice, place, partition.incarnation))
+            passed = partition.passed(self._store.latest)
+            kept = place if place.deferred else None
+            self._next.advances.append(Advance(partition.slice, passed, partition.placed_in, kept))
             partition.written = place
             self._wake.set()
 

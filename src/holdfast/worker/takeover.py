@@ -23,13 +23,13 @@ from holdfast.worker.hand import InHand, Phase
 from holdfast.worker.outage import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 
     from holdfast.counts import WorkerCounts
     from holdfast.event import Row
     from holdfast.stores.base import Store
-    from holdfast.stores.values import Due, Page
-    from holdfast.worker.hand import Key, Mark, Partition
+    from holdfast.stores.values import Due, Page, Slice
+    from holdfast.worker.hand import Deferred, Key, Mark, Partition
     from holdfast.worker.runner import Runner
     from holdfast.worker.settler import Settler
 
@@ -57,6 +57,7 @@ class TakeOver:
         store: Where rows and receipts are.
         settler: Writes lost attempts.
         runners: By subscription id.
+        suspects: As the store's, while no row is being claimed, and nothing written about one.
         mark_fast: Tells the store that nothing of the owner before is left.
         recount: Counts the delivery rows that keys wait behind; called while nothing is written about them.
         spawn: Runs a coroutine in the background.
@@ -66,11 +67,13 @@ class TakeOver:
 
     def __init__(
         self, store: Store, settler: Settler, runners: Mapping[int, Runner], *,
+        suspects: Callable[[Collection[Slice]], Awaitable[Sequence[Due]]],
         mark_fast: Callable[[Partition], Coroutine[None, None, None]], recount: Callable[[], Coroutine[None, None, None]],
         spawn: Callable[[Coroutine[None, None, None]], None], ready: Callable[[], None], counts: WorkerCounts,
     ) -> None:  # fmt: skip
         self._store, self._settler, self._runners = store, settler, runners
-        self._mark_fast, self._recount, self._spawn, self._ready = mark_fast, recount, spawn, ready
+        self._suspects, self._mark_fast, self._recount = suspects, mark_fast, recount
+        self._spawn, self._ready = spawn, ready
         self._lost: dict[int, set[Partition]] = {}  # by subscription: taken over from the vanished, not through yet
         self._one_suspect = asyncio.Lock()
         self._recovering = 0
@@ -98,16 +101,48 @@ class TakeOver:
             if partition.phase is not Phase.STARTING:
                 continue
             partition.blocked = blocked.get(partition.slice, {})
-            own = [due for due in suspects if due.slice == partition.slice]
+            going_on = partition.set_apart(self._runners[partition.slice.subscription].apart)
             if partition.exact:
                 partition.phase = Phase.FAST
+                for one in going_on:
+                    one.phase, one.waits = Phase.FAST, False
             else:
-                partition.horizon = until
-                partition.phase = Phase.CHECKING
-            if own:
-                partition.recovering = True
-                self._spawn(self._run_suspects(partition, own))
+                partition.phase, partition.horizon = Phase.CHECKING, until
+                if going_on:
+                    self._spawn(self.go_on(going_on, horizon))
+            for part in partition.parts:  # what still waits has its suspects run when it goes on
+                self._run_first(part, suspects)
         self._ready()
+
+    def _run_first(self, part: Partition, suspects: Sequence[Due]) -> None:
+        """Run those of *suspects* that are this part's, before anything of it is read."""
+        own = [due for due in suspects if due.slice == part.slice and part.takes(due.row.tenant_id)]
+        if own:
+            part.recovering = True
+            self._spawn(self._run_suspects(part, own))
+
+    async def go_on(self, deferred: Sequence[Deferred], horizon: Callable[[], Coroutine[None, None, str]]) -> None:
+        """Tenants are not deferred any more: what is suspect of theirs runs first, then they catch up."""
+        while deferred := [one for one in deferred if one.waits and one.may_run]:
+            try:
+                until = await horizon()
+                suspects = await self._suspects({one.slice for one in deferred})
+            except HoldfastError as error:
+                self._outage.met(error)
+                await asyncio.sleep(_PAUSE)
+                continue
+            self._outage.over()
+            for one in deferred:
+                if not one.waits or self._shall_wait(one):
+                    continue
+                one.go_on(until)
+                in_hand = self._runners[one.slice.subscription].in_hand
+                self._run_first(one, [due for due in suspects if due.row.id not in in_hand])
+            deferred = [one for one in deferred if not self._shall_wait(one)]
+            self._ready()
+
+    def _shall_wait(self, one: Deferred) -> bool:
+        return one.tenant_id in self._runners[one.slice.subscription].apart
 
     async def check(self, partition: Partition, page: Page) -> None:
         """Pass over what is known of a page, and hand out or recover the rest."""
@@ -121,9 +156,13 @@ class TakeOver:
         fresh, seen = [], set[bytes]()
         for row in rows:
             if (item := in_hand.get(row.id)) is not None and runner.in_hand.get(row.id) is item:
-                if item.due is None:
-                    item.mark = mark  # it was read by the session that is lost: its page is this one now
+                if item.due is None:  # read by a session that is lost, or before it was deferred: its page is this now
+                    if item.mark is not None:
+                        item.mark.open -= 1
+                    item.mark = mark
                     mark.open += 1
+            elif not partition.takes(row.tenant_id):
+                continue  # it was deferred while its page was looked up
             elif row.id not in known and row.id not in in_hand and row.id not in seen:
                 fresh.append(row)
                 seen.add(row.id)  # another program may have stored an id on two days: it is one event
@@ -142,11 +181,16 @@ class TakeOver:
     def _hand_out(self, partition: Partition, mark: Mark, rows: Sequence[Row]) -> None:
         runner = self._runners[partition.slice.subscription]
         for row in rows:
-            runner.offer(InHand(row, partition, runner.key_of(row.tenant_id, row.key), row.size, mark))
+            if partition.takes(row.tenant_id):
+                runner.offer(InHand(row, partition, runner.key_of(row.tenant_id, row.key), row.size, mark))
         runner.start()
 
     def _concerns(self, runner: Runner, partition: Partition, row: Row) -> bool:
-        return row.slot % runner.record.partitions == partition.slice.partition and runner.matches(row.name)
+        return (
+            row.slot % runner.record.partitions == partition.slice.partition
+            and runner.matches(row.name)
+            and partition.takes(row.tenant_id)
+        )
 
     def _recovered(self, partition: Partition, mark: Mark, rest: Sequence[Row]) -> None:
         self._hand_out(partition, mark, rest)  # only now, or a key's later event would overtake
@@ -156,12 +200,13 @@ class TakeOver:
 
     def _page_done(self, partition: Partition) -> None:
         partition.advance()
-        if partition.horizon is None and partition.phase is Phase.CHECKING:
+        if partition.horizon is None and partition.phase is Phase.CHECKING and not partition.is_waiting:
             partition.phase, partition.exact = Phase.FAST, True
             if partition.lost:
                 partition.lost = False
-                self._spawn(self._mark_fast(partition))
-                self._tell_end(partition)
+                if not partition.whole.is_lost:
+                    self._spawn(self._mark_fast(partition))
+                    self._tell_end(partition.whole)
         self._ready()
 
     def _tell(self, partitions: Sequence[Partition], suspects: Sequence[Due]) -> None:
@@ -177,8 +222,10 @@ class TakeOver:
 
     def _tell_end(self, partition: Partition) -> None:
         subscription = partition.slice.subscription
-        self._lost[subscription].discard(partition)
-        if not any(one.may_run for one in self._lost[subscription]):
+        if (lost := self._lost.get(subscription)) is None:
+            return
+        lost.discard(partition)
+        if not any(one.may_run for one in lost):
             del self._lost[subscription]
             name = self._runners[subscription].record.name
             logger.info("subscription %s: what its lost worker had in hand is finished", name)
@@ -206,6 +253,8 @@ class TakeOver:
         chunk: list[Row] = []
         while waiting and len(chunk) < size:
             row = waiting.popleft()
+            if not partition.takes(row.tenant_id):
+                continue
             key = runner.key_of(row.tenant_id, row.key)
             if key is not None and key in partition.blocked:
                 runner.offer(InHand(row, partition, key, row.size, mark))
@@ -256,6 +305,8 @@ class TakeOver:
         runner = self._runners[partition.slice.subscription]
         standing: set[Key] = set()  # keys whose suspect did not settle
         for due in suspects:
+            if not partition.takes(due.row.tenant_id):
+                continue  # deferred meanwhile: it stays a suspect, and runs when its tenant goes on
             item = self._item(runner, partition, due)
             if not self._is_over(runner, due) and (due.behind or item.key in standing):
                 runner.hand_back(item)
@@ -273,6 +324,8 @@ class TakeOver:
         runner.suspects += 1
         try:
             while partition.may_run:
+                if not partition.takes(due.row.tenant_id):
+                    return True
                 if not runner.may_try and not self._is_over(runner, due):
                     await asyncio.sleep(_PAUSE)  # others' suspects go on meanwhile
                     continue
@@ -334,7 +387,7 @@ class TakeOver:
                 async with asyncio.timeout(_PAUSE):
                     await all_done.wait()
             if left and counted and has_run and runner.is_held_up:
-                has_run = not runner.put_off(items[0])
+                has_run = not runner.waiting.put_off(items[0])
         return has_run
 
     async def _end_suspect(self, runner: Runner, partition: Partition, due: Due) -> None:

@@ -12,15 +12,18 @@ from holdfast import __version__
 from holdfast.counts import WorkerCounts
 from holdfast.errors import HoldfastError, StoreUnavailable
 from holdfast.ports import SYSTEM, Ports
-from holdfast.stores.values import Released, WorkerInfo
+from holdfast.stores.values import WorkerInfo
 from holdfast.tracing import NO_TRACING
 from holdfast.worker.aftermath import Shared
+from holdfast.worker.batches import BatchRunner
 from holdfast.worker.breaker import WAITS
 from holdfast.worker.cancelling import cancelled
+from holdfast.worker.chores import Chores
 from holdfast.worker.feeder import Feeder
-from holdfast.worker.hand import Partition, Phase
+from holdfast.worker.hand import BOUND, Partition, Phase
 from holdfast.worker.keeper import Keeper
-from holdfast.worker.outage import Outage
+from holdfast.worker.letting_go import LettingGo
+from holdfast.worker.places import Places
 from holdfast.worker.retries import Retries
 from holdfast.worker.runner import Runner
 from holdfast.worker.sampling import Sampler
@@ -29,29 +32,37 @@ from holdfast.worker.standing import standing
 from holdfast.worker.takeover import TakeOver
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping
+    from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 
+    from holdfast.archive import Archive
     from holdfast.counts import SubscriptionWork
     from holdfast.ports import Threads
     from holdfast.stores.base import Store
-    from holdfast.stores.values import Lease, Slice, Subscription
+    from holdfast.stores.values import Due, Lease, Slice, Subscription
     from holdfast.subscription import Consumer
     from holdfast.tracing import Tracing
+    from holdfast.worker.hand import Deferred
 
 logger = logging.getLogger("holdfast.worker")
 
-_CURSOR_SECONDS, _IDLE_CURSOR_SECONDS, _CHORE_SECONDS = 1.0, 60.0, 60.0
+_LOOK_SECONDS = 0.05
 _ABORT_SECONDS, _GOODBYE_SECONDS = 2.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """Settings of a worker, in seconds; None keeps events for ever. ``breaker_waits``: see `Breaker`."""
+    """
+    Settings of a worker, in seconds; None keeps events for ever. ``breaker_waits``: see `Breaker`. ``bound``: deliveries
+    of a subscription in hand above which no more are read for it. ``retention_warning``: before retention.
+    """
 
     lease_ttl: float = 30.0
     poll_interval: float = 0.04
     retention: float | None = 30 * 86400.0
     breaker_waits: tuple[float, float] = WAITS
+    bound: int = BOUND
+    retention_warning: float = 3 * 86400.0
+    archive: Archive | None = None
 
 
 class Worker:
@@ -83,20 +94,28 @@ class Worker:
         """What a handler raised to end the process: SystemExit or KeyboardInterrupt."""
         self.counts = WorkerCounts()
         self._settler = Settler(store, self.lose, self.counts)
+        self._places = Places(store, self._settler, self._partitions)
         self._keeper = Keeper(store, self, ports, ttl=options.lease_ttl, counts=self.counts)
         self._feeder = Feeder(
-            store, self._runners, self._held, check=self._check, reload=self._reload, changed=self._changed,
-            poll_interval=options.poll_interval, counts=self.counts,
+            store, self._runners, self._held, check=lambda partition, page: self._takeover.check(partition, page),  # noqa: PLW0108 - it is made below
+            reload=self._reload, changed=self._changed,
+            set_apart=self._set_apart, write=self._places.write, poll_interval=options.poll_interval, counts=self.counts,
         )  # fmt: skip
         self._sampler = Sampler(store, self._id, self._runners, ports, self.counts)
         self._retries = Retries(store, self._settler, self._runners, self._held, self._changed, self.counts)
+        archiving = ports.threads("holdfast-archive", 1)
+        self._threads.append(archiving)
+        self._chores = Chores(
+            store, LettingGo(store, options.archive, self.counts, archiving, ports.new_event_id), retention=options.retention,
+            warning=options.retention_warning, counts=self.counts, recount=self._recount_in_case,
+        )  # fmt: skip
         self._takeover = TakeOver(
-            store, self._settler, self._runners, mark_fast=self._mark_fast, recount=self._recount_blocked,
+            store, self._settler, self._runners, suspects=self._suspects, mark_fast=self._mark_fast, recount=self._recount_blocked,
             spawn=self._spawn, ready=self._feeder.wake, counts=self.counts,
         )  # fmt: skip
         self._shared = Shared(
             store, self._settler, ports, bus, self._keeper, self._feeder.wake, self._retries.due_in,
-            self._stop_with, options.breaker_waits, tracing,
+            self._stop_with, options.breaker_waits, tracing, options.bound, self._part,
         )  # fmt: skip
 
     # What the keeper asks and tells
@@ -112,7 +131,10 @@ class Worker:
 
     @property
     def partition_counts(self) -> dict[int, int]:
-        return {known: runner.record.partitions for known, runner in self._runners.items()}
+        """How many there are to be shared; of a paused subscription none, so that an operator can move its cursors."""
+        return {
+            known: 0 if runner.record.paused else runner.record.partitions for known, runner in self._runners.items()
+        }
 
     @property
     def epochs(self) -> dict[Slice, int]:
@@ -145,7 +167,7 @@ class Worker:
             )
             partition.phase = Phase.LOST
             self.counts.lost += 1
-            if partition.in_hand:
+            if partition.held:
                 self._zombies[partition.slice] = partition
         self._drop([partition.slice for partition in gone])
 
@@ -166,6 +188,11 @@ class Worker:
     def work(self) -> dict[str, SubscriptionWork]:
         return standing(self._runners, self._partitions)
 
+    def _part(self, subscription: int) -> float:
+        """The part of a subscription's partitions that is held here; of one whose lease is being lost at least its own."""
+        held = sum(one.subscription == subscription for one in self._partitions)
+        return max(1, held) / self._runners[subscription].record.partitions
+
     # Life
 
     @property
@@ -173,8 +200,11 @@ class Worker:
         """Nothing is in hand, and the log was read to its end."""
         return (
             self._feeder.is_quiet
-            and all(runner.held_now == 0 for runner in self._runners.values())
-            and all(partition.phase is Phase.FAST for partition in self._partitions.values())
+            and all(runner.held_now == 0 and not runner.waiting.aside for runner in self._runners.values())
+            and all(
+                partition.phase is Phase.FAST and all(one.waits for one in partition.deferred.values())
+                for partition in self._partitions.values()
+            )
         )
 
     @property
@@ -189,7 +219,8 @@ class Worker:
         else:
             threads = self._ports.threads(f"holdfast-{consumer.name}", consumer.concurrency)
             self._threads.append(threads)
-            self._runners[record.id] = Runner(consumer, record, self._shared, threads)
+            kind = Runner if consumer.batch is None else BatchRunner
+            self._runners[record.id] = kind(consumer, record, self._shared, threads)
         self._feeder.reroute()
         self._keeper.hurry()
 
@@ -197,7 +228,7 @@ class Worker:
         """Begin to work, in the running loop."""
         services = (
             self._keeper.run(), self._feeder.run(), self._settler.run(), self._retries.run(), self._watch(),
-            self._write_cursors(), self._chores(), self._sampler.run(),
+            self._places.run(), self._chores.run(), self._sampler.run(),
             self._store.listen(self._feeder.wake),
         )  # fmt: skip
         self._services = [self._task(service) for service in services]
@@ -208,7 +239,7 @@ class Worker:
 
     async def flush(self) -> None:
         """Write all outcomes and places so far."""
-        self._advance_all(idle_too=True)
+        self._places.advance(idle_too=True)
         await self._settler.flush()
 
     def halt(self) -> None:
@@ -277,7 +308,7 @@ class Worker:
 
     def _drop(self, slices: list[Slice] | None) -> None:
         for runner in self._runners.values():
-            runner.drop_waiting(slices)
+            runner.waiting.drop(slices)
 
     async def _begin(self, partitions: list[Partition]) -> None:
         # Handlers that still run under the epoch before would be run again beside themselves.
@@ -288,13 +319,14 @@ class Worker:
         self._retries.due_in(0.0)
 
     async def _begin_after_zombie(self, partition: Partition) -> None:
-        while (zombie := self._zombies.get(partition.slice)) is not None and zombie.in_hand:  # noqa: ASYNC110 - rare
-            await asyncio.sleep(_CURSOR_SECONDS / 20)
+        while (zombie := self._zombies.get(partition.slice)) is not None and zombie.held:  # noqa: ASYNC110 - rare
+            await asyncio.sleep(_LOOK_SECONDS)
         self._zombies.pop(partition.slice, None)
         await self._begin([partition])
 
-    async def _check(self, partition: Partition, page: Any) -> None:
-        await self._takeover.check(partition, page)
+    async def _suspects(self, slices: Collection[Slice]) -> Sequence[Due]:
+        async with self._retries.claiming:
+            return await self._settler.exclusively(lambda: self._store.suspects(slices))
 
     async def _mark_fast(self, partition: Partition) -> None:
         with suppress(StoreUnavailable):  # the count of crashes only makes the next recovery more careful
@@ -305,12 +337,14 @@ class Worker:
             pass
         self._drop([partition.slice for partition in partitions])
         while partitions:
-            ended = [partition for partition in partitions if not (partition.is_alive and partition.in_hand)]
+            ended = [partition for partition in partitions if not (partition.is_alive and partition.held)]
             partitions = [partition for partition in partitions if partition not in ended]
             if ended:  # none of them waits for the others' handlers
                 await self._give_up(ended)
             else:
-                await asyncio.sleep(_CURSOR_SECONDS / 20)
+                await asyncio.sleep(_LOOK_SECONDS)
+                # What stood behind a handler that has just ended: a paused runner comes to none of it.
+                self._drop([partition.slice for partition in partitions])
 
     async def _give_up(self, partitions: list[Partition]) -> None:
         try:
@@ -322,21 +356,7 @@ class Worker:
                 del self._partitions[partition.slice]
 
     async def _release(self, partitions: Iterable[Partition]) -> None:
-        partitions = [partition for partition in partitions if partition.is_alive]
-        for partition in partitions:
-            partition.advance()
-        released = [
-            Released(
-                partition.slice,
-                partition.epoch,
-                partition.settled,
-                partition.ends_exactly,
-                partition.lost,
-                partition.incarnation,
-            )
-            for partition in partitions
-        ]
-        if released:
+        if released := self._places.goodbye(partitions):
             await self._store.release(self._id, released)
 
     async def _reload(self) -> None:
@@ -344,24 +364,38 @@ class Worker:
         partitions = [one for one in self._partitions.values() if one.phase in (Phase.CHECKING, Phase.FAST)]
         if not partitions:
             return
-        cursors = await self._store.cursors([partition.slice for partition in partitions])
+        places = await self._store.places([partition.slice for partition in partitions])
         horizon = await self._feeder.horizon()
         for partition in partitions:
-            if partition.is_alive and partition.slice in cursors:
-                partition.restart(cursors[partition.slice])
-                partition.horizon = horizon
-                if partition.phase is Phase.FAST:
-                    partition.phase = Phase.CHECKING
+            if partition.is_alive and partition.slice in places:
+                partition.restart(places[partition.slice], horizon)
+        self._set_apart()
         self._retries.due_in(0.0)
+
+    def _set_apart(self) -> None:
+        """Defer the tenants that are paused, or aside; those that are not any more go on."""
+        going_on: list[Deferred] = []
+        for partition in self._partitions.values():
+            if partition.phase in (Phase.CHECKING, Phase.FAST):
+                going_on += partition.set_apart(self._runners[partition.slice.subscription].apart)
+        for runner in self._runners.values():
+            if runner.apart:
+                runner.waiting.leave_deferred()
+        if going_on:
+            self._spawn(self._takeover.go_on(going_on, self._feeder.horizon))
 
     async def _changed(self) -> None:
         """Somebody registered, paused, replayed, retried or discarded: look at everything again."""
         records = {record.id: record for record in await self._store.subscriptions()}
-        self._advance_all(idle_too=True)  # what was passed was passed by the patterns of that time
+        shared = self.partition_counts
+        self._places.advance(idle_too=True)  # what was passed was passed by the patterns of that time
         for known, runner in self._runners.items():
             if (record := records.get(known)) is not None:
                 runner.change(record)
+        self._set_apart()
         self._feeder.reroute()
+        if self.partition_counts != shared:  # what was paused is given back, what was resumed is taken
+            self._keeper.hurry()
         await self._settler.exclusively(self._recount_blocked)
         self._retries.due_in(0.0)
 
@@ -405,37 +439,7 @@ class Worker:
             for runner in self._runners.values():
                 runner.expire(now)
 
-    async def _write_cursors(self) -> None:
-        rounds = 0
-        while True:
-            await asyncio.sleep(_CURSOR_SECONDS)
-            rounds += 1
-            self._advance_all(idle_too=rounds % int(_IDLE_CURSOR_SECONDS / _CURSOR_SECONDS) == 0)
-
-    def _advance_all(self, *, idle_too: bool) -> None:
-        for partition in self._partitions.values():
-            if partition.phase is Phase.ENDING:
-                continue  # its last place is written with the goodbye; written later, this one would take it back
-            partition.advance()
-            if partition.place != partition.written and (partition.dirty or idle_too):
-                self._settler.advance(partition)
-                partition.dirty = partition.in_hand > 0
-
-    async def _chores(self) -> None:
-        outage = Outage("chores wait", "chores are done", self.counts)
-        while True:
-            try:
-                done = await self._store.maintain(retention=self._options.retention)
-            except HoldfastError as error:
-                outage.met(error)
-            else:
-                outage.over()
-                self.counts.blocking = done.blocking
-                if done.dropped:
-                    logger.info("retention dropped about %d events", done.dropped)
-                if done.blocking:
-                    logger.warning("retention waits for the subscriptions %s", ", ".join(done.blocking))
-            if any(partition.blocked for partition in self._partitions.values()):
-                with suppress(HoldfastError):  # in case it was miscounted; once more in a minute
-                    await self._settler.exclusively(self._recount_blocked)
-            await asyncio.sleep(_CHORE_SECONDS)
+    async def _recount_in_case(self) -> None:
+        if any(partition.blocked for partition in self._partitions.values()):
+            with suppress(HoldfastError):  # once more in a minute
+                await self._settler.exclusively(self._recount_blocked)

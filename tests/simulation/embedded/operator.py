@@ -28,9 +28,9 @@ class Operator:
         self.store = store
         self._operator = SQLiteOperator(store, SQLiteInspector(store))
 
-    async def pause(self, name: str, *, paused: bool) -> None:
+    async def pause(self, name: str, *, paused: bool, tenant_id: str | None = None) -> None:
         act = self._operator.pause if paused else self._operator.resume
-        await self._persistently(partial(act, name, actor="simulation"))
+        await self._persistently(partial(act, name, actor="simulation", tenant_id=tenant_id))
 
     async def retry_dead(self, name: str) -> None:
         dead = DeadFilter(subscription=name)

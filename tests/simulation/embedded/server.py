@@ -102,7 +102,7 @@ def _known(
 ) -> KnownSubscription:
     fields: dict[str, Any] = {
         "id": number, "name": name, "patterns": (), "partitions": partitions, "ordering": ordering, "on_dead": on_dead,
-        "replayable": True, "paused": paused is not None,
+        "replayable": True, "paused": paused is not None, "paused_tenants": frozenset(), "concurrency": None, "behind_retention": "hold",
     }  # fmt: skip
     record = Subscription(**{name: fields[name] for name in Subscription._fields})
     # A position is the number of its transaction too: one writer at a time.

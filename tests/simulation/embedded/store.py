@@ -15,7 +15,7 @@ from tests.simulation.loop import PROCESS
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
     from holdfast.event import Row
@@ -102,13 +102,15 @@ class ShortPages:
     def __init__(self, reader: Reader, page_events: int, witness: Witness) -> None:
         self._reader, self._page_events, self._note = reader, page_events, witness.note
         self.horizon, self.generation, self.close = reader.horizon, reader.generation, reader.close
-        self.latest = reader.latest
 
     async def read(
-        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, limit: int, max_bytes: int
-    ) -> Page:
+        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, without: Collection[str] = (),
+        limit: int, max_bytes: int,
+    ) -> Page:  # fmt: skip
         limit, process = min(limit, self._page_events), PROCESS.get()
-        page = await self._reader.read(cursor, horizon=horizon, before=before, limit=limit, max_bytes=max_bytes)
+        page = await self._reader.read(
+            cursor, horizon=horizon, before=before, without=without, limit=limit, max_bytes=max_bytes
+        )
         if page.cursor.open is not None:
             self._note("page", page.cursor)
         if page.rows and process is not None and process.busy:

@@ -27,7 +27,7 @@ TRIGGERS = (
     "after update on receipts begin select saw('receipt', new.subscription, new.event_id, new.attempts); end",
     """after update on leases when new.epoch > old.epoch begin select saw('lease', new.subscription, new.partition,
         new.epoch, new.owner, old.owner is not null); end""",
-    "after update on cursors begin select saw('cursor', new.subscription, new.partition); end",
+    "after update on cursors begin select saw('cursor', new.subscription, new.partition, new.deferred is not null); end",
     f"after insert on deliveries begin select saw('delivery', {_DELIVERY.format('new')}, null, 0); end",
     f"""after update on deliveries when old.state <> new.state or old.attempts <> new.attempts
         begin select saw('delivery', {_DELIVERY.format("new")}, old.replay,
@@ -82,9 +82,11 @@ class Witness:
         self._epochs[slice_] = self._given[process, slice_] = epoch
         self.note("acquired", Acquired(slice_, epoch, UUID(owner), bool(lost), expired=False))
 
-    def _cursor(self, process: Process | None, _: int, subscription: int, partition: int) -> None:
+    def _cursor(self, process: Process | None, _: int, subscription: int, partition: int, is_deferring: int) -> None:
         slice_ = Slice(subscription, partition)
         self.note("cursor", (slice_, *self._fence(process, slice_)))
+        if is_deferring:
+            self.note("deferred", slice_)
 
     def _delivery(
         self, process: Process | None, _: int, subscription: int, partition: int, event: str, state: str, attempts: int,

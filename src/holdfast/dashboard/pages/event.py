@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.dashboard.pages.lineage import picture
 from holdfast.dashboard.rendering import View
+from holdfast.encrypted import is_sealed
 from holdfast.errors import NotFound
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ async def page(board: Board, ask: Ask) -> View:
         "trace_url": board.trace_url.replace("{trace_id}", trace_id) if board.trace_url and trace_id else None,
         "correlation": shown.headers.get(_CORRELATION) if isinstance(shown.headers, dict) else None,
         "is_redacted": board.redaction.hides(found.payload),
+        "is_encrypted": is_sealed(found.payload),
         # Looking for effects may take long, and of an event that is settled nothing changes by itself.
         "live": any(one.state not in _SETTLED for one in found.deliveries),
     }

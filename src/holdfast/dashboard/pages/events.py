@@ -27,11 +27,13 @@ async def page(board: Board, ask: Ask) -> View:
     )  # fmt: skip
     # Of what the planner knows nothing about, there is no estimate.
     is_plain = status is None and payload is None and ask.text("correlation") is None
+    sealed = payload is not None and bool(await board.inspector.keys())
     older = None if found.next_before is None else ask.kept(_FIELDS, before=found.next_before)
     return View(
         "events", "Events",
         {"page": found, "estimate": await board.inspector.estimate(chosen) if is_plain else None},
-        {"older": older, "newest": ask.kept(_FIELDS) if ask.text("before") else None, "statuses": STATUSES},
+        {"older": older, "newest": ask.kept(_FIELDS) if ask.text("before") else None, "statuses": STATUSES,
+         "has_sealed": sealed},
     )  # fmt: skip
 
 

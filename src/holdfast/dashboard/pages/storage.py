@@ -30,6 +30,7 @@ async def page(board: Board, ask: Ask) -> View:
         "search_indexes": await board.inspector.search_indexes(),
         # Not by itself: an SQLite file is copied and checked for it.
         "facts": await board.inspector.facts() if ask.text("doctor") else None,
+        "seals": await board.inspector.seals(),
         "spool": (await board.status()).spool,
     }
     return View("storage", "Storage", data, {"live": False, "tables": by_table(data["storage"].tables)})

@@ -101,12 +101,19 @@
     rates: [["in", "published", "--accent"], ["handled", "delivered", "--good"]],
     failures: [["failed", "failed", "--warn"], ["dead", "dead", "--bad"]],
     durations: [["p50", "p50_seconds", "--accent"], ["p95", "p95_seconds", "--warn"]],
+    lag: [["waiting", "lag", "--accent"]],
+    age: [["oldest", "lag_seconds", "--warn"]],
   };
   const charts = find(".charts");
   let plots = [], hours = 6, asked = 0;
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const shown = (kind, value) =>
-    value == null ? "–" : kind !== "durations" ? String(Number(value.toPrecision(3))) : value < 1 ? `${Number((value * 1000).toPrecision(3))} ms` : `${Number(value.toPrecision(3))} s`;
+  const IN_SECONDS = ["durations", "age"];
+  const STEPS = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400, 172800, 604800];
+  const digits = (value) => Number(value.toPrecision(3));
+  const time = (seconds) =>
+    seconds === 0 ? "0" : seconds < 1 ? `${digits(seconds * 1000)} ms` : seconds < 120 ? `${digits(seconds)} s`
+      : seconds < 7200 ? `${digits(seconds / 60)} min` : `${digits(seconds / 3600)} h`;
+  const shown = (kind, value) => value == null ? "–" : IN_SECONDS.includes(kind) ? time(value) : digits(value).toLocaleString("en");
 
   const atMinute = (seconds) => {
     const at = new Date(seconds * 1000);
@@ -122,7 +129,7 @@
       width: figure.clientWidth, height: 170, cursor: { points: { size: 6 } }, legend: { live: true },
       tzDate: (seconds) => local ? new Date(seconds * 1000) : uPlot.tzDate(new Date(seconds * 1000), "UTC"),
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [{ ...axis, values: (_, all) => all.map(atMinute) }, { ...axis, size: 56, values: (_, values) => values.map((value) => shown(kind, value)) }],
+      axes: [{ ...axis, values: (_, all) => all.map(atMinute) }, { ...axis, size: 56, values: (_, values) => values.map((value) => shown(kind, value)), ...(IN_SECONDS.includes(kind) ? { incrs: STEPS } : {}) }],
       series: [
         { label: local ? "Local" : "UTC", value: (_, seconds) => seconds == null ? "–" : atMinute(seconds) },
         ...known.map(([label, , name]) => ({ label, stroke: colour(name), width: 1.5, points: { show: false }, spanGaps: kind === "durations", value: (_, value) => shown(kind, value) })),

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import HoldfastError, PermissionDenied, SchemaMismatch
 from holdfast.ports import wall_millis
-from holdfast.stores.inspecting import Inspecting, as_json, filter_parameters
+from holdfast.stores.columns import as_json
+from holdfast.stores.inspecting import Inspecting, filter_parameters
 from holdfast.stores.postgres.version import SCHEMA_VERSION
-from holdfast.stores.records import Count, Fact, Retention
-from holdfast.stores.storage import OpenTransaction, Storage, TableStorage
+from holdfast.stores.records import Count, Fact
+from holdfast.stores.storage import OpenTransaction, Retention, Storage, TableStorage
 from holdfast.wording import counted, sized
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class PostgresInspector(Inspecting):
         if found != SCHEMA_VERSION:
             raise SchemaMismatch(self._where, found, SCHEMA_VERSION)
         self._version_is_right = True
+
+    async def backlogs(self, *, bound: int, tenant_id: str | None) -> dict[int, tuple[Any, ...]]:
+        found = await self.rows("subscription_backlogs", bound=bound, tenant_id=tenant_id)
+        return {row[0]: row[1:] for row in found}
 
     async def estimate(self, filter: EventFilter) -> Count:
         exact = filter.name if filter.name is not None and "*" not in filter.name else None

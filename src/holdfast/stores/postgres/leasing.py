@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from holdfast.stores.deferring import decode, encode
 from holdfast.stores.postgres.session import fence_parameters, slice_parameters
 from holdfast.stores.values import Advance, Cursor, Lease, LeaseState, Roster, Slice, WorkerInfo
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from holdfast.stores.postgres.session import Session
     from holdfast.stores.sql import Statements
-    from holdfast.stores.values import Released
+    from holdfast.stores.values import Place, Released
 
 
 class Leasing:
@@ -66,11 +67,11 @@ class Leasing:
                 "counts": [count for _, count in ordered],
             },
         )
-        # The cursors are read by a later statement: whoever released them has committed by then.
-        cursors = await self.cursors([Slice(*row[:2]) for row in rows])
+        # The places are read by a later statement: whoever released them has committed by then.
+        places = await self.places([Slice(*row[:2]) for row in rows])
         return [
-            Lease(Slice(subscription, partition), epoch, cursors[Slice(subscription, partition)], clean, lost, crashes)
-            for subscription, partition, epoch, clean, lost, crashes in sorted(rows)
+            Lease(where, epoch, places[where].cursor, clean, lost, crashes, places[where].deferred)
+            for where, epoch, clean, lost, crashes in sorted((Slice(*row[:2]), *row[2:]) for row in rows)
         ]
 
     async def renew(self, worker: UUID, leases: Mapping[Slice, int], *, ttl: float) -> set[Slice]:
@@ -89,7 +90,9 @@ class Leasing:
         async with self._settle.transaction() as connection:
             cursor = await connection.execute(self._statements["release"], parameters)
             returned = {Slice(*row) for row in await cursor.fetchall()}
-            if places := [Advance(one.slice, one.cursor, one.incarnation) for one in ordered if one.slice in returned]:
+            if places := [
+                Advance(one.slice, one.cursor, one.incarnation, one.place) for one in ordered if one.slice in returned
+            ]:
                 await connection.execute(self._statements["settle_advances"], advance_parameters(places))
 
     async def mark_fast(self, worker: UUID, leases: Mapping[Slice, int]) -> None:
@@ -100,9 +103,9 @@ class Leasing:
         mine = {"worker": worker}
         await self._lease.run_many([(self._statements[name], mine) for name in ("leave_leases", "leave")])
 
-    async def cursors(self, slices: Collection[Slice]) -> dict[Slice, Cursor]:
+    async def places(self, slices: Collection[Slice]) -> dict[Slice, Place]:
         rows = await self._lease.run(self._statements["cursors"], slice_parameters(slices))
-        return {Slice(*row[:2]): Cursor(*row[2:]) for row in rows}
+        return {Slice(*row[:2]): decode(Cursor(*row[2:5]), row[5]) for row in rows}
 
 
 def advance_parameters(advances: Iterable[Advance]) -> dict[str, list[object]]:
@@ -114,5 +117,6 @@ def advance_parameters(advances: Iterable[Advance]) -> dict[str, list[object]]:
         "dones": [one.cursor.done for one in ordered],
         "opens": [one.cursor.open for one in ordered],
         "positions": [one.cursor.position for one in ordered],
+        "deferred": [encode(one.cursor, one.place) for one in ordered],
         "incarnations": [one.incarnation for one in ordered],
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import StoreBusy
 from holdfast.event import EPOCH
-from holdfast.stores.values import Maintenance, Sampled
+from holdfast.stores.values import LAG_COUNTED_MAX, Maintenance, Sampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,9 @@ class Keeping:
         counted["durations"] = [str(list(buckets)) for buckets in counted["durations"]]
         await self._background.run(self._statements["add_samples"], {"worker": worker} | counted)
         await self._background.run(self._statements["forget_samples"])
+
+    async def add_lags(self, worker: UUID) -> None:
+        await self._background.run(self._statements["add_lags"], {"worker": worker, "bound": LAG_COUNTED_MAX})
 
     async def make_days(self) -> None:
         """Make the partitions of today and the days ahead that are missing; a busy lock waits for the next time."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigurationError, StoreBusy
 from holdfast.stores.operating import Operating
+from holdfast.stores.postgres.binding import Binding
 from holdfast.stores.records import Restored
 from holdfast.stores.refusing import record
 
@@ -23,8 +24,8 @@ _TURN = "select set_config('lock_timeout', '100ms', true)"
 _PAUSE_S, _PATIENCE_S = 0.3, 600.0
 
 
-class PostgresOperator(Operating):
-    """See `holdfast.stores.inspector.Operator`."""
+class PostgresOperator(Operating, Binding):
+    """See `holdfast.stores.operator.Operator`."""
 
     def __init__(self, store: PostgresStore, inspector: PostgresInspector) -> None:
         super().__init__(store, inspector)

@@ -12,6 +12,7 @@ from holdfast.ids import is_uuid7
 from holdfast.ports import wall_millis
 from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.errors import translated
+from holdfast.stores.postgres.pipelines import pipelined
 from holdfast.stores.repeats import as_uuid, compare, repeat
 from holdfast.stores.values import Appended
 from holdfast.transactions import adapt
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from holdfast.transactions import Caller
 
 _OLD_MILLIS = 20 * 3600 * 1000
+_PART = 1_000  # events of one statement, where several can go
 
 
 class Publishing:
@@ -59,14 +61,22 @@ class Publishing:
 
     async def _append_atomic(self, events: Sequence[NewEvent]) -> list[Appended]:
         async with self._publish.transaction() as connection:
-            cursor = await connection.execute(self._statements["append"], columns(events), binary=True)
-            stored = await cursor.fetchall()
+            stored = await self._append_parts(connection, events)
             if len(stored) == len(events):
                 return [Appended.STORED] * len(stored)
             results = compare(events, stored, await self._existing(connection, events))
             if Appended.CONFLICT in results:
                 await connection.execute("rollback; begin", prepare=False)
             return results
+
+    async def _append_parts(self, connection: Connection, events: Sequence[NewEvent]) -> list[tuple[Any, ...]]:
+        """Append in parts: the next one is encoded while the server stores the last."""
+        statement, cursors = self._statements["append"], []
+        async with pipelined(connection):
+            for start in range(0, len(events), _PART):
+                part = columns(events[start : start + _PART])
+                cursors.append(await connection.execute(statement, part, binary=True))
+        return [row for cursor in cursors for row in await cursor.fetchall()]
 
     async def _append_old(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
         """Ids that may lie on any day meet no common unique index: lock them, look, then insert."""

@@ -69,31 +69,31 @@ class PostgresReader:
         self._today, self._stepped_back = 0, False  # the server's day, as it last said
 
     async def read(
-        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, limit: int, max_bytes: int
-    ) -> Page:
-        page = await self._read(cursor, horizon, before, limit, max_bytes)
+        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, without: Collection[str] = (),
+        limit: int, max_bytes: int,
+    ) -> Page:  # fmt: skip
+        bounds: dict[str, Any] = {"done": cursor.done, "limit": limit, "max_bytes": max_bytes}
+        page = await self._read(cursor, horizon, before, without, bounds)
         while self._stepped_back:  # rows may lie below the floor that was used: it is found anew
             self._stepped_back, self._floor_until = False, 0.0
             self._spans.clear()
-            page = await self._read(cursor, horizon, before, limit, max_bytes)
+            page = await self._read(cursor, horizon, before, without, bounds)
         return page
 
-    async def _read(self, cursor: Cursor, horizon: str | None, before: int | None, limit: int, max_bytes: int) -> Page:
-        bounds: dict[str, Any] = {"done": cursor.done, "limit": limit, "max_bytes": max_bytes}
+    async def _read(
+        self, cursor: Cursor, horizon: str | None, before: int | None, without: Collection[str], bounds: dict[str, Any]
+    ) -> Page:
         if cursor.open is not None:
-            return await self._read_window(cursor, bounds, before)
+            return await self._read_window(cursor, bounds, before, without)
         if horizon is not None:
             return await self._open_window(cursor, horizon, bounds)
-        bounds["floor"] = await self._day_floor(cursor.done)
-        rows = await self._run("read_new", bounds)
+        floor = await self._day_floor(cursor.done)
+        rows = await self._run("read_new", bounds | {"floor": floor})
         header, events = self._check(rows), rows[1:]
         seen = header.tenant_id
-        if header.slot > limit or header.slot > len(events):
+        if header.slot > bounds["limit"] or header.slot > len(events):
             return await self._open_window(cursor, await self._nearest_snapshot(cursor.done, seen), bounds)
         return Page(rows_of(events), Cursor(seen), seen, int(header.key or 0), self._incarnation)
-
-    def latest(self, places: Collection[str]) -> str:
-        return max(places, key=snapshot_order)
 
     async def horizon(self) -> str:
         ((snapshot, incarnation),) = await self._run("horizon")
@@ -128,22 +128,23 @@ class PostgresReader:
             self._spans[window] = int(first), int(last)
         return self._spans[window]
 
-    async def _read_window(self, cursor: Cursor, bounds: dict[str, Any], before: int | None = None) -> Page:
+    async def _read_window(
+        self, cursor: Cursor, bounds: dict[str, Any], before: int | None = None, without: Collection[str] = ()
+    ) -> Page:
         assert cursor.open is not None
         limit, (_, last) = bounds["limit"], await self._span(cursor.done, cursor.open)
-        stride = self._stride or limit
+        stride = _STRIDE_MAX if without else self._stride or limit
         reach = min(last, cursor.position + stride - 1)
         until = reach if before is None else min(reach, before - 1)
         floor = await self._day_floor(cursor.done)
-        rows = await self._run(
-            "read_window", {**bounds, "open": cursor.open, "position": cursor.position, "last": until, "floor": floor}
-        )
+        place = {"open": cursor.open, "position": cursor.position, "last": until, "floor": floor}
+        rows = await self._run("read_window", {**bounds, **place, "without": list(without) or None})
         header, events = self._check(rows), rows_of(rows[1:])
         if header.slot == limit or header.slot > len(events):  # there may be more between these positions
             after, self._stride = Cursor(cursor.done, cursor.open, events[-1].position + 1), limit
         else:
             after = Cursor(cursor.open) if until >= last else Cursor(cursor.done, cursor.open, until + 1)
-            if until == reach:
+            if until == reach and not without:
                 self._stride = next_stride(stride, len(events), limit)
         return Page(events, after, cursor.open, int(header.key or 0), self._incarnation)
 

@@ -77,8 +77,11 @@ class Registration:
 
 
 def as_subscription(row: Sequence[Any]) -> Subscription:
-    known_id, name, patterns, *rest = row
-    return Subscription(known_id, name, tuple(patterns), *rest)
+    known_id, name, patterns, partitions, ordering, on_dead, replayable, paused, tenants, *rest = row
+    return Subscription(
+        known_id, name, tuple(patterns), partitions, ordering, on_dead, replayable, paused, frozenset(tenants),
+        *rest,
+    )  # fmt: skip
 
 
 def parameters_of(declaration: Declaration) -> dict[str, Any]:
@@ -90,6 +93,7 @@ def parameters_of(declaration: Declaration) -> dict[str, Any]:
         "ordering": declaration.ordering,
         "on_dead": declaration.on_dead,
         "replayable": declaration.replayable,
+        "behind_retention": declaration.behind_retention,
     }
 
 

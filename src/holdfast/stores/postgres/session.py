@@ -63,7 +63,9 @@ def cut(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> N
             twin.close()
 
 
-async def meet(connection: psycopg.AsyncConnection[Any], seconds: float, *, plans_once: bool = False) -> None:
+async def meet(
+    connection: psycopg.AsyncConnection[Any], seconds: float, *, plans_once: bool = False, compiles: bool = True
+) -> None:
     """
     `mind_pooler`, with a bound; nothing is left of a connection that fails at it.
 
@@ -72,6 +74,8 @@ async def meet(connection: psycopg.AsyncConnection[Any], seconds: float, *, plan
         seconds: The bound.
         plans_once: Each statement is planned when it is first run, for any parameters. The server would plan it ten
             times before it trusts such a plan, which for a page of the log takes longer than the page.
+        compiles: Whether the server may compile just in time what it thinks dear. Where the log has many days it thinks
+            so of each page of a search, which takes less time than its compilation.
     """
     deadline = asyncio.get_running_loop().call_later(seconds, cut, connection)
     try:
@@ -79,6 +83,8 @@ async def meet(connection: psycopg.AsyncConnection[Any], seconds: float, *, plan
         if plans_once and connection.prepare_threshold is not None:
             connection.prepare_threshold = 0
             await connection.execute("set plan_cache_mode to force_generic_plan")
+        if not compiles and connection.prepare_threshold is not None:
+            await connection.execute("set jit to off")
     except BaseException:
         connection.pgconn.finish()
         raise
@@ -103,6 +109,7 @@ class Session:
         name: Shown as ``application_name``.
         acquaintance: Common to all sessions of a store.
         plans_once: For few statements, run often: see `meet`.
+        compiles: See `meet`.
     """
 
     def __init__(
@@ -114,9 +121,10 @@ class Session:
         name: str,
         acquaintance: Acquaintance,
         plans_once: bool = False,
+        compiles: bool = True,
     ) -> None:
         self._conninfo, self._where, self._timeout, self._name = conninfo, where, timeout, name
-        self._acquaintance, self._plans_once = acquaintance, plans_once
+        self._acquaintance, self._plans_once, self._compiles = acquaintance, plans_once, compiles
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
 
@@ -124,7 +132,7 @@ class Session:
         """Run one statement in autocommit; returns its rows, none for a statement without."""
         async with self._use() as connection:
             cursor = await connection.execute(sql, parameters, binary=True)
-            return await cursor.fetchall() if cursor.description else []
+            return await _rows(cursor)
 
     async def count(self, sql: str, parameters: Mapping[str, Any]) -> int:
         """Run one statement in autocommit; returns the number of rows that it wrote."""
@@ -136,7 +144,7 @@ class Session:
         async with self._use() as connection:
             async with pipelined(connection):
                 cursors = [await connection.execute(sql, parameters, binary=True) for sql, parameters in statements]
-            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+            return [await _rows(cursor) for cursor in cursors]
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -205,7 +213,7 @@ class Session:
         self._acquaintance.is_made = True
         adapt_raw(connection)
         with translated(self._where):
-            await meet(connection, self._timeout, plans_once=self._plans_once)
+            await meet(connection, self._timeout, plans_once=self._plans_once, compiles=self._compiles)
         return connection
 
     def _is_missing(self, database: str) -> bool:
@@ -227,6 +235,12 @@ class Session:
         if (connection := self._connection) is not None:
             self._connection = None
             connection.pgconn.finish()
+
+
+async def _rows(cursor: psycopg.AsyncCursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """None where its statement gives none: `description` would say so, too, after making an object of each column."""
+    result = cursor.pgresult
+    return await cursor.fetchall() if result is not None and result.nfields else []
 
 
 def fence_parameters(epochs: Mapping[Any, int]) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from holdfast.errors import HoldfastError, SchemaMismatch, WrongStore
 from holdfast.stores.postgres import conninfo, migrations
 from holdfast.stores.postgres.deliveries import Deliveries
 from holdfast.stores.postgres.errors import no_tables, translated
+from holdfast.stores.postgres.keeping_keys import KeepingKeys
+from holdfast.stores.postgres.lagging import Lagging
 from holdfast.stores.postgres.leasing import Leasing
 from holdfast.stores.postgres.maintenance import Keeping
 from holdfast.stores.postgres.publishing import Publishing
-from holdfast.stores.postgres.reader import PostgresReader
+from holdfast.stores.postgres.reader import PostgresReader, snapshot_order
 from holdfast.stores.postgres.registration import Registration
 from holdfast.stores.postgres.session import Acquaintance, Session
 from holdfast.stores.postgres.settling import Settling
@@ -25,15 +27,18 @@ from holdfast.stores.postgres.version import SCHEMA_VERSION
 from holdfast.stores.sql import Statements, check_schema_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from holdfast.stores.base import Reader
 
 _HEARTBEAT_SECONDS = 20.0
 _PLANNED_ONCE = ("publish", "reader", "settle", "lease")
+_NOT_COMPILED = ("inspect",)
 
 
-class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, HandlerTransactions, Keeping):
+class PostgresStore(
+    Publishing, Registration, Leasing, Deliveries, Settling, HandlerTransactions, Keeping, Lagging, KeepingKeys
+):  # fmt: skip
     """Events in PostgreSQL 14 or later; see `holdfast.stores.base.Store` for what each method promises.
 
     Sessions, each opened when first needed: publishing, settling, leases, other work, background, one for each
@@ -74,7 +79,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
     def _session(self, role: str, timeout: float) -> Session:
         return Session(
             self._conninfo, where=self._where, timeout=timeout, name=f"holdfast {role}",
-            acquaintance=self._acquaintance, plans_once=role in _PLANNED_ONCE,
+            acquaintance=self._acquaintance, plans_once=role in _PLANNED_ONCE, compiles=role not in _NOT_COMPILED,
         )  # fmt: skip
 
     async def open(self) -> None:
@@ -134,7 +139,7 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
 
     async def make_roles(self) -> None:
         """
-        Make the roles publisher, worker, operator and viewer of this schema, and give each what it needs.
+        Make the roles publisher, worker, operator, eraser, viewer and tenant of this schema, and give each what it needs.
 
         Raises:
             PermissionDenied: This role may not make roles, or does not own the tables.
@@ -143,6 +148,9 @@ class PostgresStore(Publishing, Registration, Leasing, Deliveries, Settling, Han
         with translated(self._where):
             async with connection:
                 await connection.execute(self.roles_script().encode())
+
+    def latest(self, places: Collection[str]) -> str:
+        return max(places, key=snapshot_order)
 
     async def reader(self) -> Reader:
         await self._work.run(self._statements["incarnation"])

@@ -17,16 +17,16 @@ from holdfast.names import text_problem
 from holdfast.patterns import matches
 from holdfast.stores.filters import EventFilter
 from holdfast.stores.inspecting import Inspecting, filter_parameters
-from holdfast.stores.records import Count, Fact, Retention
+from holdfast.stores.records import Count, Fact
 from holdfast.stores.sqlite.errors import is_damage
 from holdfast.stores.sqlite.files import is_read_only
 from holdfast.stores.sqlite.maintenance import droppable
 from holdfast.stores.sqlite.migrating import version_of
-from holdfast.stores.sqlite.rows import json_text, slot_of_texts, time_text
+from holdfast.stores.sqlite.rows import json_text, slot_of_row, time_text
 from holdfast.stores.sqlite.threads import SessionThread
 from holdfast.stores.sqlite.version import SCHEMA_VERSION
-from holdfast.stores.storage import Storage, TableStorage
-from holdfast.wording import sized
+from holdfast.stores.storage import Retention, Storage, TableStorage
+from holdfast.wording import roughly, sized
 
 if TYPE_CHECKING:
     from holdfast.stores.sqlite.session import Session
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _MEBIBYTE = 1024 * 1024
 _FREE_BYTES_MIN = 256 * _MEBIBYTE
 _LOG_BYTES_MAX = 512 * _MEBIBYTE
-COUNTED_MAX = 100_000
+COUNTED_MAX = 20_000
 _RESCUE = (
     "stop all programs, keep a copy, and restore a backup; what can still be read is saved by  "
     "sqlite3 FILE .recover | sqlite3 NEW"
@@ -69,12 +69,21 @@ class SQLiteInspector(Inspecting):
         if (found := version_of(session)) != SCHEMA_VERSION:
             raise SchemaMismatch(self._where, found or None, SCHEMA_VERSION, "  or give the path of a Holdfast file")
 
+    async def backlogs(self, *, bound: int, tenant_id: str | None) -> dict[int, tuple[Any, ...]]:
+        asked: dict[str, Any] = {"bound": bound, "tenant_id": tenant_id}
+        return {
+            one.id: (await self.rows("subscription_backlog", subscription=one.id, **asked))[0]
+            for one in await self.subscriptions()
+        }
+
     async def estimate(self, filter: EventFilter) -> Count:
         ((length,),) = await self.rows("log_length")
         if filter == EventFilter():
             return Count(length, "estimate")
         ((matching, looked),) = await self.rows("estimate_events", **filter_parameters(filter), bound=COUNTED_MAX)
-        return Count(matching, "exact" if looked < COUNTED_MAX else "at least")
+        if looked < COUNTED_MAX:
+            return Count(matching, "exact")
+        return Count(roughly(matching * length // looked), "estimate")
 
     async def storage(self) -> Storage:
         tables = tuple(TableStorage(name, rows=rows) for name, rows in await self.rows("storage_tables"))
@@ -132,11 +141,11 @@ def adapted(session: Session, parameters: dict[str, Any]) -> dict[str, Any]:
     """Parameters as SQLite takes them, with the clock's; and the functions that our statements call."""
     session.connection.text_factory = _readable
     session.connection.create_function("holdfast_matches", 2, matches, deterministic=True)
-    session.connection.create_function("holdfast_slot", 3, _slot, deterministic=True)
+    session.connection.create_function("holdfast_slot", 3, slot_of_row, deterministic=True)
     session.connection.create_function("holdfast_at", 2, _at, deterministic=True)
     session.connection.create_function("holdfast_sha256", 1, _sha256, deterministic=True)
     given = {name: _adapted(value) for name, value in parameters.items()}
-    return {"now": session.now(), "minute_ago": session.now(-60)} | given
+    return {"now": session.now(), "minute_ago": session.now(-60), "day_ago": session.now(-86_400)} | given
 
 
 def _readable(text: bytes) -> str:
@@ -150,11 +159,6 @@ def _adapted(value: Any) -> Any:
     if isinstance(value, datetime):
         return time_text(value)
     return json_text(value) if isinstance(value, list) else value
-
-
-def _slot(tenant_id: bytes | None, key: bytes | None, event_id: bytes | None) -> int | None:
-    """Null for the null row of an outer join."""
-    return None if tenant_id is None or event_id is None else slot_of_texts(tenant_id, key, event_id)
 
 
 def _at(payload: bytes, path: str) -> str | None:

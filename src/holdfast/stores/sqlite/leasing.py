@@ -7,15 +7,16 @@ from uuid import UUID
 
 import msgspec
 
+from holdfast.stores.deferring import decode, encode
 from holdfast.stores.sqlite.rows import cursor_of, json_text, leases_json, slices_json
-from holdfast.stores.values import Cursor, Lease, LeaseState, Roster, Slice, WorkerInfo
+from holdfast.stores.values import Advance, Lease, LeaseState, Roster, Slice, WorkerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.threads import SessionThread
-    from holdfast.stores.values import Released
+    from holdfast.stores.values import Place, Released
 
 
 class Leasing:
@@ -44,8 +45,8 @@ class Leasing:
     async def leave(self, worker: UUID) -> None:
         await self._writer.run(leave, worker)
 
-    async def cursors(self, slices: Collection[Slice]) -> dict[Slice, Cursor]:
-        return await self._lookup.run(cursors, slices)
+    async def places(self, slices: Collection[Slice]) -> dict[Slice, Place]:
+        return await self._lookup.run(places, slices)
 
 
 def heartbeat(session: Session, worker: WorkerInfo, ttl: float) -> Roster:
@@ -104,8 +105,11 @@ def acquire(
 
 def _lease(row: Sequence[Any]) -> Lease:
     """The lease as it will be once this worker has it."""
-    subscription, partition, epoch, clean, lost, crashes, *cursor = row
-    return Lease(Slice(subscription, partition), epoch + 1, cursor_of(*cursor), bool(clean), bool(lost), crashes + lost)
+    subscription, partition, epoch, clean, lost, crashes, *cursor, deferred = row
+    place = decode(cursor_of(*cursor), deferred)
+    return Lease(
+        Slice(subscription, partition), epoch + 1, place.cursor, bool(clean), bool(lost), crashes + lost, place.deferred
+    )
 
 
 def renew(session: Session, worker: UUID, leases: Mapping[Slice, int], ttl: float) -> set[Slice]:
@@ -116,12 +120,12 @@ def renew(session: Session, worker: UUID, leases: Mapping[Slice, int], ttl: floa
 
 def release(session: Session, worker: UUID, released: Sequence[Released]) -> None:
     with session.write():
-        for slice_, epoch, cursor, exact, lost, _ in released:
-            place = {"subscription": slice_.subscription, "partition": slice_.partition}
-            state = {"worker": str(worker), "epoch": epoch, "clean": exact, "lost": lost, "now": session.now()}
-            ours = session.count("release", place | state)
-            if ours:
-                session.count("settle_advances", advance_parameters(slice_, cursor, session.now()))
+        for one in released:
+            place = {"subscription": one.slice.subscription, "partition": one.slice.partition}
+            state = {"worker": str(worker), "epoch": one.epoch, "clean": one.exact, "lost": one.lost}
+            if session.count("release", place | state | {"now": session.now()}):
+                advance = Advance(one.slice, one.cursor, place=one.place)
+                session.count("settle_advances", advance_parameters(advance, session.now()))
 
 
 def mark_fast(session: Session, worker: UUID, leases: Mapping[Slice, int]) -> None:
@@ -135,18 +139,20 @@ def leave(session: Session, worker: UUID) -> None:
         session.count("leave_leases", {"worker": str(worker), "now": session.now()})
 
 
-def cursors(session: Session, slices: Collection[Slice]) -> dict[Slice, Cursor]:
+def places(session: Session, slices: Collection[Slice]) -> dict[Slice, Place]:
     rows = session.rows("cursors", slices=slices_json(slices))
-    return {Slice(subscription, partition): cursor_of(*cursor) for subscription, partition, *cursor in rows}
+    return {Slice(*row[:2]): decode(cursor_of(*row[2:5]), row[5]) for row in rows}
 
 
-def advance_parameters(slice_: Slice, cursor: Cursor, now: str) -> dict[str, Any]:
+def advance_parameters(advance: Advance, now: str) -> dict[str, Any]:
+    cursor = advance.cursor
     return {
-        "subscription": slice_.subscription,
-        "partition": slice_.partition,
+        "subscription": advance.slice.subscription,
+        "partition": advance.slice.partition,
         "done": int(cursor.done),
         "open": None if cursor.open is None else int(cursor.open),
         "position": cursor.position,
+        "deferred": encode(cursor, advance.place),
         "now": now,
     }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from holdfast.patterns import matches
 from holdfast.stores.sqlite.reader import log_state
-from holdfast.stores.sqlite.rows import MAX_POSITION, json_text
-from holdfast.stores.values import Maintenance
+from holdfast.stores.sqlite.rows import MAX_POSITION, json_text, slot_of_row
+from holdfast.stores.values import LAG_COUNTED_MAX, Maintenance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,10 @@ class Maintaining:
     async def add_samples(self, worker: UUID, samples: Sequence[Sampled]) -> None:
         await self._writer.run(add_samples, worker, samples)
 
+    async def add_lags(self, worker: UUID) -> None:
+        if found := await self._lookup.run(lags, str(worker)):
+            await self._writer.run(add_lags, found)
+
 
 def add_samples(session: Session, worker: UUID, samples: Sequence[Sampled]) -> None:
     log = {"subscription": None, "delivered": 0, "failed": 0, "retried": 0, "dead": 0, "durations": None}
@@ -53,6 +58,28 @@ def add_samples(session: Session, worker: UUID, samples: Sequence[Sampled]) -> N
     with session.write():
         session.each("add_samples", [values | common for values in (log, *counted)])
         session.count("forget_samples", {"since": session.now(-SAMPLES_KEPT)})
+
+
+def lags(session: Session, worker: str) -> list[dict[str, Any]]:
+    """How far each subscription is behind in the log, if it is for this worker to say so."""
+    session.connection.create_function("holdfast_matches", 2, matches, deterministic=True)
+    session.connection.create_function("holdfast_slot", 3, slot_of_row, deterministic=True)
+    now, found = session.now(), []
+    for (subscription,) in session.rows("lags_wanted", worker=worker, minute_ago=session.now(-60)):
+        (backlog,) = session.rows(
+            "subscription_backlog", subscription=subscription, bound=LAG_COUNTED_MAX, tenant_id=None, now=now
+        )
+        unsettled, _, waiting_since, _ = backlog
+        found.append({
+            "worker": worker, "now": now, "subscription": subscription, "unsettled": unsettled,
+            "waiting_since": waiting_since,
+        })  # fmt: skip
+    return found
+
+
+def add_lags(session: Session, found: list[dict[str, Any]]) -> None:
+    with session.write():
+        session.each("add_lags", found)
 
 
 def tidy(session: Session, snapshots_kept: float) -> None:
@@ -75,8 +102,8 @@ def droppable(session: Session, retention: float) -> tuple[int, int, tuple[str, 
         row = session.row("old_horizon", since=session.now(-retention))
         last = 0 if row is None or row[0] is None else int(row[0])
         waiting = session.rows("waited_for", horizon=last, none=MAX_POSITION)
-    blocking = tuple(sorted(name for name, first in waiting if first <= last))
-    return generation, min([last, *(first - 1 for _, first in waiting)]), blocking
+    blocking = tuple(sorted(name for name, first, *_ in waiting if first <= last))
+    return generation, min([last, *(first - 1 for _, first, *_ in waiting)]), blocking
 
 
 def drop_batch(session: Session, last: int, generation: int) -> int:

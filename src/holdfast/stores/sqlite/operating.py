@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SQLiteOperator(Operating):
-    """See `holdfast.stores.inspector.Operator`."""
+    """See `holdfast.stores.operator.Operator`."""
 
     def __init__(self, store: SQLiteStore, inspector: SQLiteInspector) -> None:
         super().__init__(store, inspector)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.stores.sqlite.rows import row_of
+from holdfast.stores.sqlite.rows import json_text, row_of
 from holdfast.stores.values import Cursor, Page
 
 if TYPE_CHECKING:
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from holdfast.stores.sqlite.threads import SessionThread
 
 
+REACH = 64_000
+"""Positions that a page looks at where many events are left out."""
+
+
 class SQLiteReader:
     """One session that reads."""
 
@@ -22,12 +26,10 @@ class SQLiteReader:
         self._thread, self._shared = thread, shared
 
     async def read(
-        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, limit: int, max_bytes: int
-    ) -> Page:
-        return await self._thread.run(read, cursor, horizon, before, limit, max_bytes)
-
-    def latest(self, places: Collection[str]) -> str:
-        return max(places, key=int)
+        self, cursor: Cursor, *, horizon: str | None = None, before: int | None = None, without: Collection[str] = (),
+        limit: int, max_bytes: int,
+    ) -> Page:  # fmt: skip
+        return await self._thread.run(read, cursor, horizon, before, without, limit, max_bytes)
 
     async def horizon(self) -> str:
         return str((await self._thread.run(log_state))[0])
@@ -48,12 +50,18 @@ def log_state(session: Session) -> tuple[int, int]:
     return horizon, generation
 
 
-def read(session: Session, cursor: Cursor, horizon: str | None, before: int | None, limit: int, max_bytes: int) -> Page:
+def read(
+    session: Session, cursor: Cursor, horizon: str | None, before: int | None, without: Collection[str], limit: int,
+    max_bytes: int,
+) -> Page:  # fmt: skip
     with session.snapshot():
         highest, generation = log_state(session)
         end = int(cursor.open or horizon or highest)
         last = end if before is None else min(end, before - 1)
-        rows = _rows(session, max(cursor.position, int(cursor.done) + 1), last, limit, max_bytes)
+        first = max(cursor.position, int(cursor.done) + 1)
+        if without and cursor.open is not None:
+            last = min(last, first + REACH - 1)
+        rows = _rows(session, first, last, () if cursor.open is None else without, limit, max_bytes)
     if rows is None:
         return Page([], Cursor(str(max(end, int(cursor.done)))), str(end), generation)
     read_all = len(rows) < limit and not _is_cut(rows, max_bytes)
@@ -62,12 +70,15 @@ def read(session: Session, cursor: Cursor, horizon: str | None, before: int | No
     return Page(rows, after, str(end), generation)
 
 
-def _rows(session: Session, first: int, last: int, limit: int, max_bytes: int) -> list[Row] | None:
+def _rows(
+    session: Session, first: int, last: int, without: Collection[str], limit: int, max_bytes: int
+) -> list[Row] | None:
     if first > last:
         return None
     rows: list[Row] = []
     size = 0
-    for record in session.stream("read_window", first=first, last=last, limit=limit):
+    tenants = json_text(list(without)) if without else None
+    for record in session.stream("read_window", first=first, last=last, without=tenants, limit=limit):
         row = row_of(*record)
         rows.append(row)
         size += _bytes(row)

@@ -106,9 +106,11 @@ def subscriptions(session: Session) -> list[Subscription]:
 
 
 def _as_subscription(row: Sequence[Any]) -> Subscription:
-    known_id, name, patterns, partitions, ordering, on_dead, replayable, paused = row
-    decoded = tuple(msgspec.json.decode(patterns))
-    return Subscription(known_id, name, decoded, partitions, ordering, on_dead, bool(replayable), bool(paused))
+    known_id, name, patterns, partitions, ordering, on_dead, replayable, paused, tenants, *rest = row
+    return Subscription(
+        known_id, name, tuple(msgspec.json.decode(patterns)), partitions, ordering, on_dead, bool(replayable),
+        bool(paused), frozenset(msgspec.json.decode(tenants)), *rest,
+    )  # fmt: skip
 
 
 def _parameters(session: Session, declaration: Declaration) -> dict[str, Any]:
@@ -119,5 +121,6 @@ def _parameters(session: Session, declaration: Declaration) -> dict[str, Any]:
         "ordering": declaration.ordering,
         "on_dead": declaration.on_dead,
         "replayable": declaration.replayable,
+        "behind_retention": declaration.behind_retention,
         "now": session.now(),
     }

@@ -42,6 +42,11 @@ def slot_of_texts(tenant_id: bytes, key: bytes | None, event_id: bytes) -> int:
     return crc32(b"%b\x1f%b" % (tenant_id, event_id if key is None else key)) & _SLOT_MASK
 
 
+def slot_of_row(tenant_id: bytes | None, key: bytes | None, event_id: bytes | None) -> int | None:
+    """For statements; null for the null row of an outer join."""
+    return None if tenant_id is None or event_id is None else slot_of_texts(tenant_id, key, event_id)
+
+
 def time_text(moment: datetime) -> str:
     """An aware datetime as the tables keep it; such texts sort as their times do."""
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"

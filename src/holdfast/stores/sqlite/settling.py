@@ -38,7 +38,7 @@ def settle(session: Session, settlement: Settlement) -> set[Slice]:
         session.each("append_one", [append_parameters(event, now) for one, event in settlement.events if one in ours])
         session.each(
             "settle_advances",
-            [advance_parameters(one, cursor, now) for one, cursor, _ in settlement.advances if one in ours],
+            [advance_parameters(one, now) for one in settlement.advances if one.slice in ours],
         )
     return settlement.epochs.keys() - ours
 

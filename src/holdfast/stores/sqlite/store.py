@@ -12,6 +12,8 @@ from holdfast.stores.sql import Statements
 from holdfast.stores.sqlite.deliveries import Deliveries
 from holdfast.stores.sqlite.errors import BUSY, CANTOPEN, READONLY, result_code
 from holdfast.stores.sqlite.files import check_place, path_of
+from holdfast.stores.sqlite.keeping_keys import KeepingKeys
+from holdfast.stores.sqlite.lagging import Lagging
 from holdfast.stores.sqlite.leasing import Leasing
 from holdfast.stores.sqlite.listening import listen
 from holdfast.stores.sqlite.maintenance import Maintaining
@@ -25,7 +27,7 @@ from holdfast.stores.sqlite.threads import OneThread, SessionThread, Stop, Turn
 from holdfast.stores.sqlite.transactions import HandlerTransactions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import datetime
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 _SWITCH_PAUSE = 0.01
 
 
-class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maintaining):
+class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maintaining, Lagging, KeepingKeys):
     """
     Events in one SQLite file, for any number of processes of one machine; or in memory, for one process.
 
@@ -111,6 +113,9 @@ class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maint
         self._transactions.close()
         for thread in (self._handling, self._lookup, self._writer):
             thread.abandon()
+
+    def latest(self, places: Collection[str]) -> str:
+        return max(places, key=int)
 
     async def reader(self) -> Reader:
         if self._path is None:

@@ -11,9 +11,9 @@ with start as (
     end as position
 ), added as (
     insert into :"schema".subscriptions (name, patterns, regexes, partitions, ordering, on_dead, replayable,
-        start_snapshot, start_position)
+        behind_retention, start_snapshot, start_position)
     select %(name)s, %(patterns)s::text[], %(regexes)s::text[], %(partitions)s, %(ordering)s, %(on_dead)s,
-        %(replayable)s, snap, position
+        %(replayable)s, %(behind_retention)s, snap, position
     from start where position is not null
     on conflict (name) do nothing
     returning id, partitions, start_snapshot, start_position

@@ -1,1 +1,2 @@
-update :"schema".replays set done = done + %(count)s::bigint where id = %(replay)s;
+update :"schema".replays set done = done + %(count)s::bigint, position = %(position)s::bigint, advanced_at = clock_timestamp()
+where id = %(replay)s;

@@ -1,6 +1,12 @@
--- Events to look at, newest first, by the search index of that name; in words as in candidates_by_tenant.
+-- Events to look at, the newest by their own time first, by the search index of that name; in words as in
+-- candidates_by_tenant.
 select e.position, e.day, e.occurred_at
 from :"schema".event_log as e
-where e.event_key >= %(key)s::text
-    and (e.event_key, e.position) <= (%(key)s::text, coalesce(%(before)s::bigint - 1, 9223372036854775807))
-order by e.event_key desc, e.position desc limit %(limit)s;
+where e.event_key is not null
+    and (e.event_key, e.occurred_at) >= (%(key)s::text, coalesce(%(since)s::timestamptz, '-infinity'))
+    and (e.event_key, e.occurred_at, e.position) <= (
+        %(key)s::text,
+        case when %(before)s::bigint is null then coalesce(%(until)s::timestamptz, 'infinity')
+            else (select b.occurred_at from :"schema".event_log as b where b.position = %(before)s::bigint) end,
+        coalesce(%(before)s::bigint - 1, 0))
+order by e.event_key desc, e.occurred_at desc, e.position desc limit %(limit)s;

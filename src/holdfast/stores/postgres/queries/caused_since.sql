@@ -4,6 +4,7 @@ select exists (
     select from :"schema".event_log as e
     where e.txid >= pg_snapshot_xmax(%(horizon)s::pg_snapshot) and position('"causation_id"' in e.headers::text) > 0)
 or exists (
-    select from :"schema".event_log as e
-    where e.txid = any(array(select pg_snapshot_xip(%(horizon)s::pg_snapshot)))
-        and position('"causation_id"' in e.headers::text) > 0);
+    select from pg_snapshot_xip(%(horizon)s::pg_snapshot) as running(txid), lateral (
+        select e.headers from :"schema".event_log as e
+        where e.txid between running.txid and running.txid order by e.txid) as e -- as in read_new
+    where position('"causation_id"' in e.headers::text) > 0);

@@ -1,6 +1,6 @@
 -- What is due and not behind its key, in the first rows of each partition, and whether there are more. What stands
 -- before a row of its key has a lower id and lies in the same partition, so a prefix by id tells the truth about all of
--- its rows; one pass over it, or a thousand rows behind one key would be looked at a thousand times each.
+-- its rows (a paused tenant's keys are left out whole); one pass over it, or a thousand rows behind one key would be looked at a thousand times each.
 -- One reading of the clock for all: a retry that falls due in the middle would be not due itself and no longer in the
 -- way of those behind it.
 with standing as materialized (
@@ -13,6 +13,8 @@ with standing as materialized (
         from :"schema".deliveries as unsettled
         where unsettled.subscription = held.subscription and unsettled.partition = held.partition
             and unsettled.state in ('pending', 'retrying', 'running')
+            and not exists (select from :"schema".paused_tenants as p
+                where p.subscription = unsettled.subscription and p.tenant_id = unsettled.tenant_id)
         order by id limit %(prefix)s
     ) as d
 ), judged as (

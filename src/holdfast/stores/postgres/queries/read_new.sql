@@ -1,13 +1,16 @@
 -- Open a window to what can be seen now, and read it whole if it is small. First row: the horizon, the server's day and
 -- incarnation, the generation, how many events the probe met, and whether the snapshot can be trusted at all.
--- Without "order by txid" a generic plan may scan the table; the two branches each have their index range.
+-- Each branch is a range of transaction ids in their order, which only their index has. Asked for equal ones, the planner
+-- expects so many rows in a log of large transactions that it scans the whole table, at each poll.
 with probe as materialized (
     (select e.* from :"schema".event_log as e
     where e.txid >= pg_snapshot_xmax(%(done)s::pg_snapshot) and e.day >= %(floor)s::date
     order by e.txid limit %(limit)s + 1)
     union all
-    (select e.* from :"schema".event_log as e
-    where e.txid = any(array(select pg_snapshot_xip(%(done)s::pg_snapshot))) and e.day >= %(floor)s::date
+    (select late.* from pg_snapshot_xip(%(done)s::pg_snapshot) as running(txid), lateral (
+        select e.* from :"schema".event_log as e
+        where e.txid between running.txid and running.txid and e.day >= %(floor)s::date
+        order by e.txid limit %(limit)s + 1) as late
     limit %(limit)s + 1)
 ), total as materialized (
     -- What the reader will hold. On disk a payload may be compressed.

@@ -5,6 +5,7 @@ with page as materialized (
         and (e.txid >= pg_snapshot_xmax(%(done)s::pg_snapshot)
             or e.txid = any(array(select pg_snapshot_xip(%(done)s::pg_snapshot))))
         and pg_visible_in_snapshot(e.txid, %(open)s::pg_snapshot)
+        and (%(without)s::text[] is null or e.tenant_id <> all(%(without)s::text[]))
     order by e.position limit %(limit)s
 ), total as materialized (
     -- What the reader will hold. On disk a payload may be compressed.

@@ -1,5 +1,6 @@
 -- Events in the window between each persisted cursor and the horizon that have neither receipt nor a settled
--- delivery row, and the delivery rows that are not settled. Two branches, each with its range of the index.
+-- delivery row, and the delivery rows that are not settled. Two branches, each with its range of the index. What paused
+-- tenants wait for does not count.
 select counts.subscription, sum(counts.number)::bigint
 from (
     select c.subscription, count(*) as number
@@ -18,11 +19,15 @@ from (
             where r.event_id = e.id and r.day = e.day and r.subscription = c.subscription)
         and not exists (select from :"schema".deliveries as d
             where d.event_id = e.id and d.subscription = c.subscription)
+        and not exists (select from :"schema".paused_tenants as p
+            where p.subscription = c.subscription and p.tenant_id = e.tenant_id)
     group by c.subscription
     union all
     select d.subscription, count(*) as number
     from :"schema".deliveries as d
     where d.subscription = any(%(subscriptions)s::integer[]) and d.state in ('pending', 'retrying', 'running')
+        and not exists (select from :"schema".paused_tenants as p
+            where p.subscription = d.subscription and p.tenant_id = d.tenant_id)
     group by d.subscription
 ) as counts
 group by counts.subscription;

@@ -1,1 +1,1 @@
-update replays set done = done + :count where id = :replay;
+update replays set done = done + :count, position = :position, advanced_at = :now where id = :replay;

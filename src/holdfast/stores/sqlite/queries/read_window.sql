@@ -3,5 +3,6 @@ select position, cast(id as blob), cast(occurred_at as blob), cast(tenant_id as 
     cast(event_key as blob), cast(payload as blob), cast(headers as blob)
 from event_log
 where position between :first and :last
+    and (:without is null or tenant_id not in (select value from json_each(:without)))
 order by position
 limit :limit;

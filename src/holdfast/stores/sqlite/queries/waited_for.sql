@@ -1,4 +1,5 @@
--- Per subscription that still waits for an old event: the first such position, and the name.
+-- Per subscription that still waits for an old event: the first such position, who it is, and what it wants to become
+-- of what it has not handled.
 select s.name,
     min(
         coalesce((select min(i.position) from interests as i
@@ -7,5 +8,6 @@ select s.name,
         coalesce((select min(d.position) from deliveries as d
             where d.subscription = s.id and d.payload is null
                 and d.state in ('pending', 'retrying', 'running')), :none)
-    ) as first
+    ) as first,
+    s.id, s.behind_retention
 from subscriptions as s;

@@ -1,0 +1,3 @@
+-- How many data keys each master key has, and how many were erased.
+select master, count(wrapped) as kept, count(*) - count(wrapped) as erased
+from :"schema".subject_keys group by master order by master;

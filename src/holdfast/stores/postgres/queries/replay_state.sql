@@ -1,0 +1,1 @@
+select state from :"schema".replays where id = %(replay)s;

@@ -1,0 +1,5 @@
+-- Erase: what was encrypted with these data keys cannot be read any more. The rows stay, and say so.
+update subject_keys set wrapped = null
+where wrapped is not null and retired_at is not null
+    and (:tenant_id is null or tenant_id = :tenant_id)
+    and (:key is null or event_key = :key);

@@ -1,0 +1,1 @@
+select state from replays where id = :replay;
