@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from tests.chaos.protocol import CANCEL, GSS, SSL, Framer, Request, Requests, query, read_startup
+from tests.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -85,23 +86,20 @@ class Link:
         self.is_forgotten = True
 
     async def serve(self) -> None:
+        startup = await self._greet()
+        if startup is None:
+            return
+        self._server, self._to_server = await asyncio.open_connection(*self.proxy.target)
+        self._to_server.write(startup)
+        pumps = [asyncio.ensure_future(self._forth()), asyncio.ensure_future(self._back())]
         try:
-            startup = await self._greet()
-            if startup is None:
-                return
-            self._server, self._to_server = await asyncio.open_connection(*self.proxy.target)
-            self._to_server.write(startup)
-            pumps = [asyncio.ensure_future(self._forth()), asyncio.ensure_future(self._back())]
-            try:
-                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for pump in pumps:
-                    pump.cancel()
-                await asyncio.gather(*pumps, return_exceptions=True)
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for writer in (self._to_client, self._to_server):
-                if writer is not None:
-                    writer.close()
+            self._to_client.close()
+            self._to_server.close()
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _greet(self) -> bytes | None:
         """The client's first message; None if that was all."""
@@ -195,7 +193,7 @@ class Proxy:
         self.links: set[Link] = set()
         self.traps: list[Trap] = []
         self._chance = chance or random.Random()
-        self._listener: asyncio.Server | None = None
+        self._listener = Listener(self._serve)
         self._delays: list[float] = []
         self._losses: list[float] = []
         self._holes, self._refusals = 0, 0
@@ -211,15 +209,12 @@ class Proxy:
 
     async def start(self) -> None:
         """Listen, on the same port as before."""
-        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._listener.sockets[0].getsockname()[1]
+        self.port = await self._listener.open(self.port)
 
     async def close(self) -> None:
         """Listen no more and cut what is connected."""
-        self._stop_listening()
-        tasks = [link._task for link in self.links if link._task]
         self.cut()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._listener.close()
 
     def dsn(self, dbname: str = "postgres") -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{dbname}"
@@ -280,7 +275,7 @@ class Proxy:
     async def refusing(self) -> AsyncIterator[None]:
         """What is connected is reset, and nobody listens: connections are refused."""
         self._refusals += 1
-        self._stop_listening()
+        self._listener.shut()
         self.cut()
         try:
             yield
@@ -310,7 +305,7 @@ class Proxy:
             await asyncio.sleep(self._chance.uniform(*_RETRANSMISSION_S))
         await self._open.wait()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = Link(self, reader, writer)
         self.links.add(link)
         try:
@@ -319,11 +314,6 @@ class Proxy:
                 await link.serve()
         finally:
             self.links.discard(link)
-
-    def _stop_listening(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
 
 
 @contextmanager

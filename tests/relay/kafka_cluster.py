@@ -48,7 +48,12 @@ class KafkaCluster:
         return str(self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode())
 
     def make_topic(self, name: str, partitions: int = 4) -> None:
+        """Partitions are led by the three brokers in turn: the first, and each third after it, by broker 1."""
         self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 3)
+        for one in range(partitions):
+            self._library.rd_kafka_mock_partition_set_leader(
+                self._cluster, name.encode(), ctypes.c_int32(one), ctypes.c_int32(1 + one % 3)
+            )
 
     def kill(self, broker: int = -1) -> None:
         """Cut all connections of a broker, or of all, and take no new ones; records stay, as on disks."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
+
+from tests.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,20 +20,20 @@ _VERSIONS = {_HANDSHAKE: (0, 1), _AUTHENTICATE: (0, 0), _API_VERSIONS: (0, 0)}
 @asynccontextmanager
 async def closed_kafka() -> AsyncIterator[int]:
     """Its port. It asks for SASL/PLAIN and refuses every user, as the protocol has it."""
-    server = await asyncio.start_server(_refuse, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    listener = Listener(_refuse)
+    try:
+        yield await listener.open()
+    finally:
+        await listener.close()
 
 
 async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
+    with suppress(asyncio.IncompleteReadError, OSError):
         while True:
             (size,) = struct.unpack(">i", await reader.readexactly(4))
             request, version, correlation = struct.unpack_from(">hhi", await reader.readexactly(size))
             answer = struct.pack(">i", correlation) + _ANSWERS[request](version)
             writer.write(struct.pack(">i", len(answer)) + answer)
-    except (asyncio.IncompleteReadError, OSError):
-        writer.close()
 
 
 def _versions(version: int) -> bytes:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tests.listener import Listener
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
@@ -48,8 +50,6 @@ class Receiver:
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
             self.left.set()
-        finally:
-            writer.close()
 
 
 def status(code: int, *headers: str, body: bytes = b"") -> bytes:
@@ -67,12 +67,12 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 @asynccontextmanager
 async def receiving(tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0, ssl=tls)
-    receiver.port = server.sockets[0].getsockname()[1]
+    listener = Listener(receiver.serve)
+    receiver.port = await listener.open(tls=tls)
     try:
         yield receiver
     finally:
-        server.close()
+        await listener.close()
 
 
 def certificate_for(name: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:

@@ -7,7 +7,6 @@ and refused at a door before it; the node itself is killed in `TestServices`, an
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -37,19 +36,14 @@ class Door(Wire):
         return self
 
     def shut(self) -> None:
-        self._listener.close()
+        self._listener.shut()
         self.cut()
 
     def open(self) -> None:
-        task = asyncio.ensure_future(self._open())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._opening = asyncio.ensure_future(self._open())
 
     async def _open(self) -> None:
-        place = socket.socket()
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        place.bind(("127.0.0.1", self.port))
-        self._listener = await asyncio.start_server(self._accept, sock=place)
+        await self._listener.open(self.port)
 
 
 class RabbitBroker:

@@ -166,7 +166,7 @@ class TestOut(DestinationContract):
     async def test_a_batch_is_not_done_before_each_of_its_records_is_acknowledged(self, wide: Topic) -> None:
         to = destination(wide)
         await to.send([message(0)])
-        wide.cluster.kill(1)  # which leads one of the partitions
+        wide.cluster.kill(1)  # which leads two of the four partitions
         try:
             sending = asyncio.create_task(to.send([message(number, f"key-{number}") for number in range(1, 9)]))
             done, _ = await asyncio.wait([sending], timeout=1.5)

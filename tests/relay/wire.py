@@ -6,6 +6,8 @@ import asyncio
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
+from tests.listener import Listener
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,18 +20,15 @@ class Wire:
         self._loses_answers = False
         self.passed = asyncio.Event()
         """Set when something went forth while answers were lost."""
-        self._writers: list[asyncio.StreamWriter] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener = Listener(self._serve)
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._listener.sockets[0].getsockname()[1]
+        self.port = await self._listener.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._listener.close()
-        self.cut()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._listener.close()
 
     @contextmanager
     def losing_answers(self) -> Iterator[None]:
@@ -45,19 +44,24 @@ class Wire:
     def cut(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
-        self._writers.clear()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             back, forth = await asyncio.open_connection("127.0.0.1", self._to)
         except OSError:
-            writer.transport.abort()
             return
-        self._writers += [writer, forth]
-        for one in (self._pump(reader, forth, is_answer=False), self._pump(back, writer, is_answer=True)):
-            task = asyncio.create_task(one)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        ends = {writer, forth}
+        self._writers |= ends
+        pumps = [
+            asyncio.ensure_future(self._pump(reader, forth, is_answer=False)),
+            asyncio.ensure_future(self._pump(back, writer, is_answer=True)),
+        ]
+        try:
+            await asyncio.gather(*pumps)
+        finally:
+            self._writers -= ends
+            for end in ends:
+                end.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
         with suppress(OSError):

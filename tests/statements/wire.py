@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from tests.listener import Listener
 from tests.statements.counting import Countdown
 
 if TYPE_CHECKING:
@@ -46,43 +47,33 @@ class Wire(Countdown[Break]):
         super().__init__()
         self._target, parts = target, urlsplit(target)
         self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 5432
-        self.loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self.loop.run_forever, name="wire", daemon=True)
-        self._links: set[asyncio.Task[None]] = set()
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self.loop = self._runner.get_loop()
+        self._thread = Thread(target=self._run, name="wire", daemon=True)
+        self._listener = Listener(self._serve)
         self.ended: set[int] = set()  # process ids of the sessions that were cut off
 
     def __enter__(self) -> Self:
         self.admin = psycopg.connect(self._target, autocommit=True)
         self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self.loop).result()
-        parts, port = urlsplit(self._target), self._server.sockets[0].getsockname()[1]
+        port = asyncio.run_coroutine_threadsafe(self._listener.open(), self.loop).result()
+        parts = urlsplit(self._target)
         user = f"{parts.username}@" if parts.username else ""
         self.dsn = urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{port}"))
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result()
+        asyncio.run_coroutine_threadsafe(self._listener.close(), self.loop).result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
-        self.loop.close()
         self.admin.close()
 
-    async def _listen(self) -> asyncio.Server:
-        return await asyncio.start_server(self._accept, "127.0.0.1", 0)
+    def _run(self) -> None:
+        with self._runner:
+            self.loop.run_forever()
 
-    async def _end(self) -> None:
-        self._server.close()
-        for task in self._links:
-            task.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
-
-    async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
-        with suppress(asyncio.CancelledError):
-            await Link(self, reader, writer).run()
-        self._links.discard(task)
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        await Link(self, reader, writer).run()
 
     def terminate(self, pid: int) -> None:
         """The server ends a session, soon."""
@@ -101,30 +92,23 @@ class Link:
         self._is_silent = False
 
     async def run(self) -> None:
-        try:
-            self._server, self._to_server = await asyncio.open_connection(self._wire.host, self._wire.port)
-        except BaseException:
-            self._to_client.close()  # the wire is closed, or the server away, before there is anything to cut
-            raise
+        self._server, self._to_server = await asyncio.open_connection(self._wire.host, self._wire.port)
         pumps = {asyncio.ensure_future(self._requests()), asyncio.ensure_future(self._answers())}
         try:
-            with suppress(asyncio.IncompleteReadError, ConnectionError):
-                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._cut()  # first: what is awaited may be cancelled
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            await self._cut()
+            with suppress(OSError):
+                await self._to_server.wait_closed()
 
-    async def _cut(self) -> None:
+    def _cut(self) -> None:
         if self._pid:
             self._wire.ended.add(self._pid)
-        writers = (self._to_client, self._to_server)
-        for writer in writers:
-            writer.close()
-        for writer in writers:  # or the loop may be closed before the sockets are
-            with suppress(OSError):
-                await writer.wait_closed()
+        self._to_client.close()
+        self._to_server.close()
 
     # From the client
 
