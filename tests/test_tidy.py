@@ -38,6 +38,8 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "retention_day": "PostgreSQL: the log is partitioned by day",
     "day_keepers": "PostgreSQL: the log is partitioned by day",
     "append": "PostgreSQL: many rows in one statement; SQLite repeats a statement of one row in its thread",
+    "append_new": "PostgreSQL: partitioned, it pays to say that an id cannot be there",
+    "append_one_new": "PostgreSQL: partitioned, it pays to say that an id cannot be there",
     "take_in": "PostgreSQL: many rows in one statement; SQLite repeats a statement of one row in its thread",
     "lock_ids": "PostgreSQL: an id may lie on any day, where no common unique index is met",
     "lock_ids_within": "PostgreSQL: an id may lie on any day, where no common unique index is met",

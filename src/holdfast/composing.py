@@ -67,6 +67,7 @@ def compose(
         encoded,
         None if headers is None else encode_headers(headers, index),
         None if occurred_at is None else check_occurred_at(occurred_at, index),
+        event_id is None,
     )
 
 

@@ -44,6 +44,9 @@ class NewEvent(NamedTuple):
     payload: bytes
     headers: bytes | None = None
     occurred_at: datetime | None = None  # None: the store's clock says
+    is_new: bool = (
+        False  # its id was made for it, and no store has been asked to take it: nothing can be a repeat of it
+    )
 
 
 class Row(NamedTuple):

@@ -96,6 +96,11 @@ class Publisher:
         """Events that are in the spool and not in the store yet."""
         return 0 if self._spool is None else self._spool.depth
 
+    @property
+    def is_spooling(self) -> bool:
+        """Whether events go to the spool, as the store was away and has not got all of it yet."""
+        return self._spooling
+
     async def open(self) -> None:
         """Take over what an earlier process has left in the spool."""
         if self._spool is not None:
@@ -241,6 +246,8 @@ class Publisher:
             except StoreUnavailable as error:
                 self.counts.store_errors += 1
                 maybe_done |= sent and error.maybe_done
+                if maybe_done:
+                    events = known_before(events)
                 if loop.time() + pause >= deadline:
                     error.maybe_done = maybe_done
                     raise
@@ -304,7 +311,10 @@ class Publisher:
         assert spool is not None
         now = self._now()
         for request in batch:
-            events = [event if event.occurred_at else event._replace(occurred_at=now) for event in request.events]
+            events = [
+                event if event.occurred_at else event._replace(occurred_at=now)
+                for event in known_before(request.events)
+            ]
             try:
                 await self._in_thread(spool.append, events)
             except HoldfastError as error:
@@ -386,8 +396,28 @@ class Publisher:
                 await self._in_thread(spool.remove, [record])
 
 
+def known_before(events: Sequence[NewEvent]) -> list[NewEvent]:
+    """These, now that a store may have them, or will be asked for them again."""
+    return [event._replace(is_new=False) if event.is_new else event for event in events]
+
+
 def answer_all(batch: Sequence[Request], error: BaseException) -> None:
     """Tell everybody who waits for *batch* that it failed."""
     for request in batch:
         if not request.answer.done():
             request.answer.set_exception(error)
+
+
+def published_within(events: Sequence[NewEvent], results: Sequence[Appended]) -> list[Published]:
+    """What a ``tx=`` publish returns.
+
+    Raises:
+        IdConflict: The caller should roll back: the others of the list are in the transaction.
+    """
+    for index, (event, result) in enumerate(zip(events, results, strict=True)):
+        if result is Appended.CONFLICT:
+            raise IdConflict(event.id, index if len(events) > 1 else None)
+    return [
+        Published(event.id, "store", result is Appended.DUPLICATE)
+        for event, result in zip(events, results, strict=True)
+    ]

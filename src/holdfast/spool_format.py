@@ -81,7 +81,7 @@ class PendingKeys:
 
 def encode(event: NewEvent) -> bytes:
     """The record of *event*, frame and body."""
-    id_, tenant_id, name, key, payload, headers, occurred_at = event
+    id_, tenant_id, name, key, payload, headers, occurred_at, _ = event
     micros = None if occurred_at is None else to_micros(occurred_at)
     body = _encoder.encode((id_.bytes, tenant_id, name, key, payload, headers, micros))
     return _FRAME.pack(MARKER, _frame_checksum(body), len(body)) + body

@@ -21,6 +21,11 @@ HOUR = 3600 * 1000  # milliseconds
 shared = pytest.mark.parametrize("scene", ["file", "postgres", "simulated"], indirect=True)
 
 
+def new(*keys):
+    """Events with ids that were made for them."""
+    return [event(key)._replace(is_new=True) for key in keys]
+
+
 def aged(hours: float) -> UUID:
     """An id of version 7 that is so old; negative: of the future."""
     return uuid7(wall_millis() - int(hours * HOUR), uuid4().bytes[:10])
@@ -158,6 +163,39 @@ class TestAnIdThatComesAgain:
         outcomes = await asyncio.gather(*(store.append([one], atomic=n % 2 == 0) for n, store in enumerate(stores * 5)))
         assert sorted(str(outcome) for (outcome,) in outcomes) == [str(DUPLICATE)] * 14 + [str(STORED)]
         assert await scene.stored() == ["a"]
+
+
+class TestAnIdThatWasMadeForIt:
+    """`NewEvent.is_new`: the store need not look for it first."""
+
+    @pytest.mark.parametrize("atomic", [True, False])
+    @pytest.mark.parametrize("number", [1, 2, 1_000, 2_500])
+    async def test_all_are_stored_in_the_order_given(self, scene, number, atomic):
+        given = new(*(str(n) for n in range(number)))
+        assert await scene.store.append(given, atomic=atomic) == [STORED] * number
+        assert await scene.stored() == [one.key for one in given]
+
+    @pytest.mark.parametrize("atomic", [True, False])
+    async def test_one_that_is_there_after_all_is_a_repeat_or_a_conflict(self, scene, atomic):
+        known, other, fresh = new("a", "b", "c")
+        await scene.store.append([known], atomic=atomic)
+        assert await scene.store.append([known], atomic=atomic) == [DUPLICATE]
+        assert await scene.store.append([known, other], atomic=atomic) == [DUPLICATE, STORED]
+        assert (await scene.store.append([known._replace(payload=b"2"), fresh], atomic=atomic))[0] is CONFLICT
+        assert await scene.stored() == (["a", "b"] if atomic else ["a", "b", "c"])
+
+    async def test_of_many_one_that_is_there_undoes_none_of_the_others(self, scene):
+        given = new(*(str(n) for n in range(2_500)))
+        await scene.store.append([given[1_700]], atomic=True)
+        outcome = await scene.store.append(given, atomic=True)
+        assert outcome == [STORED] * 1_700 + [DUPLICATE] + [STORED] * 799
+        assert len(await scene.stored()) == 2_500
+
+    async def test_beside_one_that_was_given_it_is_looked_for(self, scene):
+        (fresh,), given = new("a"), event("b")
+        await scene.store.append([given], atomic=True)
+        assert await scene.store.append([fresh, given], atomic=True) == [STORED, DUPLICATE]
+        assert await scene.stored() == ["b", "a"]
 
 
 @shared

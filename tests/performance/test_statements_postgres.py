@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from holdfast import EventBus
+from holdfast.ids import new_id
 from holdfast.stores import make_store
 from holdfast.stores.values import Advance, Parked, State
 from tests.bus.waiting import until
@@ -150,14 +151,14 @@ async def sent_once_told(log: ServerLog) -> dict[str, int]:
 
 async def test_a_publish_is_one_statement_and_a_hint(bus: EventBus, logged: tuple[str, ServerLog]) -> None:
     await bus.publish("order.placed", {"order_id": 1}, key="order-1")
-    assert await sent_once_told(logged[1]) == {"append_one": 1, "notify": 1}
+    assert await sent_once_told(logged[1]) == {"append_one_new": 1, "notify": 1}
 
 
 async def test_two_hundred_callers_share_two_statements(bus: EventBus, logged: tuple[str, ServerLog]) -> None:
     """Half of them each: while one half is stored, the others make their next events."""
     await asyncio.gather(*(bus.publish("order.placed", {"order_id": n}, key=f"order-{n}") for n in range(200)))
     sent = await sent_once_told(logged[1])
-    assert sent["append"] == 2
+    assert sent["append_new"] == 2
     assert sent["notify"] <= 2
 
 
@@ -169,16 +170,25 @@ async def test_calls_one_after_the_other_share_a_hint_in_five_milliseconds(
     for n in range(200):
         await bus.publish("order.placed", {"order_id": n}, key="order-1")
     sent = await sent_once_told(logged[1])
-    assert sent["append_one"] == 200
+    assert sent["append_one_new"] == 200
     assert sent["notify"] <= 1 + (loop.time() - started) / 0.005
 
 
-@pytest.mark.parametrize(("number", "statements"), [(2, 1), (10_000, 10)])
+@pytest.mark.parametrize(
+    ("number", "sent"),
+    [(2, {"append_new": 1}), (1_000, {"append_new": 1}), (10_000, {"begin": 1, "append_new": 10, "commit": 1})],
+)
 async def test_publish_many_is_one_transaction_with_a_statement_for_a_thousand_events(
-    bus: EventBus, logged: tuple[str, ServerLog], number: int, statements: int
+    bus: EventBus, logged: tuple[str, ServerLog], number: int, sent: dict[str, int]
 ) -> None:
     await bus.publish_many([{"name": "order.placed", "payload": {"order_id": n}} for n in range(number)])
-    assert await sent_once_told(logged[1]) == {"begin": 1, "append": statements, "commit": 1, "notify": 1}
+    assert await sent_once_told(logged[1]) == {**sent, "notify": 1}
+
+
+async def test_ids_that_were_given_are_looked_for(bus: EventBus, logged: tuple[str, ServerLog]) -> None:
+    items = [{"name": "order.placed", "payload": {"order_id": n}, "event_id": new_id()} for n in range(2)]
+    await bus.publish_many(items)
+    assert await sent_once_told(logged[1]) == {"begin": 1, "append": 1, "commit": 1, "notify": 1}
 
 
 async def test_publishing_in_the_callers_transaction_adds_exactly_one_statement(

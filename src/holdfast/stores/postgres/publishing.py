@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holdfast.errors import StoreUnavailable, WrongStore
+from holdfast.errors import InvalidEvent, StoreUnavailable, WrongStore
 from holdfast.event import to_micros
 from holdfast.ids import is_uuid7
 from holdfast.ports import wall_millis
 from holdfast.stores.postgres import arrays
 from holdfast.stores.postgres.errors import translated
 from holdfast.stores.postgres.pipelines import pipelined
+from holdfast.stores.postgres.session import rows_of
 from holdfast.stores.repeats import as_uuid, compare, repeat
 from holdfast.stores.values import Appended
 from holdfast.transactions import adapt
@@ -42,6 +43,8 @@ class Publishing:
     identity: str
 
     async def append(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
+        if all(event.is_new for event in events):
+            return await self._append_new(events, atomic=atomic)
         if has_old(events):
             return await self._append_old(events, atomic=atomic)
         if len(events) == 1:
@@ -59,9 +62,24 @@ class Publishing:
             raise
         return compare(events, stored, existing)
 
+    async def _append_new(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
+        try:
+            if len(events) == 1:
+                await self._publish.run(self._statements["append_one_new"], one_row(events[0]))
+            elif len(events) <= _PART:
+                await self._publish.run(self._statements["append_new"], columns(events))
+            else:
+                async with self._publish.transaction() as connection:
+                    await self._append_parts(connection, "append_new", events)
+        except InvalidEvent:
+            # A value that the server refuses, which it will again; or an id that is taken after all, as where a running
+            # machine was copied with its randomness: a conflict like any other.
+            return await self.append([event._replace(is_new=False) for event in events], atomic=atomic)
+        return [Appended.STORED] * len(events)
+
     async def _append_atomic(self, events: Sequence[NewEvent]) -> list[Appended]:
         async with self._publish.transaction() as connection:
-            stored = await self._append_parts(connection, events)
+            stored = await self._append_parts(connection, "append", events)
             if len(stored) == len(events):
                 return [Appended.STORED] * len(stored)
             results = compare(events, stored, await self._existing(connection, events))
@@ -69,14 +87,16 @@ class Publishing:
                 await connection.execute("rollback; begin", prepare=False)
             return results
 
-    async def _append_parts(self, connection: Connection, events: Sequence[NewEvent]) -> list[tuple[Any, ...]]:
-        """Append in parts: the next one is encoded while the server stores the last."""
-        statement, cursors = self._statements["append"], []
+    async def _append_parts(
+        self, connection: Connection, name: str, events: Sequence[NewEvent]
+    ) -> list[tuple[Any, ...]]:
+        """Append in parts: the next one is encoded while the server stores the last. Returns what the statement does."""
+        statement, cursors = self._statements[name], []
         async with pipelined(connection):
             for start in range(0, len(events), _PART):
                 part = columns(events[start : start + _PART])
                 cursors.append(await connection.execute(statement, part, binary=True))
-        return [row for cursor in cursors for row in await cursor.fetchall()]
+        return [row for cursor in cursors for row in await rows_of(cursor)]
 
     async def _append_old(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
         """Ids that may lie on any day meet no common unique index: lock them, look, then insert."""

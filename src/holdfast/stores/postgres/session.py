@@ -132,7 +132,7 @@ class Session:
         """Run one statement in autocommit; returns its rows, none for a statement without."""
         async with self._use() as connection:
             cursor = await connection.execute(sql, parameters, binary=True)
-            return await _rows(cursor)
+            return await rows_of(cursor)
 
     async def count(self, sql: str, parameters: Mapping[str, Any]) -> int:
         """Run one statement in autocommit; returns the number of rows that it wrote."""
@@ -144,7 +144,7 @@ class Session:
         async with self._use() as connection:
             async with pipelined(connection):
                 cursors = [await connection.execute(sql, parameters, binary=True) for sql, parameters in statements]
-            return [await _rows(cursor) for cursor in cursors]
+            return [await rows_of(cursor) for cursor in cursors]
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -237,7 +237,7 @@ class Session:
             connection.pgconn.finish()
 
 
-async def _rows(cursor: psycopg.AsyncCursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+async def rows_of(cursor: psycopg.AsyncCursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """None where its statement gives none: `description` would say so, too, after making an object of each column."""
     result = cursor.pgresult
     return await cursor.fetchall() if result is not None and result.nfields else []
