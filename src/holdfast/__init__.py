@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.errors import HoldfastError, Reject, Retry
     from holdfast.event import Event, Published
     from holdfast.everywhere import global_bus, global_sync_bus
+    from holdfast.quotas import Quota
     from holdfast.subscription import Delivery, Limit, RetryPolicy
     from holdfast.sync import SyncEventBus
 
@@ -33,6 +34,7 @@ _HOMES = {
     "HoldfastError": "errors",
     "Limit": "subscription",
     "Published": "event",
+    "Quota": "quotas",
     "Reject": "errors",
     "Retry": "errors",
     "RetryPolicy": "subscription",
@@ -48,6 +50,7 @@ __all__ = [
     "HoldfastError",
     "Limit",
     "Published",
+    "Quota",
     "Reject",
     "Retry",
     "RetryPolicy",

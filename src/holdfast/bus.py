@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from holdfast.bridges import Bridges
 from holdfast.composing import compose, compose_items
-from holdfast.context import CURRENT
+from holdfast.context import handled_by
 from holdfast.errors import (
     BusStateError,
     DuplicateSubscription,
-    IdConflict,
     InvalidSubscription,
     TransactionError,
     TransactionRequired,
 )
-from holdfast.event import Published
 from holdfast.live import Live, abandon
 from holdfast.options import BusOptions, check_timeout, from_environment
 from holdfast.patterns import check_patterns
+from holdfast.publisher import published_within
 from holdfast.running import run_buses
-from holdfast.stores.values import Appended
 from holdfast.subscription import (
     Consumer,
     Handler,
@@ -45,8 +43,9 @@ if TYPE_CHECKING:
 
     from holdfast.counts import BusCounts
     from holdfast.encryption import KeyProvider
-    from holdfast.event import NewEvent
+    from holdfast.event import NewEvent, Published
     from holdfast.options import RequireTx
+    from holdfast.quotas import Quota
     from holdfast.stores.values import BehindRetention, Declaration
     from holdfast.subscription import SubscribeOptions
     from holdfast.tracing import Tracing
@@ -83,6 +82,7 @@ class EventBus(Bridges):
         retention_warning: How long before it a subscription that lags is named; a tenth of it.
         require_tx: What publishing without ``tx=`` gets: an error, a warning, or nothing.
         require_tenant: Refuse to publish where neither the call nor the event being handled names a tenant.
+        quota: How many events a tenant may publish: a `Quota` for each, or a function that gives a tenant's, or None.
         encryption: Has the master keys under which payloads are encrypted, per tenant and key: `holdfast.encryption`.
             Default: ``HOLDFAST_MASTER_KEYS_FILE``, else none. A store in memory is never encrypted.
 
@@ -96,7 +96,7 @@ class EventBus(Bridges):
         poll_interval: float = 0.04, store_timeout: float = 2, stop_timeout: float = 25, max_payload: int = 2**20,
         retention: timedelta | None = _NOT_GIVEN, require_tx: RequireTx = "allow", require_tenant: bool = False,
         encryption: KeyProvider | None = None, archive: str | Path | None = None,
-        retention_warning: timedelta | None = None,
+        retention_warning: timedelta | None = None, quota: Quota | Callable[[str], Quota | None] | None = None,
     ) -> None:  # fmt: skip
         given: dict[str, Any] = from_environment()
         chosen = {
@@ -112,7 +112,7 @@ class EventBus(Bridges):
         self._options = BusOptions(
             **given, schema=schema, spool_limit=spool_limit, lease_ttl=lease_ttl, poll_interval=poll_interval,
             store_timeout=store_timeout, stop_timeout=stop_timeout, max_payload=max_payload, require_tx=require_tx,
-            require_tenant=require_tenant, retention_warning=retention_warning,
+            require_tenant=require_tenant, retention_warning=retention_warning, quota=quota,
         )  # fmt: skip
         self.tracing: Tracing = NO_TRACING
         """Who follows events through programs; set it before the bus is used."""
@@ -251,11 +251,12 @@ class EventBus(Bridges):
             IdConflict: The id exists with other content.
             OutcomeUnknown: The store's answer was lost and there is no spool; repeat with the same ``event_id``.
             StoreUnavailable: The store is away, there is no spool, and nothing was stored.
+            QuotaExceeded: The tenant has published as much as it may; never raised to a handler.
             SpoolFull, SpoolPending, TransactionError, BusStateError
 
         Cost: one commit, shared by concurrent calls. With ``tx``, one statement and no commit.
         """
-        cause = self._cause()
+        cause = handled_by(self)
         with self.tracing.publishing(name, cause) as span:
             event = compose(
                 name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
@@ -279,7 +280,7 @@ class EventBus(Bridges):
             InvalidEvent, IdConflict: With the index of the item; nothing was stored.
             As `publish`.
         """
-        cause, options = self._cause(), self._options
+        cause, options = handled_by(self), self._options
         with self.tracing.publishing(None, cause) as span:
             events = compose_items(
                 items, cause=cause, limit=options.max_payload, require_tenant=options.require_tenant, trace=span.headers
@@ -289,13 +290,9 @@ class EventBus(Bridges):
                 return []
             return await self._publish(events, self._transaction(tx, caller=3), atomic=True)
 
-    def _cause(self) -> Any:
-        cause = CURRENT.get()
-        return cause if cause is not None and cause.bus is self else None
-
     def _transaction(self, tx: Any, *, caller: int) -> Any:
         """The caller's transaction, the handler's, or None. *caller*: how many frames up the publishing code is."""
-        cause = self._cause()
+        cause = handled_by(self)
         handlers = None if cause is None else cause.connection
         if tx is False and handlers is not None and self._options.dsn.startswith("sqlite"):
             raise TransactionError(
@@ -416,7 +413,11 @@ class EventBus(Bridges):
 
 
 async def _store(live: Live, events: Sequence[NewEvent], *, atomic: bool) -> list[Published]:
-    return await (await live.open_publisher()).publish(events, atomic=atomic)
+    publisher = await live.open_publisher()
+    if live.quotas is None:
+        return await publisher.publish(events, atomic=atomic)
+    async with live.admitted(events, live.quotas):
+        return await publisher.publish(events, atomic=atomic)
 
 
 async def _prepare_within(
@@ -424,24 +425,12 @@ async def _prepare_within(
 ) -> tuple[Live, list[Declaration] | None, Sequence[NewEvent]]:
     first = await live.prepare_beside_a_transaction()
     publisher = await live.open_publisher()
+    if live.quotas is not None:
+        async with live.admitted(events, live.quotas):
+            pass  # the caller's transaction ends whenever the caller likes: a look before that does not see them
     await publisher.settle_spool([(event.tenant_id, event.key) for event in events])
     publisher.counts.joined += len(events)  # here, in the bus's own loop: the statement may be in another thread
     return live, first, await live.sealed_within(events, stands=first is None)
-
-
-def published_within(events: Sequence[NewEvent], results: Sequence[Appended]) -> list[Published]:
-    """What a ``tx=`` publish returns.
-
-    Raises:
-        IdConflict: The caller should roll back: the others of the list are in the transaction.
-    """
-    for index, (event, result) in enumerate(zip(events, results, strict=True)):
-        if result is Appended.CONFLICT:
-            raise IdConflict(event.id, index if len(events) > 1 else None)
-    return [
-        Published(event.id, "store", result is Appended.DUPLICATE)
-        for event, result in zip(events, results, strict=True)
-    ]
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -127,14 +127,15 @@ class PublisherCounts:
         duplicates: Events that were there already, with the same id and content.
         spooled: Events that went to the spool; they are not counted again when they leave it.
         joined: Events that went through a transaction of the caller, which may have rolled back.
+        over_quota: Events that were refused, as their tenant had published as much as it may.
         store_errors: Times that the store did not answer, or could not be reached.
         batches: Events that were stored in one transaction.
     """
 
-    __slots__ = ("batches", "duplicates", "joined", "spooled", "store_errors", "stored")
+    __slots__ = ("batches", "duplicates", "joined", "over_quota", "spooled", "store_errors", "stored")
 
     def __init__(self) -> None:
-        self.stored = self.duplicates = self.spooled = self.joined = self.store_errors = 0
+        self.stored = self.duplicates = self.spooled = self.joined = self.over_quota = self.store_errors = 0
         self.batches = Histogram(SIZES)
 
 

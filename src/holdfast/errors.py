@@ -17,6 +17,7 @@
     ├── PublishError                 a publish that did not happen, or may not have
     │   ├── IdConflict               the id exists with other content
     │   ├── OutcomeUnknown           the answer to the commit was lost
+    │   ├── QuotaExceeded            the tenant has published as much as it may
     │   ├── TransactionError         the connection given as ``tx=`` cannot take an event
     │   │   ├── NotInTransaction
     │   │   ├── TransactionAborted
@@ -49,7 +50,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from holdfast.wording import counted, lasted
+
 if TYPE_CHECKING:
+    from datetime import timedelta
     from uuid import UUID
 
 
@@ -202,6 +206,33 @@ class OutcomeUnknown(PublishError):
         shown = ", ".join(str(event_id) for event_id in self.event_ids[:3])
         more = f" and {len(self.event_ids) - 3} more" if len(self.event_ids) > 3 else ""
         return f"the store's answer was lost for {shown}{more}: publish again with the same event_id, which is safe"
+
+
+class QuotaExceeded(PublishError):
+    """A tenant has published as many events as its quota lets in. Nothing was stored.
+
+    Attributes:
+        tenant_id: Whose quota it is.
+        events: What the quota lets in.
+        per: In what time, counted back from now.
+        left: How many more it would have let in.
+        number: How many there are of the tenant in what was refused.
+        retry_after: Seconds after which the log is looked at again.
+    """
+
+    def __init__(
+        self, tenant_id: str, events: int, per: timedelta, left: int, number: int, retry_after: float
+    ) -> None:  # fmt: skip
+        super().__init__(tenant_id, events, per, left, number, retry_after)
+        self.tenant_id, self.events, self.per = tenant_id, events, per
+        self.left, self.number, self.retry_after = max(0, left), number, max(0.0, retry_after)
+
+    def __str__(self) -> str:
+        return (
+            f"tenant {self.tenant_id!r} may publish {counted(self.events, 'event')} in {lasted(self.per.total_seconds())}, "
+            f"{self.left} more now, and these are {self.number}: nothing was stored; try again in "
+            f"{lasted(self.retry_after)} or later, or give the tenant more by EventBus(quota=...)"
+        )
 
 
 class TransactionError(PublishError):

@@ -5,27 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.context import handled_by
 from holdfast.counts import BusCounts
 from holdfast.errors import (
     BusStateError,
     ConfigurationError,
     DrainTimeout,
     HoldfastError,
+    QuotaExceeded,
     SpoolError,
     StoreUnavailable,
 )
-from holdfast.ports import DaemonThreads, process_number
+from holdfast.ports import DaemonThreads, elapsed, process_number
 from holdfast.publisher import Publisher
+from holdfast.quotas import Quotas
 from holdfast.spool import MemorySpool, Spool, default_directory, directory_name
 from holdfast.stores import make_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from holdfast.encryption.store import EncryptedStore
     from holdfast.event import NewEvent
@@ -75,6 +78,7 @@ class Live:
             timeout=options.store_timeout, stored=self._stored, now=lambda: datetime.now(UTC),
         )  # fmt: skip
         self._publisher_open = False
+        self.quotas = None if options.quota is None else Quotas(options.quota, self._count_recent, elapsed)
         self.worker: Worker | None = None
         self.worker_ending: Worker | None = None
         self._ingesting: dict[str, asyncio.Task[None]] = {}
@@ -200,6 +204,34 @@ class Live:
             # Nobody has asked for a spool in that place: a home that cannot be written must not keep events out.
             logger.warning(_NO_SPOOL, error)
             self.publisher.go_without_spool()
+
+    @asynccontextmanager
+    async def admitted(self, events: Sequence[NewEvent], quotas: Quotas) -> AsyncIterator[None]:
+        """
+        Let *events* in, to be published within, unless a tenant's quota is used up.
+
+        What a handler publishes is let in: it belongs to an event that was. So is everything while the store is away.
+
+        Raises:
+            QuotaExceeded: Nothing is to be published.
+        """
+        async with AsyncExitStack() as stack:
+            if handled_by(self._bus) is not None or self.publisher.is_spooling:
+                quotas.count(events)
+            else:
+                try:
+                    await stack.enter_async_context(quotas.admitted(events))
+                except QuotaExceeded:
+                    self.publisher.counts.over_quota += len(events)
+                    raise
+                except StoreUnavailable as error:
+                    logger.info("quotas wait for the store: %s", error)
+            yield
+
+    async def _count_recent(self, tenant_id: str, seconds: float, limit: int) -> int:
+        if not self._opened:
+            await self.prepare()
+        return await self.store.count_recent(tenant_id, seconds, limit)
 
     # Working
 

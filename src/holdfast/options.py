@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.errors import ConfigurationError
 from holdfast.names import shown_value, type_name
+from holdfast.quotas import check_quota
 from holdfast.stores import no_store
 from holdfast.stores.sql import check_schema_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from holdfast.encryption import KeyProvider
+    from holdfast.quotas import Quota
 
 _SCHEMES = ("postgresql", "postgres", "sqlite")
 DEFAULT_DSN = "sqlite:///holdfast.db"
@@ -44,6 +46,7 @@ class BusOptions:
     encryption: KeyProvider | None = None
     archive: str | Path | None = None
     retention_warning: timedelta | None = None
+    quota: Quota | Callable[[str], Quota | None] | None = None
 
     def __post_init__(self) -> None:
         for name, text in (("dsn", self.dsn), ("schema", self.schema)):
@@ -77,6 +80,7 @@ class BusOptions:
                 f"retention is {self.retention!r}: give a timedelta of at least a minute, or None to keep events for ever"
             )
         self._check_archive()
+        check_quota(self.quota)
         if self.require_tx not in ("strict", "warn", "allow"):
             raise ConfigurationError(f'require_tx is {shown_value(self.require_tx)}: use "strict", "warn" or "allow"')
 

@@ -9,10 +9,12 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
-from holdfast.bus import EventBus, published_within
+from holdfast.bus import EventBus
 from holdfast.composing import compose, compose_items
+from holdfast.context import handled_by
 from holdfast.errors import BusStateError
 from holdfast.ports import BackgroundLoop
+from holdfast.publisher import published_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -111,7 +113,7 @@ class SyncEventBus:
         occurred_at: datetime | None = None, tx: Any = None,
     ) -> Published:  # fmt: skip
         """Store an event; see `EventBus.publish`. ``tx=`` takes synchronous connections and sessions."""
-        cause, options = self._bus._cause(), self._bus._options  # noqa: SLF001 - the other face of the same bus
+        cause, options = handled_by(self._bus), self._bus._options  # noqa: SLF001 - the other face of the same bus
         with self.tracing.publishing(name, cause) as span:
             event = compose(
                 name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
@@ -124,7 +126,7 @@ class SyncEventBus:
 
     def publish_many(self, items: Iterable[Any], *, tx: Any = None) -> list[Published]:
         """Store several events in one transaction, all or none; see `EventBus.publish_many`."""
-        cause, options = self._bus._cause(), self._bus._options  # noqa: SLF001 - as above
+        cause, options = handled_by(self._bus), self._bus._options  # noqa: SLF001 - as above
         with self.tracing.publishing(None, cause) as span:
             events = compose_items(
                 items, cause=cause, limit=options.max_payload, require_tenant=options.require_tenant, trace=span.headers

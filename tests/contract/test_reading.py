@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -19,6 +20,25 @@ async def consumed(scene, **declared) -> tuple[Cursor, object]:
     lease = await scene.leased(**declared)
     reader = await scene.reader()
     return (await scene.read_all(lease.cursor, reader))[1], reader
+
+
+class TestCounting:
+    """`count_recent`: what a tenant has published."""
+
+    async def test_counts_the_tenants_own_of_that_time_no_further_than_the_limit(self, scene):
+        hours_ago = [datetime.now(UTC) - timedelta(hours=hours) for hours in (3, 1)]
+        await scene.store.append([event("k", occurred_at=moment) for moment in hours_ago], atomic=True)
+        await scene.store.append([event("k")._replace(tenant_id="bell"), event(None)], atomic=True)
+        ask = scene.store.count_recent
+        assert [await ask("acme", seconds, 10) for seconds in (60, 7_200, 20_000)] == [1, 2, 3]
+        assert [await ask("acme", 20_000, limit) for limit in (1, 2, 3)] == [1, 2, 3]
+        assert [await ask(tenant, 20_000, 10) for tenant in ("bell", "nobody")] == [1, 0]
+
+    async def test_a_bound_between_two_events_of_a_second_is_exact(self, scene):
+        await scene.store.append(
+            [event(None, occurred_at=datetime.now(UTC) - timedelta(seconds=0.9 + n)) for n in range(10)], atomic=True
+        )
+        assert 4 <= await scene.store.count_recent("acme", 5.5, 100) <= 5
 
 
 class TestReadingOn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutations import deferring, embedded, handling, letting_go, limiting, owning, reading
+from tests.mutations import deferring, embedded, handling, letting_go, letting_in, limiting, owning, reading
 
 _ALL = (
     *reading.MUTANTS,
@@ -11,6 +11,7 @@ _ALL = (
     *deferring.MUTANTS,
     *limiting.MUTANTS,
     *letting_go.MUTANTS,
+    *letting_in.MUTANTS,
     *embedded.MUTANTS,
 )
 MUTANTS = {mutant.name: mutant for mutant in _ALL}

@@ -137,6 +137,15 @@ def test_a_search_looks_at_no_more_than_a_page(filled: psycopg.Connection, searc
 
 
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+def test_a_count_for_a_quota_looks_at_the_tenants_own_in_the_index(filled: psycopg.Connection, mode: str) -> None:
+    given = {"tenant_id": "'rare'", "seconds": str(100 * 366 * 86_400), "limit": str(EVENTS)}
+    found = looked(filled, STATEMENTS["count_recent"], given, mode)
+    assert found.whole == [], found.plan
+    assert found.at <= RARE + DAYS, found.plan
+    assert "_by_tenant" in found.plan, found.plan
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
 def test_what_a_filter_means_of_a_page_is_read_by_place(filled: psycopg.Connection, mode: str) -> None:
     ((places, days),) = filled.execute(
         "select array_agg(position), array_agg(day - date '2000-01-01') from ("

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
@@ -12,11 +13,11 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from holdfast import Event, EventBus, Reject
+from holdfast import Event, EventBus, Quota, Reject
 from holdfast.archive import Archive, read
 from holdfast.counts import WorkerCounts
 from holdfast.encryption import MasterKeys
-from holdfast.errors import HoldfastError, PermissionDenied
+from holdfast.errors import HoldfastError, PermissionDenied, QuotaExceeded
 from holdfast.ids import new_id
 from holdfast.ports import SYSTEM
 from holdfast.sealing import Sealer, Verifier
@@ -68,7 +69,7 @@ def refused(dsn: str, *statements: str) -> None:
 async def test_a_publisher_publishes_and_sees_nothing_of_what_becomes_of_it(
     as_part: Callable[[str], str], migrated_dsn: str
 ) -> None:
-    bus = EventBus(as_part("publisher"), spool="off")
+    bus = EventBus(as_part("publisher"), spool="off", quota=Quota(5, timedelta(hours=1)))
     event_id = uuid4()
     await bus.publish("a", 1, event_id=event_id)
     assert (await bus.publish("a", 1, event_id=event_id)).deduplicated
@@ -76,6 +77,8 @@ async def test_a_publisher_publishes_and_sees_nothing_of_what_becomes_of_it(
     with psycopg.connect(as_part("publisher")) as connection:
         await bus.publish("a", 4, tx=connection)
         connection.execute("insert into holdfast.event_store (event_name, payload) values ('a', '5')")
+    with pytest.raises(QuotaExceeded):
+        await bus.publish_many([{"name": "a", "payload": 6}])
     await bus.close()
     with psycopg.connect(migrated_dsn) as admin:
         assert admin.execute("select count(*) from holdfast.event_log").fetchone() == (5,)

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import httpx
@@ -17,7 +17,7 @@ from standardwebhooks import Webhook as StandardWebhook
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from holdfast import EventBus
+from holdfast import EventBus, Quota
 from holdfast.errors import ConfigurationError, InvalidEvent
 from holdfast.relay.cloudevents import made_identity
 from holdfast.relay.inbox import CloudEvents, GitHub, Inbox, Stripe
@@ -321,6 +321,17 @@ async def test_a_body_that_does_not_come_is_not_waited_for(make_bus, sqlite_dsn)
         await writer.wait_closed()
 
 
+async def test_over_the_quota_a_sender_is_asked_to_come_later(make_bus, sqlite_dsn):
+    bus = make_bus(sqlite_dsn, quota=Quota(1, timedelta(hours=1)))
+    async with asking(bus) as client:
+        assert (await client.post("/ingest/github", **github())).status_code == 200
+        answer = await client.post("/ingest/github", **github(delivery="another"))
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["retry-after"]) <= 4
+    assert "may publish 1 event" in answer.json()["error"]
+    assert bus.inbox_counts["github"].refused["quota"] == 1
+
+
 async def test_while_the_store_is_away_webhooks_go_to_the_spool(make_bus, tmp_path):
     bus = make_bus("postgresql://localhost:1/nowhere", spool=str(tmp_path / "spool"), store_timeout=0.1)
     async with asking(bus) as client:
@@ -337,7 +348,7 @@ async def test_where_nothing_can_take_it_the_sender_shall_repeat_it(make_bus, tm
         answers = [await client.post("/ingest/github", **github(body, delivery=str(number))) for number in range(3)]
     assert answers[-1].status_code == 503
     assert answers[-1].headers["retry-after"] == "5"
-    assert answers[-1].json() == {"error": "it cannot be stored now; send it again"}
+    assert answers[-1].json() == {"error": "it cannot be stored now; send it again", "retry_after": 5}
     assert "its sender shall repeat it" in caplog.text
 
 

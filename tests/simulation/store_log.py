@@ -129,6 +129,18 @@ class Log:
             for entry in self._server.committed()
         )
 
+    async def count_recent(self, tenant_id: str, seconds: float, limit: int) -> int:
+        return await self._wire.call("count_recent", at_once(self._count_recent, tenant_id, seconds, limit))
+
+    def _count_recent(self, tenant_id: str, seconds: float, limit: int) -> int:
+        since = self._server.clock() - seconds - _EPOCH_SECONDS
+        found = [
+            entry
+            for entry in self._server.committed()
+            if entry.row.tenant_id == tenant_id and entry.row.occurred_at / 1e6 >= since
+        ]
+        return min(limit, len(found))
+
 
 def _transaction_of(connection: Any) -> Transaction:
     transaction = getattr(connection, "transaction", None)

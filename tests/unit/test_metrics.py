@@ -51,6 +51,7 @@ class FakeInspector:
 def busy(store: str = "here") -> BusCounts:
     publisher, worker, counts = PublisherCounts(), WorkerCounts(), SubscriptionCounts()
     publisher.stored, publisher.spooled, publisher.joined, publisher.duplicates = 7, 2, 3, 1
+    publisher.over_quota = 6
     publisher.batches.add_all([4, 3])
     worker.acquired, worker.lost, worker.given_back, worker.store_errors = 8, 1, 2, 5
     worker.batches.add(7)
@@ -87,6 +88,7 @@ def test_what_a_process_has_counted():
         ("holdfast_published_events_total", "here", "spool"): 2,
         ("holdfast_published_events_total", "here", "transaction"): 3,
         ("holdfast_duplicate_events_total", "here"): 1,
+        ("holdfast_over_quota_events_total", "here"): 6,
         ("holdfast_spool_events", "here"): 2,
         ("holdfast_store_errors_total", "worker", "here"): 5,
         ("holdfast_lease_changes_total", "lost", "here"): 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from holdfast.errors import (
     InvalidEvent,
     InvalidSignature,
     PayloadTooLarge,
+    QuotaExceeded,
 )
 from holdfast.names import shown
 from holdfast.relay.senders import CloudEvents, GitHub, Sender, Stripe
@@ -37,11 +39,11 @@ logger = logging.getLogger("holdfast.inbox")
 
 _SOURCE = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _PLACE = re.compile(r"/ingest/([^/]+)/?")
-_RETRY_SECONDS = "5"
+_RETRY_SECONDS = 5
 _NOBODY = "?"  # no name of a source
 _REASONS = {
     400: "malformed", 401: "signature", 404: "no such source", 405: "no POST", 408: "timeout", 409: "conflict",
-    413: "too large", 503: "not now",
+    413: "too large", 429: "quota", 503: "not now",
 }  # fmt: skip
 
 
@@ -60,6 +62,7 @@ class Inbox:
     408   the body did not come within *timeout*
     409   the id is stored already with other content
     413   more than *limit* bytes, or than the bus's ``max_payload``
+    429   the tenant has published as much as the bus's ``quota`` lets in: send it again later
     503   it cannot be stored now, or nobody can say whether it was: send it again, which is safe
     ====  ======================================================================================
 
@@ -137,9 +140,12 @@ class Inbox:
             return self._refused(source, 400, str(error))
         except IdConflict as error:
             return self._refused(source, 409, str(error))
+        except QuotaExceeded as error:
+            status, content = self._refused(source, 429, str(error))
+            return status, content | {"retry_after": math.ceil(error.retry_after)}
         except HoldfastError as error:
             logger.error("a webhook of %s is not stored, its sender shall repeat it: %s", source, error)  # noqa: TRY400
-            return 503, {"error": "it cannot be stored now; send it again"}
+            return 503, {"error": "it cannot be stored now; send it again", "retry_after": _RETRY_SECONDS}
 
     async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
         """The body; None where it is too long. Raises TimeoutError."""
@@ -207,8 +213,8 @@ async def _respond(send: Send, status: int, content: dict[str, Any]) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 405:
         headers.append((b"allow", b"POST"))
-    if status == 503:
-        headers.append((b"retry-after", _RETRY_SECONDS.encode()))
+    if "retry_after" in content:
+        headers.append((b"retry-after", str(content["retry_after"]).encode()))
     if status in {408, 413}:
         headers.append((b"connection", b"close"))  # the rest of the body is not read
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -192,6 +192,14 @@ class Store(Protocol):
         """The same for synchronous connections and sessions, from any thread."""
         ...
 
+    async def count_recent(self, tenant_id: str, seconds: float, limit: int) -> int:
+        """
+        How many events of a tenant occurred in the last so many seconds, counted no further than *limit*.
+
+        Cost: a step for each event counted where the log has the search index ``tenant``; else the log is read.
+        """
+        ...
+
     async def notify(self) -> None:
         """Tell workers in other processes that events were stored. A hint: it may be lost, and never raises."""
         ...

@@ -49,6 +49,10 @@ DUPLICATES = Metric(
     "holdfast_duplicate_events", "counter",
     "Events this process published that were in the store already, with the same id and content.", _STORE,
 )  # fmt: skip
+OVER_QUOTA = Metric(
+    "holdfast_over_quota_events", "counter",
+    "Events this process refused to publish, as their tenant had published as much as its quota lets in.", _STORE,
+)  # fmt: skip
 PUBLISH_BATCH = Metric("holdfast_publish_batch_events", "histogram", "Events stored in one transaction.", _STORE)
 SPOOL = Metric(
     "holdfast_spool_events", "gauge", "Events in this process's spool that are not in the store yet.", _STORE
@@ -170,7 +174,7 @@ PARTITIONS_AHEAD = Metric(
 )
 
 OF_PROCESS = (
-    PUBLISHED, DUPLICATES, PUBLISH_BATCH, SPOOL, STORE_ERRORS, LEASE_CHANGES, SETTLE_BATCH, DELIVERED, FAILED, RETRIED,
+    PUBLISHED, DUPLICATES, OVER_QUOTA, PUBLISH_BATCH, SPOOL, STORE_ERRORS, LEASE_CHANGES, SETTLE_BATCH, DELIVERED, FAILED, RETRIED,
     PUT_OFF, DEAD, DURATION, LATENCY, IN_HAND, OWNED, BREAKER, BLOCKS_RETENTION, NEAR_RETENTION, LET_GO, RELAYED,
     RELAY_DURATION, INGESTED, BROKER_OUTAGES, BROKER_AWAY, WEBHOOKS, REFUSED_WEBHOOKS, FEED_READERS, FEED_EVENTS,
     FEED_REFUSED,
@@ -210,6 +214,7 @@ def _of_bus(counts: BusCounts) -> Iterator[Figure]:
     yield Figure(PUBLISHED, (store, "spool"), publisher.spooled)
     yield Figure(PUBLISHED, (store, "transaction"), publisher.joined)
     yield Figure(DUPLICATES, (store,), publisher.duplicates)
+    yield Figure(OVER_QUOTA, (store,), publisher.over_quota)
     yield Figure(PUBLISH_BATCH, (store,), publisher.batches)
     yield Figure(SPOOL, (store,), counts.spool_depth)
     yield Figure(STORE_ERRORS, (store, "publisher"), publisher.store_errors)

@@ -97,6 +97,12 @@ class Deliveries:
         ((caused,),) = await self._work.run(self._statements["caused_since"], {"horizon": horizon})
         return bool(caused)
 
+    async def count_recent(self, tenant_id: str, seconds: float, limit: int) -> int:
+        # On the publishing session the next publish would wait for it.
+        parameters = {"tenant_id": tenant_id, "seconds": seconds, "limit": limit}
+        ((count,),) = await self._work.run(self._statements["count_recent"], parameters)
+        return int(count)
+
 
 def as_due(row: Sequence[Any]) -> Due:
     delivery, subscription, partition, claim, attempts, put_offs, is_replay, handled, lost, behind, *event = row

@@ -25,10 +25,11 @@ grant usage on schema :"schema" to ":"schema"_publisher", ":"schema"_worker", ":
     ":"schema"_viewer", ":"schema"_tenant";
 
 -- publisher: stores events, by a bus that declares no subscription or by plain SQL. It can read what a repeat with the
--- same id is compared with, and nothing of what becomes of events.
+-- same id is compared with, count what a tenant has published, and read nothing of what becomes of events.
 grant insert (id, day, occurred_at, tenant_id, event_name, event_key, payload, headers)
     on :"schema".event_log to ":"schema"_publisher";
-grant select (id, day, tenant_id, event_name, event_key, payload) on :"schema".event_log to ":"schema"_publisher";
+grant select (id, day, occurred_at, tenant_id, event_name, event_key, payload)
+    on :"schema".event_log to ":"schema"_publisher";
 grant insert on :"schema".event_store to ":"schema"_publisher";
 grant select on :"schema".meta, :"schema".schema_migrations, :"schema".incarnation to ":"schema"_publisher";
 grant select (done) on :"schema".cursors to ":"schema"_publisher";

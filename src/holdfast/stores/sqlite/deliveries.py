@@ -53,6 +53,9 @@ class Deliveries:
     async def caused_since(self, horizon: str) -> bool:
         return await self._lookup.run(caused_since, horizon)
 
+    async def count_recent(self, tenant_id: str, seconds: float, limit: int) -> int:
+        return await self._lookup.run(count_recent, tenant_id, seconds, limit)
+
 
 def known(session: Session, subscription: int, events: Sequence[tuple[bytes, int]]) -> set[bytes]:
     ids = json_text([id_text(event_id) for event_id, _ in events])
@@ -168,3 +171,8 @@ def unsettled(session: Session, subscriptions: Collection[int], horizon: str) ->
 def caused_since(session: Session, horizon: str) -> bool:
     ((caused,),) = session.rows("caused_since", horizon=int(horizon))
     return bool(caused)
+
+
+def count_recent(session: Session, tenant_id: str, seconds: float, limit: int) -> int:
+    ((count,),) = session.rows("count_recent", tenant_id=tenant_id, seconds=seconds, limit=limit, now=session.now())
+    return int(count)
