@@ -20,6 +20,13 @@ def duration(text: str, *, field: str = "duration") -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def written(seconds: float) -> str:
+    """A text that `duration` reads as so many seconds, a whole number, in the largest unit that does: ``30d``."""
+    whole = round(seconds)
+    unit = next((unit for unit in "dhm" if whole and whole % _UNITS[unit] == 0), "s")
+    return f"{whole // round(_UNITS[unit])}{unit}"
+
+
 def moment(text: str, *, now: datetime, field: str = "time") -> datetime:
     """An aware datetime: ISO 8601 (UTC where no offset is given), or how long before *now*. Raises InvalidInput."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -372,6 +373,37 @@ class TestActions:
             await scene.store.heartbeat(info, ttl=30)
             (one,) = (await scene.inspector.status()).subscriptions
             assert (one.tripped, one.workers) == (len(tripped), 1)
+
+
+class TestHowLongEventsAreKept:
+    """By what live workers say."""
+
+    @pytest.mark.parametrize(
+        ("said", "rule"),
+        [
+            ([], (30 * 86_400, 3 * 86_400)),
+            ([(math.inf, 0.0)], (None, 0.0)),
+            ([(math.inf, 0.0), (7 * 86_400.0, 3_600.0), (8 * 86_400.0, 60.0)], (7 * 86_400, 3_600)),
+            ([(60.0, 1.0), (60.0, 20.0)], (60, 20)),
+            ([(None, 0.0)], (30 * 86_400, 3 * 86_400)),
+        ],
+    )
+    async def test_the_shortest_counts(self, scene, said, rule):
+        subscription = await scene.subscribe()
+        for retention, warning in said:
+            info = WorkerInfo(
+                uuid4(), "host", "boot", 1, "then", "0.1.0", (subscription.id,),
+                retention=retention, retention_warning=warning,
+            )  # fmt: skip
+            await scene.store.heartbeat(info, ttl=30)
+        assert await scene.inspector.retention_rule() == rule
+
+    async def test_one_that_has_left_does_not_count(self, scene):
+        subscription = await scene.subscribe()
+        info = WorkerInfo(uuid4(), "host", "boot", 1, "then", "0.1.0", (subscription.id,), retention=60.0)
+        await scene.store.heartbeat(info, ttl=30)
+        await scene.store.leave(info.id)
+        assert await scene.inspector.retention_rule() == (30 * 86_400, 3 * 86_400)
 
 
 class TestRepartition:

@@ -209,6 +209,7 @@ async def test_migrating_again_applies_nothing(tmp_path):
         "0006 keys",
         "0007 looking",
         "0008 let_go",
+        "0009 kept_for",
     ]
     assert await store.migrate() == []
     await store.open()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.cli.commands import Failure
 from holdfast.cli.desk import at_desk, look
 from holdfast.cli.options import actor_option, duration, json_option, store_options, yes_option
 from holdfast.cli.output import advised, confirm, show_json
@@ -16,31 +17,47 @@ from holdfast.wording import counted
 if TYPE_CHECKING:
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
+    from holdfast.stores.inspector import Inspector
     from holdfast.stores.storage import Retention
 
 
 @click.command("retention", short_help="Show, or drop, old events that nobody needs any more.")
 @store_options
-@click.option("--older-than", "seconds", type=duration, default="30d", show_default=True, help="Stored longer ago.")
+@click.option(
+    "--older-than", "seconds", type=duration, help="Stored longer ago.  [default: as long as workers keep them]"
+)
 @click.option("--run", is_flag=True, help="Drop them, as workers do by themselves.")
 @json_option
 @actor_option
 @yes_option
-def retention_command(target: Target, seconds: float, run: bool, as_json: bool, actor: str, yes: bool) -> None:
+def retention_command(target: Target, seconds: float | None, run: bool, as_json: bool, actor: str, yes: bool) -> None:
     """Show which old events every subscription is through with; with --run, drop them."""
     if not run:
-        found = look(target, lambda inspector: inspector.retention_preview(seconds))
-        show(found, "may be dropped", as_json=as_json)
+
+        async def preview_alone(inspector: Inspector) -> Retention:
+            return await inspector.retention_preview(await _age(inspector, seconds))
+
+        show(look(target, preview_alone), "may be dropped", as_json=as_json)
         return
 
     async def work(opened: Desk) -> Retention:
-        preview = await opened.inspector.retention_preview(seconds)
+        age = await _age(opened.inspector, seconds)
+        preview = await opened.inspector.retention_preview(age)
         if preview.droppable:
             confirm(f"Drop {counted(preview.droppable, 'event')} for good?", yes=yes)
         await opened.store.open()
-        return await opened.operator.retention_run(seconds, actor=actor)
+        return await opened.operator.retention_run(age, actor=actor)
 
     show(at_desk(target, work), "dropped", as_json=as_json)
+
+
+async def _age(inspector: Inspector, seconds: float | None) -> float:
+    """As asked for; else as long as workers keep events."""
+    if seconds is None:
+        seconds = (await inspector.retention_rule()).seconds
+    if seconds is None:
+        raise Failure("the workers keep events for ever: say how old they are to be by --older-than")
+    return seconds
 
 
 def show(found: Retention, what: str, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, replace
 from itertools import groupby
@@ -38,7 +39,7 @@ from holdfast.stores.records import (
     WorkerRecord,
 )
 from holdfast.stores.searching import Reading, Search, search_events
-from holdfast.stores.storage import IndexStorage, Seals, SearchIndex
+from holdfast.stores.storage import IndexStorage, RetentionRule, Seals, SearchIndex, by_default
 from holdfast.wording import roughly
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.stores.filters import DeadFilter, EventFilter, PayloadMatch
-    from holdfast.stores.records import CausationTree, Count, DeadGroups, EventPage, SpoolFolder
+    from holdfast.stores.records import AsKept, CausationTree, Count, DeadGroups, EventPage, SpoolFolder
     from holdfast.stores.storage import Retention, Storage
 
 
@@ -88,15 +89,16 @@ class Inspecting(ABC):
         self,
         *,
         backlog_max: int = BACKLOG_MAX,
-        retention: float | None = RETENTION_SECONDS,
+        retention: float | AsKept | None = "as kept",
         spool: SpoolFolder | None = None,
         tenant_id: str | None = None,
     ) -> Status:
         subscriptions = await self.subscriptions()
         blockers, near, let_go = set[str](), set[str](), dict[str, int]()
-        if retention is not None and tenant_id is None:
-            blockers = await self.retention_blockers(retention)
-            near = await self._near_retention(subscriptions, retention)
+        rule = await self.retention_rule() if retention == "as kept" else by_default(retention)
+        if rule.seconds is not None and tenant_id is None:
+            blockers = await self.retention_blockers(rule.seconds)
+            near = await self._near_retention(subscriptions, rule.seconds - rule.warning)
             let_go = dict(await self.rows("recent_let_go"))
         counts = {row[0]: row[1:] for row in await self.rows("subscription_counts", tenant_id=tenant_id)}
         backlogs = await self.backlogs(bound=backlog_max, tenant_id=tenant_id)
@@ -144,10 +146,15 @@ class Inspecting(ABC):
             blocks_retention=blocks,
         )
 
-    async def _near_retention(self, subscriptions: Sequence[SubscriptionRecord], retention: float) -> set[str]:
-        """Those that do not hold, and need something for which retention has only a tenth of its time to go."""
+    async def retention_rule(self) -> RetentionRule:
+        for seconds, warning in await self.rows("kept_for"):
+            return RetentionRule(None if math.isinf(seconds) else seconds, warning)
+        return by_default(RETENTION_SECONDS)
+
+    async def _near_retention(self, subscriptions: Sequence[SubscriptionRecord], seconds: float) -> set[str]:
+        """Those that do not hold, and need something older than that."""
         letting_go = {one.name for one in subscriptions if one.behind_retention != "hold"}
-        return letting_go & await self.retention_blockers(0.9 * retention) if letting_go else set()
+        return letting_go & await self.retention_blockers(seconds) if letting_go else set()
 
     async def events(
         self,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.stores.keys import KeyInspector
-from holdfast.stores.records import BACKLOG_MAX, RETENTION_SECONDS
+from holdfast.stores.records import BACKLOG_MAX, AsKept
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         SubscriptionRecord,
         WorkerRecord,
     )
-    from holdfast.stores.storage import Retention, Seals, SearchIndex, Storage
+    from holdfast.stores.storage import Retention, RetentionRule, Seals, SearchIndex, Storage
 
 
 class Inspector(KeyInspector, Protocol):
@@ -53,7 +53,7 @@ class Inspector(KeyInspector, Protocol):
         self,
         *,
         backlog_max: int = BACKLOG_MAX,
-        retention: float | None = RETENTION_SECONDS,
+        retention: float | AsKept | None = "as kept",
         spool: SpoolFolder | None = None,
         tenant_id: str | None = None,
     ) -> Status:
@@ -62,7 +62,8 @@ class Inspector(KeyInspector, Protocol):
 
         Args:
             backlog_max: Events up to which each backlog is counted; a larger one is estimated, from a sample.
-            retention: Seconds that events are kept, to tell who keeps older ones from being dropped.
+            retention: Seconds that events are kept, to tell who keeps older ones from being dropped, and who comes near;
+                by default as `retention_rule` has it. None: neither is looked for.
             spool: The local spool, which the store cannot see.
             tenant_id: Figures of this tenant's events and deliveries alone. Owners, workers, pauses and breakers are
                 the subscription's; retention is nobody's, and not told then.
@@ -194,6 +195,13 @@ class Inspector(KeyInspector, Protocol):
 
     async def storage(self) -> Storage:
         """What tables, partitions and indexes take up. Cost: the catalogue and the statistics; no table is read."""
+        ...
+
+    async def retention_rule(self) -> RetentionRule:
+        """
+        How long the live worker keeps events that keeps them for the shortest time; what a bus does that says nothing,
+        where none lives.
+        """
         ...
 
     async def retention_preview(self, seconds: float) -> Retention:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Level = Literal["ok", "note", "problem"]
 
+AsKept = Literal["as kept"]
+
 RETENTION_SECONDS = 30 * 86_400.0
 """Retention of a bus that says nothing else."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -114,6 +114,18 @@ class Seals:
     behind: int
     verified_at: datetime | None
     sound: bool | None
+
+
+class RetentionRule(NamedTuple):
+    """How long events are kept: ``seconds``, None for ever; ``warning`` seconds before it laggards are named."""
+
+    seconds: float | None
+    warning: float
+
+
+def by_default(seconds: float | None) -> RetentionRule:
+    """The rule where nobody says when to warn: a tenth of the time before."""
+    return RetentionRule(seconds, (seconds or 0.0) / 10)
 
 
 @dataclass(frozen=True, slots=True)

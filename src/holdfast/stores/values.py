@@ -95,7 +95,9 @@ class Appended(Enum):
 class WorkerInfo:
     """
     Who a worker process is. ``boot_id``, ``pid`` and ``pid_started`` tell a dead process on the same host.
-    ``tripped``: those of its subscriptions whose breaker is not closed.
+    ``tripped``: those of its subscriptions whose breaker is not closed. ``retention``: seconds for which it keeps
+    events, infinity for ever; it names ``retention_warning`` seconds before who will have to let go. A roster leaves
+    these three out.
     """
 
     id: UUID
@@ -107,6 +109,8 @@ class WorkerInfo:
     subscriptions: tuple[int, ...]
     draining: bool = False
     tripped: tuple[int, ...] = ()
+    retention: float | None = None
+    retention_warning: float = 0.0
 
 
 class LeaseState(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -122,11 +123,11 @@ class Worker:
 
     @property
     def info(self) -> WorkerInfo:
-        me = self._me
+        me, kept = self._me, self._options.retention
         tripped = tuple(known for known, runner in self._runners.items() if runner.is_tripped)
         return WorkerInfo(
             self._id, me.host, me.boot_id, me.pid, me.pid_started, __version__, tuple(self._runners), self._draining,
-            tripped,
+            tripped, math.inf if kept is None else kept, self._options.retention_warning,
         )  # fmt: skip
 
     @property

@@ -8,7 +8,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from holdfast.dashboard.rendering import View
-from holdfast.moments import duration
+from holdfast.moments import duration, written
+from holdfast.stores.records import RETENTION_SECONDS
 from holdfast.stores.storage import TableStorage
 
 if TYPE_CHECKING:
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
     from holdfast.dashboard.asking import Ask
     from holdfast.dashboard.board import Board
 
-_OLDER_THAN = "30d"
 _SUMMED = ("rows", "dead_rows", "bytes", "index_bytes")
 
 
 async def page(board: Board, ask: Ask) -> View:
-    older_than = ask.text("older_than") or _OLDER_THAN
+    kept_for = (await board.inspector.retention_rule()).seconds
+    older_than = ask.text("older_than") or written(RETENTION_SECONDS if kept_for is None else kept_for)
     data: dict[str, Any] = {
         "storage": await board.inspector.storage(),
         "retention": await board.inspector.retention_preview(duration(older_than, field="older_than")),
         "older_than": older_than,
+        "kept_for": kept_for,
         "search_indexes": await board.inspector.search_indexes(),
         # Not by itself: an SQLite file is copied and checked for it.
         "facts": await board.inspector.facts() if ask.text("doctor") else None,

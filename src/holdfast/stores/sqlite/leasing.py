@@ -58,6 +58,7 @@ def heartbeat(session: Session, worker: WorkerInfo, ttl: float) -> Roster:
                 "id": str(worker.id), "host": worker.host, "boot_id": worker.boot_id, "pid": worker.pid,
                 "pid_started": worker.pid_started, "version": worker.version, "subscriptions": subscriptions,
                 "draining": worker.draining, "tripped": json_text(worker.tripped), "now": session.now(),
+                "retention": worker.retention, "retention_warning": worker.retention_warning,
             },
         )  # fmt: skip
         workers = session.rows("live_workers", since=session.now(-ttl), absurd=session.now(2 * ttl))
