@@ -73,14 +73,15 @@ class Allowance:
 
     Args:
         quota: What is to be kept.
-        used: Events that the log has of that time, counted no further than the quota.
+        used: Events of that time, in the log or on their way there; counted no further than the quota.
+        unclear: How many of these may have been counted twice.
         now: The time of the look, seconds.
     """
 
-    __slots__ = ("_part", "ends", "left", "quota")
+    __slots__ = ("_part", "ends", "left", "quota", "unclear")
 
-    def __init__(self, quota: Quota, used: int, now: float) -> None:
-        self.quota = quota
+    def __init__(self, quota: Quota, used: int, unclear: int, now: float) -> None:
+        self.quota, self.unclear = quota, unclear
         self.left = quota.events - used
         self._part = max(1, self.left // _PART_AT_A_TIME)
         self.ends = now + quota.look_seconds
@@ -91,7 +92,7 @@ class Allowance:
 
     def knows(self, number: int) -> bool:
         """Whether it can say of so many events, without another look, that they may go or may not."""
-        return number <= self._part or number > self.left
+        return number <= min(self._part, self.left) or number > self.left + self.unclear
 
     def lets_in(self, number: int) -> bool:
         """Whether so many are within the quota."""
@@ -122,6 +123,8 @@ class Quotas:
         self._quota, self._count, self._elapsed = quota, count, elapsed
         self._allowances: dict[str, Allowance] = {}
         self._under_way: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()  # in the course of a look
+        self._fewer = asyncio.Event()  # of those under way
         self._looking = asyncio.Lock()
         self._look_at_size = _FEW
 
@@ -150,7 +153,11 @@ class Quotas:
         try:
             yield
         finally:
-            self._under_way -= Counter({name: numbers[name] for name in limited})
+            gone = Counter({name: numbers[name] for name in limited})
+            self._under_way -= gone
+            if self._looking.locked():
+                self._ended += gone
+            self._fewer.set()
 
     def count(self, events: Sequence[NewEvent]) -> None:
         """These are let in whatever the quota: the next look would find them anyway."""
@@ -174,19 +181,27 @@ class Quotas:
             return known
         async with self._looking:
             known = self._known(tenant_id, quota, number)  # by a look of somebody else who waited
-            return known if known is not None else await self._look(tenant_id, quota)
+            return known if known is not None else await self._look(tenant_id, quota, number)
 
     def _known(self, tenant_id: str, quota: Quota, number: int) -> Allowance | None:
         known = self._allowances.get(tenant_id)
         return known if known is not None and known.holds(quota, self._elapsed()) and known.knows(number) else None
 
-    async def _look(self, tenant_id: str, quota: Quota) -> Allowance:
-        under_way = self._under_way[tenant_id]  # before it counts: rather twice for a moment than never
-        used = await self._count(tenant_id, quota.per.total_seconds(), quota.events)
-        now = self._elapsed()
+    async def _look(self, tenant_id: str, quota: Quota, number: int) -> Allowance:
+        while True:
+            self._ended.clear()
+            used = await self._count(tenant_id, quota.per.total_seconds(), quota.events)
+            # These may be stored by now, and counted, or not.
+            unclear, now = self._under_way[tenant_id] + self._ended[tenant_id], self._elapsed()
+            found = Allowance(quota, used + unclear, unclear, now)
+            if found.lets_in(number) or found.knows(number):
+                break
+            if self._under_way[tenant_id]:
+                self._fewer.clear()
+                await self._fewer.wait()
         if tenant_id not in self._allowances and len(self._allowances) >= self._look_at_size:
             self._forget(now)
-        found = self._allowances[tenant_id] = Allowance(quota, used + under_way, now)
+        self._allowances[tenant_id] = found
         return found
 
     def _forget(self, now: float) -> None:

@@ -22,7 +22,7 @@ MUTANTS = (
     Mutant(
         "the log is looked at for every event of a quota",
         "A count of the log is what each publish costs.",
-        (Change(_QUOTAS, "        return number <= self._part or number > self.left\n", "        return False\n"),),
+        (Change(_QUOTAS, "        self._part = max(1, self.left // _PART_AT_A_TIME)\n", "        self._part = 0\n"),),
         tests=(f"{_UNIT}::test_looks_are_few",),
     ),
     Mutant(
@@ -45,11 +45,23 @@ MUTANTS = (
         (
             Change(
                 _QUOTAS,
-                "        found = self._allowances[tenant_id] = Allowance(quota, used + under_way, now)\n",
-                "        found = self._allowances[tenant_id] = Allowance(quota, used, now)\n",
+                "Allowance(quota, used + unclear, unclear, now)",
+                "Allowance(quota, used, 0, now)",
             ),
         ),
         tests=(f"{_UNIT}::test_many_at_once_are_let_in_by_one_rest",),
+    ),
+    Mutant(
+        "what a look has counted twice is held against the next one",
+        "Somebody is refused while there is room, as an event ended in the course of the look.",
+        (
+            Change(
+                _QUOTAS,
+                "Allowance(quota, used + unclear, unclear, now)",
+                "Allowance(quota, used + unclear, 0, now)",
+            ),
+        ),
+        tests=(f"{_UNIT}::test_nobody_is_refused_for_what_a_look_has_counted_twice",),
     ),
     Mutant(
         "a changed quota is seen late",
