@@ -321,11 +321,12 @@ class _Line:
         self.look_after = min(self._timeout, 5.0)
         self._connection: AbstractConnection | None = None
         self._connecting = asyncio.Lock()
+        self._begun: asyncio.Task[AbstractConnection] | None = None
 
     async def channel(self, declare: str = "no") -> AbstractChannel:
         async with self._connecting:
             if self._connection is None or self._connection.is_closed:
-                self._connection = await self._connect()
+                self._connection = await self._connected()
         channel = await self._connection.channel(on_return_raises=True)
         if declare != "no":
             await channel.declare_queue(self.target, durable=True, arguments={"x-queue-type": declare})
@@ -333,6 +334,11 @@ class _Line:
 
     async def hang_up(self) -> None:
         """Close the connection and all its channels; whatever is under way on them fails."""
+        connecting, self._begun = self._begun, None
+        if connecting is not None:
+            with suppress(Exception):
+                async with asyncio.timeout(_GOODBYE):
+                    self._connection = await connecting
         connection, self._connection = self._connection, None
         if connection is not None:
             await _closed(connection)
@@ -366,6 +372,17 @@ class _Line:
                 raise BrokerUnreachable(self.where, str(error) or type(error).__name__) from error
         raise BrokerRefused(self.where, problem, remedy) from error
 
+    async def _connected(self) -> AbstractConnection:
+        """A new connection, which is begun once and not cancelled: the client would leave tasks behind that never end."""
+        if self._begun is None:
+            self._begun = asyncio.ensure_future(self._connect())
+        begun = self._begun
+        try:
+            return await asyncio.shield(begun)
+        finally:
+            if begun.done():
+                self._begun = None
+
     async def _connect(self) -> AbstractConnection:
         trouble: Exception | None = None
         for host, port in self._address.servers:
@@ -374,7 +391,7 @@ class _Line:
                     host=host, port=port or (5671 if self._address.tls else 5672), ssl=self._address.tls,
                     login=self._address.username or "guest", password=self._address.password or "guest",
                     virtualhost=self._virtual_host, heartbeat=self._heartbeat,
-                    client_properties={"connection_name": f"holdfast {self._name}"},
+                    client_properties={"connection_name": f"holdfast {self._name}"}, timeout=self._timeout,
                 )  # fmt: skip
             except (amqp.AMQPConnectionError, OSError) as error:
                 trouble = trouble or error
