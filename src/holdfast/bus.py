@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from holdfast.options import RequireTx
     from holdfast.quotas import Quota
     from holdfast.stores.values import BehindRetention, Declaration
-    from holdfast.subscription import SubscribeOptions
+    from holdfast.subscription import Around, SubscribeOptions
     from holdfast.tracing import Tracing
 
 logger = logging.getLogger("holdfast")
@@ -83,6 +83,7 @@ class EventBus(Bridges):
         require_tx: What publishing without ``tx=`` gets: an error, a warning, or nothing.
         require_tenant: Refuse to publish where neither the call nor the event being handled names a tenant.
         quota: How many events a tenant may publish: a `Quota` for each, or a function that gives a tenant's, or None.
+        around: Stands round every handler: takes one, and returns what is called in its place, sync or async as that is.
         encryption: Has the master keys under which payloads are encrypted, per tenant and key: `holdfast.encryption`.
             Default: ``HOLDFAST_MASTER_KEYS_FILE``, else none. A store in memory is never encrypted.
 
@@ -97,6 +98,7 @@ class EventBus(Bridges):
         retention: timedelta | None = _NOT_GIVEN, require_tx: RequireTx = "allow", require_tenant: bool = False,
         encryption: KeyProvider | None = None, archive: str | Path | None = None,
         retention_warning: timedelta | None = None, quota: Quota | Callable[[str], Quota | None] | None = None,
+        around: Around | None = None,
     ) -> None:  # fmt: skip
         given: dict[str, Any] = from_environment()
         chosen = {
@@ -112,7 +114,7 @@ class EventBus(Bridges):
         self._options = BusOptions(
             **given, schema=schema, spool_limit=spool_limit, lease_ttl=lease_ttl, poll_interval=poll_interval,
             store_timeout=store_timeout, stop_timeout=stop_timeout, max_payload=max_payload, require_tx=require_tx,
-            require_tenant=require_tenant, retention_warning=retention_warning, quota=quota,
+            require_tenant=require_tenant, retention_warning=retention_warning, quota=quota, around=around,
         )  # fmt: skip
         self.tracing: Tracing = NO_TRACING
         """Who follows events through programs; set it before the bus is used."""
@@ -199,7 +201,7 @@ class EventBus(Bridges):
         check_patterns(patterns)  # at once: as @bus.subscribe without parentheses it gets the handler
 
         def declare(function: H) -> H:
-            self._declare(make_consumer(patterns, function, name=name, **options))
+            self._declare(make_consumer(patterns, function, name=name, around=self._options.around, **options))
             return function
 
         return declare if handler is None else declare(handler)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from holdfast.encryption import KeyProvider
     from holdfast.quotas import Quota
+    from holdfast.subscription import Around
 
 _SCHEMES = ("postgresql", "postgres", "sqlite")
 DEFAULT_DSN = "sqlite:///holdfast.db"
@@ -47,6 +48,7 @@ class BusOptions:
     archive: str | Path | None = None
     retention_warning: timedelta | None = None
     quota: Quota | Callable[[str], Quota | None] | None = None
+    around: Around | None = None
 
     def __post_init__(self) -> None:
         for name, text in (("dsn", self.dsn), ("schema", self.schema)):
@@ -81,6 +83,10 @@ class BusOptions:
             )
         self._check_archive()
         check_quota(self.quota)
+        if self.around is not None and not callable(self.around):
+            raise ConfigurationError(
+                f"around is of type {type_name(self.around)}: give a function from handler to handler"
+            )
         if self.require_tx not in ("strict", "warn", "allow"):
             raise ConfigurationError(f'require_tx is {shown_value(self.require_tx)}: use "strict", "warn" or "allow"')
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from holdfast.errors import InvalidEvent, InvalidSubscription
-from holdfast.names import check_event_id, check_occurred_at, check_subscription_name, shown_value
+from holdfast.names import check_event_id, check_occurred_at, check_subscription_name, shown_value, type_name
 from holdfast.patterns import check_patterns
 from holdfast.stores.values import BehindRetention, Declaration
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from holdfast.event import Event
 
 Handler = Callable[..., Any]
+Around = Callable[[Handler], Handler]
+"""What stands round handlers: takes one and returns what is called in its place, of the same kind, sync or async."""
 """``handler(event)`` or ``handler(event, delivery)``, async or sync; with ``batch`` the first is a list."""
 
 Start = datetime | UUID | str
@@ -164,10 +166,11 @@ class Limit:
 
 @dataclass(slots=True)
 class Consumer:
-    """A declared subscription with its handler: what `subscribe` made of its arguments."""
+    """A declared subscription with its handler, and what is called in its place: what `subscribe` made of its arguments."""
 
     name: str
     handler: Handler
+    called: Handler
     patterns: tuple[str, ...]
     ordering: Literal["key", "none"] = "key"
     partitions: int = 8
@@ -200,10 +203,14 @@ class Consumer:
 
 
 def make_consumer(
-    patterns: str | list[str] | tuple[str, ...], handler: Handler, *, name: str | None, **options: Any
-) -> Consumer:
+    patterns: str | list[str] | tuple[str, ...], handler: Handler, *, name: str | None, around: Around | None = None,
+    **options: Any,
+) -> Consumer:  # fmt: skip
     """
     Check the arguments of `subscribe`.
+
+    Args:
+        around: What the bus puts round its handlers.
 
     Raises:
         InvalidSubscription: Names the argument and the rule.
@@ -212,11 +219,13 @@ def make_consumer(
         _refuse("handler", f"is of type {type(handler).__name__}", "give a function or another callable")
     _refuse_generators(handler)
     checked = check_patterns(patterns)
-    is_async = _is_coroutine_function(handler)
-    positional = _positional_parameters(handler)
+    called = handler if around is None else _surrounded(handler, around)
+    is_async = _is_coroutine_function(called)
+    positional = _positional_parameters(called)
     consumer = Consumer(
         name=check_subscription_name(name) if name is not None else default_name(handler),
         handler=handler,
+        called=called,
         patterns=checked,
         is_async=is_async,
         wants_delivery=positional >= 2,
@@ -234,7 +243,7 @@ def require_same_options(known: Consumer, again: Consumer) -> None:
     """
     for option in fields(Consumer):
         before, now = getattr(known, option.name), getattr(again, option.name)
-        if option.name not in ("patterns", "concurrency") and now != before and now != _default_of(option):
+        if option.name not in ("patterns", "concurrency", "called") and now != before and now != _default_of(option):
             _refuse(option.name, f"is {shown_value(now)} and was {shown_value(before)} when {known.name!r} was declared",
                     "give it once, or another name= for another subscription")  # fmt: skip
     if again.concurrency not in (known.concurrency, 64 if again.is_async else 16):
@@ -306,6 +315,16 @@ def _check_start(start: Any) -> Literal["now", "beginning"] | datetime | UUID:
         return check_event_id(start)
     except InvalidEvent:
         _refuse("start", f"is {shown_value(start)}", 'use "now", "beginning", an aware datetime or the id of an event')
+
+
+def _surrounded(handler: Handler, around: Around) -> Handler:
+    called: Any = around(handler)
+    if not callable(called):
+        _refuse("handler", f"is surrounded by what is of type {type_name(called)}", "around= returns what is called")
+    if _is_coroutine_function(called) != _is_coroutine_function(handler):
+        _refuse("handler", "and what is called in its place are not both async", "around= returns one of the same kind")
+    _refuse_generators(called)
+    return called  # type: ignore[no-any-return]
 
 
 def _functions_of(handler: Handler) -> tuple[Any, Any]:

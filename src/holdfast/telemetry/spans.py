@@ -85,7 +85,7 @@ class SpansOfBatches:
     """One span for all events that were handed out together, made when they have been handled: cheap."""
 
     def __init__(self, tracer: Tracer, consumer: Consumer) -> None:
-        self._tracer, self._name, self.handler = tracer, consumer.name, consumer.handler
+        self._tracer, self._name, self.handler = tracer, consumer.name, consumer.called
 
     def handled(self, rows: Sequence[Row], seconds: float) -> None:
         self._span(rows, seconds, None)
@@ -120,7 +120,7 @@ class SpansOfEvents:
         """As `handled`."""
 
     def _around(self, consumer: Consumer) -> Handler:
-        handler: Any = consumer.handler
+        handler: Any = consumer.called
         if consumer.is_async:
 
             @wraps(handler)

@@ -50,7 +50,7 @@ class Runner:
         self.consumer = consumer
         self._shared, self._threads = shared, threads
         tracing = shared.tracing.of(consumer)
-        handler = consumer.handler if tracing is None else tracing.handler
+        handler = consumer.called if tracing is None else tracing.handler
         self._caller = Caller(consumer, shared.store, threads, shared.bus, handler)
         self._lanes = self._make_lanes(record.id)
         self._after = Aftermath(consumer, record, shared, self._lanes, self.start)
