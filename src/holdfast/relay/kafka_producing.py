@@ -126,6 +126,8 @@ class Producing:
     def _serve(self) -> None:
         while not self._ended or self._waiting:
             try:
+                if self._ended:
+                    self._producer.purge()  # again: what was on its way from one queue to the next was not seen
                 self._producer.poll(_POLL)
             except KafkaException:
                 # Fatal: going on would leave a gap. The reports say of which message; the others of all batches are
