@@ -374,14 +374,16 @@ class _Line:
 
     async def _connected(self) -> AbstractConnection:
         """A new connection, which is begun once and not cancelled: the client would leave tasks behind that never end."""
-        if self._begun is None:
+        if self._begun is None or self._begun.cancelled():
             self._begun = asyncio.ensure_future(self._connect())
-        begun = self._begun
         try:
-            return await asyncio.shield(begun)
-        finally:
-            if begun.done():
-                self._begun = None
+            connection = await asyncio.shield(self._begun)
+        except Exception:
+            self._begun = None
+            raise
+        # Not where we are cancelled, also at the moment in which it has come: then hanging up closes it.
+        self._begun = None
+        return connection
 
     async def _connect(self) -> AbstractConnection:
         trouble: Exception | None = None
