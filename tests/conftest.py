@@ -110,6 +110,7 @@ _EMPTY = """
     set search_path = holdfast;
     delete from subscriptions; delete from workers; delete from snapshots; delete from samples; delete from audit;
     delete from event_log; delete from receipts; delete from subject_keys; delete from tenant_grants;
+    delete from scheduled; delete from schedules;
     delete from seal_days; delete from seal_segments; delete from sealing; insert into sealing default values;
     drop schema public cascade; create schema public;
     select make_day((clock_timestamp() at time zone 'UTC')::date + n) from generate_series(0, 7) as n;

@@ -31,6 +31,7 @@ from holdfast.subscription import (
     make_consumer,
     require_same_options,
 )  # fmt: skip
+from holdfast.timing import Timing
 from holdfast.tracing import NO_TRACING
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ T = TypeVar("T")
 _NOT_GIVEN: Any = object()
 
 
-class EventBus(Bridges):
+class EventBus(Timing, Bridges):
     """A durable event bus for asyncio programs.
 
     Making one does no I/O. Publishing needs no more than that; to handle events, enter it (``async with bus``) or
@@ -232,7 +233,8 @@ class EventBus(Bridges):
     async def publish(
         self, name: str, payload: Any = None, *, tenant_id: str | None = None, key: str | None = None,
         event_id: UUID | str | None = None, headers: Mapping[str, str] | None = None,
-        occurred_at: datetime | None = None, tx: Any = None,
+        occurred_at: datetime | None = None, deliver_at: datetime | None = None, delay: float | None = None,
+        tx: Any = None,
     ) -> Published:  # fmt: skip
         """
         Store an event; it is durable when this returns.
@@ -245,6 +247,7 @@ class EventBus(Bridges):
             event_id: A UUID; the same id and content again is the same event.
             headers: Strings by name.
             occurred_at: Aware datetime; default: the store's clock.
+            deliver_at: Aware datetime until which the event waits, stored, apart from the log; or *delay*, in seconds.
             tx: A connection or session of yours: the event commits, or rolls back, with it. False: never join a
                 handler's transaction.
 
@@ -263,7 +266,7 @@ class EventBus(Bridges):
             event = compose(
                 name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
                 occurred_at=occurred_at, cause=cause, limit=self._options.max_payload,
-                require_tenant=self._options.require_tenant, trace=span.headers,
+                require_tenant=self._options.require_tenant, trace=span.headers, deliver_at=deliver_at, delay=delay,
             )  # fmt: skip
             span.composed([event])
             (published,) = await self._publish([event], self._transaction(tx, caller=3), atomic=False)
@@ -275,7 +278,7 @@ class EventBus(Bridges):
 
         Args:
             items: Mappings, or objects with attributes: ``name, payload`` and optionally ``tenant_id, key,
-                event_id`` (or ``id``)``, headers, occurred_at``.
+                event_id`` (or ``id``)``, headers, occurred_at, deliver_at, delay``.
             tx: As in `publish`.
 
         Raises:
@@ -417,9 +420,13 @@ class EventBus(Bridges):
 async def _store(live: Live, events: Sequence[NewEvent], *, atomic: bool) -> list[Published]:
     publisher = await live.open_publisher()
     if live.quotas is None:
-        return await publisher.publish(events, atomic=atomic)
-    async with live.admitted(events, live.quotas):
-        return await publisher.publish(events, atomic=atomic)
+        published = await publisher.publish(events, atomic=atomic)
+    else:
+        async with live.admitted(events, live.quotas):
+            published = await publisher.publish(events, atomic=atomic)
+    if any(event.due_at is not None for event in events):
+        live.hurry()
+    return published
 
 
 async def _prepare_within(

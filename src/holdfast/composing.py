@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.encrypted import is_encrypted
 from holdfast.errors import InvalidEvent
-from holdfast.event import NewEvent
+from holdfast.event import NewEvent, from_micros
 from holdfast.ids import new_id
-from holdfast.names import check_event_id, check_key, check_name, check_occurred_at, check_tenant, shown_value
+from holdfast.names import (
+    check_due,
+    check_event_id,
+    check_key,
+    check_name,
+    check_occurred_at,
+    check_tenant,
+    shown_value,
+)
 from holdfast.payload import encode_headers, encode_payload
+from holdfast.ports import wall_micros
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,7 +29,9 @@ if TYPE_CHECKING:
     from holdfast.subscription import Delivery
 
 DEFAULT_TENANT = "default"
-_FIELDS = ("name", "payload", "tenant_id", "key", "event_id", "id", "headers", "occurred_at")
+_FIELDS = (
+    "name", "payload", "tenant_id", "key", "event_id", "id", "headers", "occurred_at", "deliver_at", "delay",
+)  # fmt: skip
 _MISSING: Any = object()
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _TRACE = ("traceparent", "tracestate")  # as W3C Trace Context has them: they belong together
@@ -30,6 +41,7 @@ def compose(
     name: str, payload: Any, *, tenant_id: str | None, key: str | None, event_id: UUID | str | None,
     headers: Mapping[str, str] | None, occurred_at: datetime | str | None, cause: Delivery | None, limit: int,
     require_tenant: bool = False, index: int | None = None, trace: Mapping[str, str] = _NOTHING,
+    deliver_at: datetime | str | None = None, delay: float | None = None,
 ) -> NewEvent:  # fmt: skip
     """
     An event ready to be stored.
@@ -41,6 +53,7 @@ def compose(
         require_tenant: Refuse it where neither the caller nor the cause names a tenant.
         index: Position in a list, for error messages.
         trace: Headers of the publish that is under way, where somebody follows it; they replace inherited ones.
+        deliver_at: When it is to come into the log; or *delay*, in how many seconds.
 
     Raises:
         InvalidEvent: Names the field and the rule.
@@ -59,6 +72,9 @@ def compose(
         raise InvalidEvent(
             "payload", "begins as an encrypted one does", 'the name "holdfast.encrypted" is taken', index
         )
+    due_at = None
+    if deliver_at is not None or delay is not None:
+        due_at = check_due(deliver_at, delay, from_micros(wall_micros()), index)
     return NewEvent(
         new_id() if event_id is None else check_event_id(event_id, index),
         DEFAULT_TENANT if tenant_id is None else check_tenant(tenant_id, index),
@@ -67,7 +83,8 @@ def compose(
         encoded,
         None if headers is None else encode_headers(headers, index),
         None if occurred_at is None else check_occurred_at(occurred_at, index),
-        event_id is None,
+        event_id is None and due_at is None,
+        due_at,
     )
 
 
@@ -128,5 +145,5 @@ def compose_item(
     return compose(
         name, payload, tenant_id=get("tenant_id"), key=get("key"), event_id=event_id if event_id is not None else same,
         headers=get("headers"), occurred_at=get("occurred_at"), cause=cause, limit=limit,
-        require_tenant=require_tenant, index=index, trace=trace,
+        require_tenant=require_tenant, index=index, trace=trace, deliver_at=get("deliver_at"), delay=get("delay"),
     )  # fmt: skip

@@ -47,6 +47,7 @@ class NewEvent(NamedTuple):
     is_new: bool = (
         False  # its id was made for it, and no store has been asked to take it: nothing can be a repeat of it
     )
+    due_at: datetime | None = None  # when it is to come into the log; None: now
 
 
 class Row(NamedTuple):

@@ -15,20 +15,21 @@ from holdfast.counts import BusCounts
 from holdfast.errors import (
     BusStateError,
     ConfigurationError,
-    DrainTimeout,
     HoldfastError,
     QuotaExceeded,
     SpoolError,
     StoreUnavailable,
 )
-from holdfast.ports import DaemonThreads, elapsed, process_number
+from holdfast.event import from_micros
+from holdfast.ports import DaemonThreads, elapsed, process_number, wall_micros
 from holdfast.publisher import Publisher
 from holdfast.quotas import Quotas
+from holdfast.schedule import first_after
 from holdfast.spool import MemorySpool, Spool, default_directory, directory_name
 from holdfast.stores import make_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from holdfast.encryption.store import EncryptedStore
     from holdfast.event import NewEvent
@@ -41,8 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("holdfast")
 
-_POLL_MIN, _POLL_MAX = 0.002, 0.1
-_COUNT_SECONDS, _LOOK_SECONDS, _CANCEL_SECONDS = 2.0, 0.3, 1.0
+_CANCEL_SECONDS = 1.0
 _NO_SPOOL = "there is no spool, so publishing will fail while the store is away (HOLDFAST_SPOOL names a place): %s"
 
 
@@ -178,11 +178,18 @@ class Live:
         if not (missing := self._undeclared()):
             return
         records = await self.store.register([consumer.declaration for consumer in missing])
+        await self._add_schedules([consumer.name for consumer in missing])
         by_name = {record.name: record for record in records}
         for consumer in missing:
             self.registered[consumer.name] = (consumer.patterns, by_name[consumer.name])
             if self.worker is not None:
                 self.worker.add(consumer, by_name[consumer.name])
+
+    async def _add_schedules(self, names: Iterable[str]) -> None:
+        now, schedules = from_micros(wall_micros()), self._bus.schedules
+        declared = [schedules[name] for name in names if name in schedules]
+        if declared:
+            await self.store.add_schedules([(one, first_after(one.rule, one.zone, now)) for one in declared])
 
     async def open_publisher(self) -> Publisher:
         """The publisher, with what an earlier process left in the spool taken over."""
@@ -283,7 +290,7 @@ class Live:
         archive = None if options.archive is None else Archive(Path(options.archive))
         settings = WorkerOptions(
             options.lease_ttl, options.poll_interval, options.retention_seconds,
-            retention_warning=options.warning_seconds, archive=archive,
+            retention_warning=options.warning_seconds, archive=archive, schedules=self._bus.schedules,
         )  # fmt: skip
         worker = Worker(
             self.store, settings,
@@ -359,73 +366,16 @@ class Live:
             await asyncio.gather(minder, return_exceptions=True)
         await worker.stop(self._options.stop_timeout)
 
-    # Draining
-
     async def drain(self, timeout: float | None) -> None:
         """Wait until everything stored so far, and what it causes, is settled; see `EventBus.drain`."""
-        await self.open_publisher()
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    try:
-                        await self._drain()
-                    except StoreUnavailable as error:
-                        logger.info("drain waits for the store: %s", error)
-                        await asyncio.sleep(_POLL_MAX)
-                    else:
-                        return
-        except TimeoutError as error:
-            raise DrainTimeout(timeout or 0.0, await self._count_unsettled()) from error
+        from holdfast.draining import drain  # who only publishes is spared the import
 
-    async def _drain(self) -> None:
-        await self.publisher.wait_drained()
-        await self.prepare()
-        await self.start()
-        reader = await self.store.reader()
-        try:
-            while True:
-                horizon = await reader.horizon()
-                await self._wait_settled(horizon)
-                if not await self.store.caused_since(horizon):
-                    return
-        finally:
-            await reader.close()
+        await drain(self, timeout)
 
-    async def _count_unsettled(self) -> dict[str, int]:
-        """Unsettled events by name of subscription, as far as the store tells within a moment."""
-        names = {record.id: name for name, (_, record) in self.registered.items()}
-        try:
-            async with asyncio.timeout(_COUNT_SECONDS):
-                if self.worker is not None:
-                    await self.worker.flush()
-                reader = await self.store.reader()
-                try:
-                    found = await self.store.unsettled(list(names), await reader.horizon())
-                finally:
-                    await reader.close()
-        except (HoldfastError, TimeoutError):
-            return {}
-        return {names[known]: count for known, count in found.items() if count}
-
-    async def _wait_settled(self, horizon: str) -> None:
-        pause, looked = _POLL_MIN, self.loop.time()
-        while True:
-            worker = self.worker
-            if worker is not None and worker.stop_requested.is_set():
-                raise BusStateError(f"the worker has stopped, nothing more is handled here: {worker.cause!r}")
-            # While others publish without end the worker is never quiet: look all the same, now and then.
-            if worker is None or worker.is_quiet or self.loop.time() - looked > _LOOK_SECONDS:
-                looked = self.loop.time()
-                if worker is not None:
-                    await worker.flush()
-                watched = [one.id for one in await self.store.subscriptions() if self._is_watched(one)]
-                if not any((await self.store.unsettled(watched, horizon)).values()):
-                    return
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, _POLL_MAX)
-
-    def _is_watched(self, record: Subscription) -> bool:
-        return record.name in self.registered and not record.paused
+    def hurry(self) -> None:
+        """An event was scheduled by this process."""
+        if self.worker is not None:
+            self.worker.timekeeper.hurry()
 
     def require_usable(self) -> None:
         """Raise where this process is a fork of the one that opened the connections."""

@@ -27,13 +27,19 @@ def written(seconds: float) -> str:
     return f"{whole // round(_UNITS[unit])}{unit}"
 
 
-def moment(text: str, *, now: datetime, field: str = "time") -> datetime:
-    """An aware datetime: ISO 8601 (UTC where no offset is given), or how long before *now*. Raises InvalidInput."""
+def moment(text: str, *, now: datetime, field: str = "time", is_later: bool = False) -> datetime:
+    """
+    An aware datetime: ISO 8601 (UTC where no offset is given), or how long before *now*, after it if *is_later*.
+
+    Raises:
+        InvalidInput: With *field*.
+    """
     try:
         if _DURATION.fullmatch(text.strip()):
-            return now - timedelta(seconds=duration(text))
+            away = timedelta(seconds=duration(text))
+            return now + away if is_later else now - away
         found = datetime.fromisoformat(text.strip())
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        rule = "write 2030-01-31T12:00:00Z, 2030-01-31, or 2h for two hours ago"
+        rule = f"write 2030-01-31T12:00:00Z, 2030-01-31, or 2h for {'in two hours' if is_later else 'two hours ago'}"
         raise InvalidInput(field, f"{shown(text)} is no time", rule) from error

@@ -7,7 +7,7 @@ a ``StrEnum`` or a driver's own UUID class can be given and nothing behind the d
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
@@ -18,6 +18,7 @@ SEGMENT = "[A-Za-z0-9_:/-]+"
 
 NAME_LENGTH_MAX = 200
 TEXT_LENGTH_MAX = 255
+DELAY_MAX = 366 * 100 * 86_400  # seconds
 
 NAME_RULE = f"use segments of A-Z a-z 0-9 _ : / - joined by '.', at most {NAME_LENGTH_MAX} characters"
 _TEXT_RULE = f"use 1 to {TEXT_LENGTH_MAX} characters, no U+0000 and no lone surrogates"
@@ -92,22 +93,49 @@ def check_occurred_at(occurred_at: object, index: int | None = None) -> datetime
     Raises:
         InvalidEvent: With field ``occurred_at``; naive, malformed, or outside the years 1 to 9999 in UTC.
     """
-    if isinstance(occurred_at, str):
-        try:
-            moment = datetime.fromisoformat(occurred_at)
-        except ValueError:
-            raise InvalidEvent("occurred_at", f"{shown(occurred_at)} is not a time", _TIME_RULE, index) from None
-    elif isinstance(occurred_at, datetime):
-        moment = occurred_at
+    return _check_moment(occurred_at, "occurred_at", index)
+
+
+def check_due(deliver_at: object, delay: object, now: datetime, index: int | None = None) -> datetime | None:
+    """
+    When an event is to come into the log, in UTC; None: at once, as its time has come.
+
+    Args:
+        deliver_at: As *occurred_at* of `check_occurred_at`, or None.
+        delay: Seconds from *now*, or None.
+
+    Raises:
+        InvalidEvent: With field ``deliver_at`` or ``delay``.
+    """
+    if delay is None:
+        due = _check_moment(deliver_at, "deliver_at", index)
+    elif deliver_at is not None:
+        raise InvalidEvent("delay", "is given, and so is deliver_at", "give one of them", index)
+    # Compared before anything else: NaN is within no bounds, and a huge integer is no float.
+    elif isinstance(delay, int | float) and not isinstance(delay, bool) and 0 <= delay <= DELAY_MAX:
+        due = now + timedelta(seconds=delay)
     else:
-        raise InvalidEvent("occurred_at", f"is of type {type_name(occurred_at)}", _TIME_RULE, index)
+        raise InvalidEvent("delay", f"is {shown_value(delay)}", f"use seconds, 0 to {DELAY_MAX:,}", index)
+    return due if due > now else None
+
+
+def _check_moment(value: object, field: str, index: int | None) -> datetime:
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise InvalidEvent(field, f"{shown(value)} is not a time", _TIME_RULE, index) from None
+    elif isinstance(value, datetime):
+        moment = value
+    else:
+        raise InvalidEvent(field, f"is of type {type_name(value)}", _TIME_RULE, index)
     if moment.utcoffset() is None:
-        raise InvalidEvent("occurred_at", "is naive: it has no offset from UTC", _TIME_RULE, index)
+        raise InvalidEvent(field, "is naive: it has no offset from UTC", _TIME_RULE, index)
     try:
         return moment.astimezone(UTC)
     except OverflowError:
         raise InvalidEvent(
-            "occurred_at", f"{moment.isoformat()} leaves the years 1 to 9999 in UTC", _TIME_RULE, index
+            field, f"{moment.isoformat()} leaves the years 1 to 9999 in UTC", _TIME_RULE, index
         ) from None
 
 

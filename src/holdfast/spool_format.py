@@ -5,6 +5,8 @@
     header   magic 8 | version u32 | crc32 of both u32 | head u64 | crc32 of head u32 | 4 unused
     record   marker 4 | crc32 of the rest u32 | length u32 | body: MessagePack array of the fields of `NewEvent`
 
+A scheduled event's array has one element more, when it is due.
+
 All numbers are little-endian. ``head`` is the offset of the first record that the store does not have yet. It may be
 older than the truth after a crash: records are then sent again, and their ids make that harmless. The marker holds
 bytes that UTF-8 never has, so no name and no payload contains it.
@@ -40,7 +42,20 @@ _LENGTH = struct.Struct("<I")
 _CHECKSUM = struct.Struct("<I")
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(tuple[bytes, str, str, str | None, bytes, bytes | None, int | None])
+
+
+class _Body(msgspec.Struct, array_like=True):
+    id: bytes
+    tenant_id: str
+    name: str
+    key: str | None
+    payload: bytes
+    headers: bytes | None
+    occurred_at: int | None
+    due_at: int | None = None
+
+
+_decoder = msgspec.msgpack.Decoder(_Body)
 
 
 class SpoolRecord(NamedTuple):
@@ -81,9 +96,10 @@ class PendingKeys:
 
 def encode(event: NewEvent) -> bytes:
     """The record of *event*, frame and body."""
-    id_, tenant_id, name, key, payload, headers, occurred_at, _ = event
+    id_, tenant_id, name, key, payload, headers, occurred_at, _, due_at = event
     micros = None if occurred_at is None else to_micros(occurred_at)
-    body = _encoder.encode((id_.bytes, tenant_id, name, key, payload, headers, micros))
+    fields = (id_.bytes, tenant_id, name, key, payload, headers, micros)
+    body = _encoder.encode(fields if due_at is None else (*fields, to_micros(due_at)))
     return _FRAME.pack(MARKER, _frame_checksum(body), len(body)) + body
 
 
@@ -100,9 +116,13 @@ def decode(frame: bytes, body: bytes) -> NewEvent | None:
     if _FRAME.unpack(frame)[1] != _frame_checksum(body):
         return None
     try:
-        id_, tenant_id, name, key, payload, headers, micros = _decoder.decode(body)
-        occurred_at = None if micros is None else from_micros(micros)
-        return NewEvent(UUID(bytes=id_), tenant_id, name, key, payload, headers, occurred_at)
+        one = _decoder.decode(body)
+        occurred_at, due_at = (
+            None if micros is None else from_micros(micros) for micros in (one.occurred_at, one.due_at)
+        )
+        return NewEvent(
+            UUID(bytes=one.id), one.tenant_id, one.name, one.key, one.payload, one.headers, occurred_at, due_at=due_at
+        )
     except (msgspec.DecodeError, ValueError, OverflowError):
         return None
 

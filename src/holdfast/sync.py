@@ -18,7 +18,7 @@ from holdfast.publisher import published_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from types import TracebackType
     from typing import Self
     from uuid import UUID
@@ -110,7 +110,8 @@ class SyncEventBus:
     def publish(
         self, name: str, payload: Any = None, *, tenant_id: str | None = None, key: str | None = None,
         event_id: UUID | str | None = None, headers: Mapping[str, str] | None = None,
-        occurred_at: datetime | None = None, tx: Any = None,
+        occurred_at: datetime | None = None, deliver_at: datetime | None = None, delay: float | None = None,
+        tx: Any = None,
     ) -> Published:  # fmt: skip
         """Store an event; see `EventBus.publish`. ``tx=`` takes synchronous connections and sessions."""
         cause, options = handled_by(self._bus), self._bus._options  # noqa: SLF001 - the other face of the same bus
@@ -118,7 +119,7 @@ class SyncEventBus:
             event = compose(
                 name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
                 occurred_at=occurred_at, cause=cause, limit=options.max_payload,
-                require_tenant=options.require_tenant, trace=span.headers,
+                require_tenant=options.require_tenant, trace=span.headers, deliver_at=deliver_at, delay=delay,
             )  # fmt: skip
             span.composed([event])
             (published,) = self._publish([event], tx, atomic=False)
@@ -141,6 +142,21 @@ class SyncEventBus:
         # The connection belongs to the calling thread: only the preparation happens in the background.
         live, first, events = self._wait(self._bus._prepare_within(events))  # noqa: SLF001 - as above
         return published_within(events, live.store.append_within_sync(transaction, events, first=first))
+
+    def every(self, rule: str | timedelta, handler: Handler | None = None, **options: Any) -> Any:
+        """Declare a schedule; see `EventBus.every`."""
+        every: Any = self._bus.every
+        return every(rule, handler, **options)
+
+    def cancel(self, event_id: UUID | str) -> bool:
+        """Call off an event that was published for later; see `EventBus.cancel`."""
+        return self._wait(self._bus.cancel(event_id))
+
+    def reschedule(
+        self, event_id: UUID | str, *, deliver_at: datetime | None = None, delay: float | None = None
+    ) -> bool:
+        """Change when such an event comes into the log; see `EventBus.reschedule`."""
+        return self._wait(self._bus.reschedule(event_id, deliver_at=deliver_at, delay=delay))
 
     def start(self) -> None:
         """Start the worker in the background; returns when it runs."""

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 SKIPPED: dict[str, tuple[str, ...]] = {
     "SQL views": ("test_views.py",),
     "subscriptions that let go": ("test_letting_go.py",),
+    "scheduled events": ("test_scheduled.py::TestScheduledEvents",),
+    "schedules": ("test_scheduled.py::TestSchedules",),
     "statements of the caller's own": (
         "test_append.py::TestThroughTheCallersTransaction::test_a_savepoint_takes_back_its_own_part",
         "test_handler_transactions.py::TestAHandlerThatMeddles",

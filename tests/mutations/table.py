@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutations import deferring, embedded, handling, letting_go, letting_in, limiting, owning, reading
+from tests.mutations import deferring, embedded, handling, letting_go, letting_in, limiting, owning, reading, timing
 
 _ALL = (
     *reading.MUTANTS,
@@ -12,6 +12,7 @@ _ALL = (
     *limiting.MUTANTS,
     *letting_go.MUTANTS,
     *letting_in.MUTANTS,
+    *timing.MUTANTS,
     *embedded.MUTANTS,
 )
 MUTANTS = {mutant.name: mutant for mutant in _ALL}

@@ -9,6 +9,7 @@ import asyncio
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from holdfast.event import EPOCH
 from holdfast.stores.values import Maintenance
 from tests.simulation.server import UNSETTLED
 from tests.simulation.snapshots import snapshot
@@ -21,8 +22,12 @@ from tests.simulation.wire import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
     from uuid import UUID
 
+    from holdfast.event import NewEvent
+    from holdfast.schedule import Firing, Schedule
+    from holdfast.stores.scheduling import Standing
     from holdfast.stores.values import Laggard, Sampled
     from tests.simulation.server import Server
     from tests.simulation.wire import Wire
@@ -89,6 +94,31 @@ class SimulatedStore(Log, Subscriptions, HandlerTransactions):
             await loop.create_future()
         finally:
             self.listeners.remove(wake_there)
+
+    # What waits for its time: nothing here
+
+    async def next_scheduled(self) -> float | None:
+        """Nothing is scheduled."""
+        return None
+
+    async def publish_due(self, limit: int) -> int:
+        """Nothing is due."""
+        return 0
+
+    async def cancel(self, event_id: UUID) -> bool:
+        return False
+
+    async def reschedule(self, event_id: UUID, due_at: datetime) -> bool:
+        return False
+
+    async def add_schedules(self, schedules: Sequence[tuple[Schedule, datetime]]) -> None:
+        """Nobody declares any."""
+
+    async def schedules(self, names: Collection[str]) -> tuple[datetime, list[Standing]]:
+        return EPOCH, []
+
+    async def advance_schedule(self, standing: Standing, firing: Firing, events: Sequence[NewEvent]) -> bool:
+        return False
 
     # House-keeping
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tests.contract.harness import Scene
     from tests.statements.ground import Ground
 
+LATER = datetime(2999, 1, 1, tzinfo=UTC)
 BILLING = Declaration("billing", ("**",), partitions=2, start="beginning")
 
 
@@ -42,6 +44,10 @@ async def three_and_a_repeat(scene: Scene) -> list[NewEvent]:
 async def three_and_a_contradiction(scene: Scene) -> list[NewEvent]:
     (stored,) = await scene.publish("z")
     return [*await three(scene), stored._replace(name="another.name")]
+
+
+async def some_for_later(scene: Scene) -> list[NewEvent]:
+    return [event("a")._replace(due_at=LATER), event("b"), event(None)._replace(due_at=LATER)]
 
 
 async def append(ground: Ground, events: list[NewEvent]) -> list[Appended]:
@@ -139,6 +145,8 @@ PUBLISHING = [
     Operation("append events of which one is stored", append, three_and_a_repeat, tells=True),
     Operation("append events of which one contradicts", append, three_and_a_contradiction, tells=True),
     Operation("append at once or not at all, and one contradicts", append_atomically, three_and_a_contradiction, stages=1),
+    Operation("append some for later", append, some_for_later, tells=True),
+    Operation("append some for later within the caller's transaction", append_within, some_for_later, **_CALLERS),
     Operation("append within the caller's transaction", append_within, three, **_CALLERS),
     Operation("append old ids within the caller's transaction", append_within, three_with_old_ids, **_CALLERS),
     Operation("append within a synchronous transaction", append_within_sync, three_and_a_repeat, **_CALLERS),

@@ -49,6 +49,8 @@ _QUERIES = {
     "let_go": """
         select s.name, g.events, g.finished_at is not null as finished
         from let_go as g join subscriptions as s on s.id = g.subscription order by 1, 2""",
+    "scheduled": "select event_key, event_name, due_at <= @now as due, refused_at is not null as refused from scheduled order by number",
+    "schedules": "select name, rule, next_at <= @now as due, paused_at is not null as paused from schedules order by name",
     "effects": "select n from effects order by n",
     "days": "@days",
 }

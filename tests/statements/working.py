@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
 from holdfast.counts import SECONDS
 from holdfast.ids import new_id
+from holdfast.schedule import Firing, Schedule
 from holdfast.stores.values import (
     Advance,
     Cursor,
@@ -29,7 +31,8 @@ from tests.statements.operation import Operation
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from holdfast.event import Row
+    from holdfast.event import NewEvent, Row
+    from holdfast.stores.scheduling import Standing
     from holdfast.stores.values import Due, Laggard, Lease
     from tests.contract.harness import Scene
     from tests.statements.ground import Ground
@@ -299,6 +302,42 @@ async def add_lags(ground: Ground, found: Hand) -> None:
     await ground.store.add_lags(found.worker)
 
 
+async def publish_due(ground: Ground, _: Any) -> int:
+    return await ground.store.publish_due(10)
+
+
+async def two_due(scene: Scene) -> None:
+    """And one that is refused, and one that is not due."""
+    events = [event(key)._replace(due_at=due) for key, due in (("a", PAST), ("b", PAST), ("c", PAST), ("d", FUTURE))]
+    await scene.store.append(events, atomic=True)
+    await scene.store.append([events[1]._replace(key="other", due_at=None)], atomic=True)
+
+
+async def cancel(ground: Ground, given: NewEvent) -> bool:
+    return await ground.store.cancel(given.id)
+
+
+async def one_scheduled(scene: Scene) -> NewEvent:
+    given = event("a")._replace(due_at=FUTURE)
+    await scene.store.append([given], atomic=True)
+    return given
+
+
+async def add_schedule(ground: Ground, _: None) -> None:
+    await ground.store.add_schedules([(REPORT, PAST)])
+
+
+async def advance_schedule(ground: Ground, given: tuple[Standing, NewEvent]) -> bool:
+    standing, one = given
+    return await ground.store.advance_schedule(standing, Firing((PAST,), FUTURE), [one])
+
+
+async def a_schedule_that_is_due(scene: Scene) -> tuple[Standing, NewEvent]:
+    await scene.store.add_schedules([(REPORT, PAST)])
+    _, (standing,) = await scene.store.schedules([REPORT.name])
+    return standing, event("a")._replace(is_new=True)
+
+
 async def drop_what_is_old(ground: Ground, found: Hand) -> Any:
     done = await ground.store.maintain(retention=EVERYTHING_IS_OLD)
     return done.blocking
@@ -332,6 +371,9 @@ async def all_handled(scene: Scene) -> Hand:
     return found
 
 
+REPORT = Schedule("report", "every 60", "UTC", "once", "acme")
+PAST, FUTURE = datetime(2001, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
+
 _HANDLERS_OWN = (psycopg.Error, sqlite3.Error)
 
 WORKING = [
@@ -363,5 +405,10 @@ WORKING = [
     Operation("add samples", add_samples, leased, stages=None, leaves_out=frozenset({"samples"})),
     Operation("add lags", add_lags, leased, stages=None, leaves_out=frozenset({"samples"})),
     Operation("let go of what is left behind", let_go, left_behind, stages=None),
+    Operation("publish what is due", publish_due, two_due),
+    Operation("cancel what is scheduled", cancel, one_scheduled),
+    Operation("add a schedule", add_schedule),
+    # Whose answer is lost finds it advanced, as if somebody else had been quicker.
+    Operation("advance a schedule", advance_schedule, a_schedule_that_is_due, forgives=True),
     Operation("drop what is old", drop_what_is_old, all_handled, stages=None, drops_days=True),
 ]  # fmt: skip

@@ -43,6 +43,8 @@ _HOMES = {
     "retention": "retention",
     "roles": "roles",
     "seal": "seal",
+    "scheduled": "schedules",
+    "schedules": "schedules",
     "serve": "serve",
     "skip": "replay",
     "status": "status",

@@ -61,6 +61,12 @@ def moment(text: str) -> datetime:
         return moments.moment(text, now=datetime.now(UTC))
 
 
+def later(text: str) -> datetime:
+    """An aware datetime: ISO 8601 (UTC where no offset is given), or in how long, as a duration."""
+    with _as_parameter():
+        return moments.moment(text, now=datetime.now(UTC), is_later=True)
+
+
 @contextmanager
 def _as_parameter() -> Iterator[None]:
     try:

@@ -16,13 +16,14 @@ import click
 from holdfast.cli.commands import Failure, WrongUsage
 from holdfast.cli.desk import store_of
 from holdfast.cli.options import event_id as as_event_id
-from holdfast.cli.options import store_options
+from holdfast.cli.options import later, store_options
 from holdfast.cli.output import progress
 from holdfast.errors import HoldfastError, IdConflict, InvalidInput
 from holdfast.wording import counted, sized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from uuid import UUID
 
     from holdfast import EventBus
@@ -48,22 +49,23 @@ class Line(NamedTuple):
 @click.option("--tenant", "tenant_id", help="Tenant of the event.")
 @click.option("--key", help="Events of one key are handled in order.")
 @click.option("--id", "event_id", type=as_event_id, help="Id of the event, so that a repeat is the same event.")
+@click.option("--at", type=later, metavar="TIME", help="Publish it later: at 2030-01-31T12:00:00 (UTC), or in 2h.")
 @click.option("--jsonl", metavar="FILE", help="Publish a file, one event a line ('-': standard input).")
 def publish_command(
     target: Target, name: str | None, payload: str | None, tenant_id: str | None, key: str | None, event_id: UUID | None,
-    jsonl: str | None,
+    at: datetime | None, jsonl: str | None,
 ) -> None:  # fmt: skip
     """Publish an event NAME with a JSON payload (default null), or a file of events.
 
-    A line of a file is a JSON object with name, payload and optionally tenant_id, key, id, headers, occurred_at. They
-    are stored in transactions of 1,000 lines; the first bad line stops, and says how many are stored. Where lines
+    A line of a file is a JSON object with name, payload and optionally tenant_id, key, id, headers, occurred_at,
+    deliver_at, delay. They are stored in transactions of 1,000 lines; the first bad line stops, and says how many are stored. Where lines
     carry ids, a repeat is safe.
     """
     if (name is None) == (jsonl is None):
         raise WrongUsage("give either NAME and JSON, or --jsonl FILE")
     if jsonl is not None:
-        if any(value is not None for value in (tenant_id, key, event_id)):
-            raise WrongUsage("with --jsonl, tenant, key and id stand in the lines")
+        if any(value is not None for value in (tenant_id, key, event_id, at)):
+            raise WrongUsage("with --jsonl, tenant, key, id and time stand in the lines")
         publish_file(target, jsonl)
         return
     # As bytes it is checked as written: keys that appear twice, what is not UTF-8.
@@ -71,7 +73,7 @@ def publish_command(
 
     async def work(bus: EventBus) -> None:
         assert name is not None
-        published = await bus.publish(name, content, tenant_id=tenant_id, key=key, event_id=event_id)
+        published = await bus.publish(name, content, tenant_id=tenant_id, key=key, event_id=event_id, deliver_at=at)
         click.echo(str(published.event_id))
         # Apart from the id, so that a shell can take it: ID=$(holdfast publish ...).
         if published.deduplicated:

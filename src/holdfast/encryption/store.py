@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from holdfast.encryption.providers import KeyProvider
     from holdfast.event import NewEvent, Row
+    from holdfast.schedule import Firing
+    from holdfast.stores.scheduling import Standing
     from holdfast.stores.values import (
         Appended,
         Claim,
@@ -116,6 +118,9 @@ class EncryptedStore:
         except StoreBusy:
             self.codec.keyring.forget_proposed(subjects_of(events, done=True))
             raise
+
+    async def advance_schedule(self, standing: Standing, firing: Firing, events: Sequence[NewEvent]) -> bool:
+        return await self._store.advance_schedule(standing, firing, await self.codec.sealed(events))
 
     async def settle(self, settlement: Settlement) -> set[Slice]:
         if not settlement.events:

@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from holdfast.stores.scheduling import Scheduling
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -104,8 +106,8 @@ class Reader(Protocol):
     async def close(self) -> None: ...
 
 
-class Store(Protocol):
-    """Where events, receipts, deliveries, leases and cursors rest."""
+class Store(Scheduling, Protocol):
+    """Where events, receipts, deliveries, leases and cursors rest; and, see `Scheduling`, what waits for its time."""
 
     @property
     def address(self) -> str:
@@ -153,7 +155,7 @@ class Store(Protocol):
 
     async def append(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
         """
-        Store *events* in this order in one transaction, durable when it returns.
+        Store *events* in this order in one transaction, durable when it returns: those with ``due_at`` apart from the log.
 
         With *atomic* one CONFLICT stores none of them; without, the others are stored.
 
@@ -173,8 +175,8 @@ class Store(Protocol):
         self, transaction: Any, events: Sequence[NewEvent], *, first: Sequence[Declaration] | None = None
     ) -> list[Appended]:
         """
-        Store *events* through the caller's connection or session: one statement (two for ids older than 20 hours
-        or not UUIDv7), no commit. Synchronous connections are used in the calling thread, without waiting.
+        Store *events* through the caller's connection or session: one statement (two more for ids older than 20 hours
+        or not UUIDv7, and for scheduled events), no commit. Synchronous connections are used in the calling thread, without waiting.
 
         Args:
             first: Given where `stands` said no: what `open` and `register` of these would write is written through

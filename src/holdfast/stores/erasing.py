@@ -79,7 +79,8 @@ class Erasing(Refusing, ABC):
         events = sum([len(part) async for part in self._events(whose, await self._newest())])
         deliveries = sum([len(part) async for part in self._deliveries(whose)])
         ((keys,),) = await self._inspector.rows("count_keys", tenant_id=tenant_id, key=key)
-        return Erasable(events, deliveries, keys)
+        ((scheduled,),) = await self._inspector.rows("count_scheduled", **_masks(whose))
+        return Erasable(events + int(scheduled), deliveries, keys)
 
     async def erase(
         self,
@@ -101,7 +102,9 @@ class Erasing(Refusing, ABC):
             if spool is not None:
                 spooled = await asyncio.to_thread(erase_spool, spool, whose, actor, at)
             keys = await self._drop_keys(tenant_id, key)
-            events = deliveries = attempts = 0
+            deliveries = attempts = 0
+            # What waits for its time before the log: what comes due meanwhile is found there.
+            events = len(await self.perform(one_masking(whose, actor, at)))
             newest = await self._newest()
             # The log before the deliveries: retention hands the content of events to dead letters, not the other way.
             async for part in self._events(whose, newest):
@@ -156,6 +159,15 @@ class Erasing(Refusing, ABC):
             if found := [maskable for row in rows if (maskable := as_maskable(row)) is not None]:
                 yield found
             after = rows[-1][0]
+
+
+def one_masking(whose: dict[str, Any], actor: str, at: str) -> Action[Rows]:
+    """Mask the scheduled events."""
+    return (yield "erase_scheduled", _masks(whose) | {"actor": actor, "at": at})
+
+
+def _masks(whose: dict[str, Any]) -> dict[str, Any]:
+    return {name: whose[name] for name in ("tenant_id", "key", "mask")}
 
 
 def one_statement(statement: str, parameters: dict[str, Any]) -> Action[None]:

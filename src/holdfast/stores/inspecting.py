@@ -38,6 +38,7 @@ from holdfast.stores.records import (
     SubscriptionStatus,
     WorkerRecord,
 )
+from holdfast.stores.scheduling import ScheduledRecord, ScheduleRecord
 from holdfast.stores.searching import Reading, Search, search_events
 from holdfast.stores.storage import IndexStorage, RetentionRule, Seals, SearchIndex, by_default
 from holdfast.wording import roughly
@@ -331,6 +332,24 @@ class Inspecting(ABC):
             )
             for number, subscription, filters, rate, total, done, state, actor, created_at, finished_at, stopped
             in await self.rows("replay_records", limit=limit)
+        ]  # fmt: skip
+
+    async def scheduled(self, *, tenant_id: str | None = None, limit: int = 50) -> list[ScheduledRecord]:
+        return [
+            ScheduledRecord(
+                as_uuid(event_id), as_moment(due_at), as_moment(published_at), tenant, name, key, as_time(refused_at)
+            )
+            for event_id, due_at, published_at, tenant, name, key, refused_at
+            in await self.rows("scheduled_records", tenant_id=tenant_id, limit=limit)
+        ]  # fmt: skip
+
+    async def schedules(self) -> list[ScheduleRecord]:
+        return [
+            ScheduleRecord(
+                name, rule, zone, missed, tenant, as_moment(next_at), as_time(last_at), as_time(paused_at), paused_by
+            )
+            for name, rule, zone, missed, tenant, next_at, last_at, paused_at, paused_by
+            in await self.rows("schedule_records")
         ]  # fmt: skip
 
 

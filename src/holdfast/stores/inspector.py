@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         SubscriptionRecord,
         WorkerRecord,
     )
+    from holdfast.stores.scheduling import ScheduledRecord, ScheduleRecord
     from holdfast.stores.storage import Retention, RetentionRule, Seals, SearchIndex, Storage
 
 
@@ -188,6 +189,14 @@ class Inspector(KeyInspector, Protocol):
         ...
 
     async def replays(self, *, limit: int = 50) -> list[ReplayRecord]: ...
+
+    async def scheduled(self, *, tenant_id: str | None = None, limit: int = 50) -> list[ScheduledRecord]:
+        """Events that were published for later, the next one first. Cost: with a tenant, a walk through all of them."""
+        ...
+
+    async def schedules(self) -> list[ScheduleRecord]:
+        """All schedules, by name."""
+        ...
 
     async def seals(self) -> Seals:
         """How far the log is sealed against tampering, and when that was last verified. Cost: a row for each day."""

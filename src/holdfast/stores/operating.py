@@ -18,6 +18,7 @@ from holdfast.stores.indexing import Indexing
 from holdfast.stores.putting_back import PuttingBack
 from holdfast.stores.refusing import Action, count_in_audit, given, record, without_workers
 from holdfast.stores.replaying import Replaying
+from holdfast.stores.rescheduling import Rescheduling
 from holdfast.stores.rotating import Rotating
 from holdfast.stores.skipping import Skipping
 from holdfast.stores.storage import Retention
@@ -32,7 +33,7 @@ CHUNK = 500
 PARTITIONS_MAX = 1024
 
 
-class Operating(Skipping, Replaying, PuttingBack, Correcting, Erasing, Rotating, Indexing, ABC):
+class Operating(Skipping, Replaying, PuttingBack, Correcting, Erasing, Rotating, Indexing, Rescheduling, ABC):
     """`holdfast.stores.operator.Operator`, but for how a store runs a transaction."""
 
     @abstractmethod

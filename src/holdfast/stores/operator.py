@@ -8,6 +8,7 @@ from holdfast.stores.keys import KeyOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
     from pathlib import Path
     from uuid import UUID
 
@@ -49,6 +50,32 @@ class Operator(KeyOperator, Protocol):
 
     async def resume(self, subscription: str, *, actor: str, tenant_id: str | None = None) -> bool:
         """Go on delivering; a tenant that was paused alone catches up, in the order of its keys. False if it was not paused."""
+        ...
+
+    async def cancel_scheduled(self, event_id: UUID, *, actor: str) -> None:
+        """Forget an event that was published for later. Raises NotFound where it does not wait (any more)."""
+        ...
+
+    async def reschedule(self, event_id: UUID, due_at: datetime, *, actor: str) -> None:
+        """Change when such an event comes into the log. Raises NotFound as `cancel_scheduled`."""
+        ...
+
+    async def pause_schedule(self, name: str, *, actor: str) -> bool:
+        """Make no events of a schedule's times from now on. False if it was paused already. Raises NotFound."""
+        ...
+
+    async def resume_schedule(self, name: str, *, actor: str) -> bool:
+        """
+        Go on with a schedule from its next time on: what came due meanwhile is not made up for. False if it was not
+        paused. Raises NotFound.
+        """
+        ...
+
+    async def remove_schedule(self, name: str, *, actor: str) -> None:
+        """
+        Forget a schedule that no program declares any more; one that does makes it anew when it next starts. Its
+        subscription stays. Raises NotFound.
+        """
         ...
 
     async def verified(self, target: str, *, actor: str, events: int, sound: bool) -> None:

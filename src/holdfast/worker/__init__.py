@@ -10,6 +10,7 @@
     batches    the same for handlers that take several events
     limits     lanes in which some have to wait       ─ per tenant, per key
     settler    outcomes → one transaction at a time
+    timekeeper what is due: scheduled events, schedules
     chores     retention, snapshots, partitions ahead
     letting_go what subscriptions have not handled that lag behind retention
     outage     what is said while the store is away

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from holdfast import __version__
@@ -31,6 +31,7 @@ from holdfast.worker.sampling import Sampler
 from holdfast.worker.settler import Settler
 from holdfast.worker.standing import standing
 from holdfast.worker.takeover import TakeOver
+from holdfast.worker.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from holdfast.archive import Archive
     from holdfast.counts import SubscriptionWork
     from holdfast.ports import Threads
+    from holdfast.schedule import Schedule
     from holdfast.stores.base import Store
     from holdfast.stores.values import Due, Lease, Slice, Subscription
     from holdfast.subscription import Consumer
@@ -64,6 +66,7 @@ class WorkerOptions:
     bound: int = BOUND
     retention_warning: float = 3 * 86400.0
     archive: Archive | None = None
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
 
 class Worker:
@@ -103,6 +106,7 @@ class Worker:
             set_apart=self._set_apart, write=self._places.write, poll_interval=options.poll_interval, counts=self.counts,
         )  # fmt: skip
         self._sampler = Sampler(store, self._id, self._runners, ports, self.counts)
+        self.timekeeper = Timekeeper(store, options.schedules, ports.new_event_id, self._feeder.wake, self.counts)
         self._retries = Retries(store, self._settler, self._runners, self._held, self._changed, self.counts)
         archiving = ports.threads("holdfast-archive", 1)
         self._threads.append(archiving)
@@ -229,7 +233,7 @@ class Worker:
         """Begin to work, in the running loop."""
         services = (
             self._keeper.run(), self._feeder.run(), self._settler.run(), self._retries.run(), self._watch(),
-            self._places.run(), self._chores.run(), self._sampler.run(),
+            self._places.run(), self._chores.run(), self._sampler.run(), self.timekeeper.run(),
             self._store.listen(self._feeder.wake),
         )  # fmt: skip
         self._services = [self._task(service) for service in services]

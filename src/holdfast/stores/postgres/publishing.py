@@ -19,7 +19,7 @@ from holdfast.stores.values import Appended
 from holdfast.transactions import adapt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from uuid import UUID
 
     from holdfast.event import NewEvent
@@ -45,8 +45,8 @@ class Publishing:
     async def append(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
         if all(event.is_new for event in events):
             return await self._append_new(events, atomic=atomic)
-        if has_old(events):
-            return await self._append_old(events, atomic=atomic)
+        if has_unmet(events):
+            return await self._append_unmet(events, atomic=atomic)
         if len(events) == 1:
             stored = await self._publish.run(self._statements["append_one"], one_row(events[0]))
         elif not atomic:
@@ -98,18 +98,26 @@ class Publishing:
                 cursors.append(await connection.execute(statement, part, binary=True))
         return [row for cursor in cursors for row in await rows_of(cursor)]
 
-    async def _append_old(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
-        """Ids that may lie on any day meet no common unique index: lock them, look, then insert."""
+    async def _append_unmet(self, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
+        """Ids that meet no common unique index: lock them, look, then insert."""
         async with self._publish.transaction() as connection:
-            await connection.execute(self._statements["lock_ids"], {"ids": _id_list(events)})
-            fresh, results = without(events, await self._existing(connection, events))
+            await connection.execute(self._statements["lock_ids"], {"ids": id_list(events)})
+            existing = await self._existing(connection, events)
+            if scheduled := _scheduled(events):
+                existing += await self._existing(connection, scheduled, "existing_scheduled")
+            fresh, results = without(events, existing)
             if fresh and not (atomic and Appended.CONFLICT in results):
-                await connection.execute(self._statements["append"], columns(fresh), binary=True)
+                if now := [event for event in fresh if event.due_at is None]:
+                    await connection.execute(self._statements["append"], columns(now), binary=True)
+                if later := _scheduled(fresh):
+                    await connection.execute(self._statements["append_scheduled"], columns_due(later), binary=True)
             return results
 
-    async def _existing(self, connection: Connection, events: Sequence[NewEvent]) -> list[tuple[Any, ...]]:
+    async def _existing(
+        self, connection: Connection, events: Sequence[NewEvent], statement: str = "existing"
+    ) -> list[tuple[Any, ...]]:
         parameters = {"ids": [event.id for event in events]}
-        cursor = await connection.execute(self._statements["existing"], parameters, binary=True)
+        cursor = await connection.execute(self._statements[statement], parameters, binary=True)
         return await cursor.fetchall()
 
     async def notify(self) -> None:
@@ -128,17 +136,18 @@ class Publishing:
             return self._append_through(caller, events)
         caller.require_transaction()
         with translated(self._where):
-            if has_old(events):
-                await caller.run(self._statements["lock_ids_within"], {"ids": _id_list(events)})
-                existing = await caller.run(self._statements["existing_within"], {"ids": _id_list(events)})
+            if has_unmet(events):
+                await caller.run(self._statements["lock_ids_within"], {"ids": id_list(events)})
+                existing = [row for one in self._questions(events) for row in await caller.run(*one)]
                 fresh, results = without(events, existing)
-                if fresh and Appended.CONFLICT not in results:
-                    self._stored(await caller.run(self._statements["append_within"], self._within(fresh)))
+                if Appended.CONFLICT not in results:
+                    for one in self._insertions(fresh):
+                        self._stored(await caller.run(*one))
                 return results
             stored = self._stored(await caller.run(self._statements["append_within"], self._within(events)))
             if len(stored) == len(events):
                 return [Appended.STORED] * len(stored)
-            existing = await caller.run(self._statements["existing_within"], {"ids": _id_list(events)})
+            existing = await caller.run(self._statements["existing_within"], {"ids": id_list(events)})
         return compare(events, stored, existing)
 
     def append_within_sync(
@@ -150,18 +159,32 @@ class Publishing:
     def _append_through(self, caller: Caller, events: Sequence[NewEvent]) -> list[Appended]:
         caller.require_transaction()
         with translated(self._where):
-            if has_old(events):
-                caller.run_sync(self._statements["lock_ids_within"], {"ids": _id_list(events)})
-                existing = caller.run_sync(self._statements["existing_within"], {"ids": _id_list(events)})
+            if has_unmet(events):
+                caller.run_sync(self._statements["lock_ids_within"], {"ids": id_list(events)})
+                existing = [row for one in self._questions(events) for row in caller.run_sync(*one)]
                 fresh, results = without(events, existing)
-                if fresh and Appended.CONFLICT not in results:
-                    self._stored(caller.run_sync(self._statements["append_within"], self._within(fresh)))
+                if Appended.CONFLICT not in results:
+                    for one in self._insertions(fresh):
+                        self._stored(caller.run_sync(*one))
                 return results
             stored = self._stored(caller.run_sync(self._statements["append_within"], self._within(events)))
             if len(stored) == len(events):
                 return [Appended.STORED] * len(stored)
-            existing = caller.run_sync(self._statements["existing_within"], {"ids": _id_list(events)})
+            existing = caller.run_sync(self._statements["existing_within"], {"ids": id_list(events)})
         return compare(events, stored, existing)
+
+    def _questions(self, events: Sequence[NewEvent]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What tells which of these are stored already."""
+        yield self._statements["existing_within"], {"ids": id_list(events)}
+        if scheduled := _scheduled(events):
+            yield self._statements["existing_scheduled_within"], {"ids": id_list(scheduled)}
+
+    def _insertions(self, fresh: Sequence[NewEvent]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What stores these, whose ids are locked and not stored yet."""
+        if now := [event for event in fresh if event.due_at is None]:
+            yield self._statements["append_within"], self._within(now)
+        if later := _scheduled(fresh):
+            yield self._statements["append_scheduled_within"], self._within(later)
 
     def _within(self, events: Sequence[NewEvent]) -> dict[str, Any]:
         return {"events": as_json(events), "store_id": self.identity}
@@ -176,10 +199,20 @@ class Publishing:
         return [(one,) for one in msgspec.json.decode(stored)]
 
 
-def has_old(events: Sequence[NewEvent]) -> bool:
-    """Whether an id's own time says little about the day that it is stored on: not version 7, or 20 hours old."""
+def has_unmet(events: Sequence[NewEvent]) -> bool:
+    """
+    Whether there is one that meets no common unique index where it is stored: its id's own time says little about the day
+    (not version 7, or 20 hours old), or it waits for its time apart from the log.
+    """
     now = wall_millis()
-    return any(not is_uuid7(event.id) or abs(now - (event.id.int >> 80)) > _OLD_MILLIS for event in events)
+    return any(
+        event.due_at is not None or not is_uuid7(event.id) or abs(now - (event.id.int >> 80)) > _OLD_MILLIS
+        for event in events
+    )
+
+
+def _scheduled(events: Sequence[NewEvent]) -> list[NewEvent]:
+    return [event for event in events if event.due_at is not None]
 
 
 def one_row(event: NewEvent) -> dict[str, Any]:
@@ -209,12 +242,19 @@ def columns(events: Sequence[NewEvent]) -> dict[str, Any]:
     }
 
 
+def columns_due(events: Sequence[NewEvent]) -> dict[str, Any]:
+    """`columns` of scheduled events."""
+    dues = [None if event.due_at is None else to_micros(event.due_at) for event in events]
+    return columns(events) | {"dues": arrays.bigints(dues)}
+
+
 def as_json(events: Sequence[NewEvent]) -> str:
     """The events as one JSON array: a text that every driver can pass. Payloads are taken over as written."""
     items = [
         {
             "id": str(event.id),
             "at": event.occurred_at,
+            "due": event.due_at,
             "tenant": event.tenant_id,
             "name": event.name,
             "key": event.key,
@@ -242,5 +282,5 @@ def without(events: Sequence[NewEvent], existing: Sequence[Sequence[Any]]) -> tu
     return list(fresh.values()), results
 
 
-def _id_list(events: Sequence[NewEvent]) -> str:
+def id_list(events: Sequence[NewEvent]) -> str:
     return msgspec.json.encode([str(event.id) for event in events]).decode()

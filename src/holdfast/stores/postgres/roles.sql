@@ -32,6 +32,9 @@ grant select (id, day, occurred_at, tenant_id, event_name, event_key, payload)
     on :"schema".event_log to ":"schema"_publisher";
 grant insert on :"schema".event_store to ":"schema"_publisher";
 grant select on :"schema".meta, :"schema".schema_migrations, :"schema".incarnation to ":"schema"_publisher";
+-- What it has scheduled it can compare, call off and put off.
+grant insert (id, due_at, occurred_at, tenant_id, event_name, event_key, payload, headers), update (due_at), delete,
+    select (id, tenant_id, event_name, event_key, payload) on :"schema".scheduled to ":"schema"_publisher";
 grant select (done) on :"schema".cursors to ":"schema"_publisher";
 grant insert on :"schema".incarnation to ":"schema"_publisher";
 grant usage on sequence :"schema".event_position to ":"schema"_publisher";
@@ -50,6 +53,8 @@ grant insert, update on :"schema".subscriptions, :"schema".leases, :"schema".cur
     to ":"schema"_worker";
 grant insert, update, delete on :"schema".deliveries, :"schema".workers to ":"schema"_worker";
 grant insert, delete on :"schema".snapshots, :"schema".samples to ":"schema"_worker";
+grant insert, update, delete on :"schema".scheduled to ":"schema"_worker";
+grant insert, update on :"schema".schedules to ":"schema"_worker";
 grant insert, update on :"schema".let_go to ":"schema"_worker";
 grant update on :"schema".meta to ":"schema"_worker";
 grant usage, select on sequence :"schema".event_position to ":"schema"_worker";
@@ -64,6 +69,8 @@ grant insert, update, delete on :"schema".leases, :"schema".cursors to ":"schema
 grant insert, update on :"schema".deliveries, :"schema".replays to ":"schema"_operator";
 grant insert, update (master, wrapped) on :"schema".subject_keys to ":"schema"_operator";
 grant insert, delete on :"schema".paused_tenants to ":"schema"_operator";
+grant update (due_at), delete on :"schema".scheduled to ":"schema"_operator";
+grant update (paused_at, paused_by, not_before, updated_at), delete on :"schema".schedules to ":"schema"_operator";
 -- The count of an action grows while it runs; who did what stays as it was written.
 grant insert, update (count) on :"schema".audit to ":"schema"_operator";
 -- Seals grow, and end with their day: no link is taken away, and only what it says of dropped events is.
@@ -81,6 +88,7 @@ revoke execute on function :"schema".after_restore(), :"schema".record_let_go(te
 -- eraser: masks what events, deliveries and attempts say, and leaves audit rows for it. Nobody else changes an event.
 grant select on all tables in schema :"schema" to ":"schema"_eraser";
 grant update (payload, headers) on :"schema".event_log to ":"schema"_eraser";
+grant update (payload, headers) on :"schema".scheduled to ":"schema"_eraser";
 grant update (payload, headers, reason) on :"schema".deliveries to ":"schema"_eraser";
 grant update (message, traceback) on :"schema".attempts to ":"schema"_eraser";
 grant update (wrapped, retired_at) on :"schema".subject_keys to ":"schema"_eraser";

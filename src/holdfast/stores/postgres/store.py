@@ -17,9 +17,9 @@ from holdfast.stores.postgres.keeping_keys import KeepingKeys
 from holdfast.stores.postgres.lagging import Lagging
 from holdfast.stores.postgres.leasing import Leasing
 from holdfast.stores.postgres.maintenance import Keeping
-from holdfast.stores.postgres.publishing import Publishing
 from holdfast.stores.postgres.reader import PostgresReader, snapshot_order
 from holdfast.stores.postgres.registration import Registration
+from holdfast.stores.postgres.scheduling import Scheduling
 from holdfast.stores.postgres.session import Acquaintance, Session
 from holdfast.stores.postgres.settling import Settling
 from holdfast.stores.postgres.transactions import HandlerTransactions
@@ -37,7 +37,7 @@ _NOT_COMPILED = ("inspect",)
 
 
 class PostgresStore(
-    Publishing, Registration, Leasing, Deliveries, Settling, HandlerTransactions, Keeping, Lagging, KeepingKeys
+    Scheduling, Registration, Leasing, Deliveries, Settling, HandlerTransactions, Keeping, Lagging, KeepingKeys
 ):  # fmt: skip
     """Events in PostgreSQL 14 or later; see `holdfast.stores.base.Store` for what each method promises.
 

@@ -13,7 +13,7 @@ from holdfast.transactions import adapt
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from holdfast.event import NewEvent
@@ -60,10 +60,11 @@ class Publishing:
             return self._append_through(caller, events, first)
         caller.require_transaction()
         store_id = self.identity if first is None else await caller.lend(self._setting_up(first))
-        stored = await caller.run(*self._insertion(events, store_id))
+        stored = [row for one in self._insertions(events, store_id) for row in await caller.run(*one)]
         if len(stored) == len(events):
             return [Appended.STORED] * len(events)
-        return self._compared(events, stored, await caller.run(*self._question(events, store_id)))
+        existing = [row for one in self._questions(events, store_id) for row in await caller.run(*one)]
+        return self._compared(events, stored, existing)
 
     def append_within_sync(
         self, transaction: Any, events: Sequence[NewEvent], *, first: Sequence[Declaration] | None = None
@@ -75,10 +76,11 @@ class Publishing:
     ) -> list[Appended]:
         caller.require_transaction()
         store_id = self.identity if first is None else caller.lend_sync(self._setting_up(first))
-        stored = caller.run_sync(*self._insertion(events, store_id))
+        stored = [row for one in self._insertions(events, store_id) for row in caller.run_sync(*one)]
         if len(stored) == len(events):
             return [Appended.STORED] * len(events)
-        return self._compared(events, stored, caller.run_sync(*self._question(events, store_id)))
+        existing = [row for one in self._questions(events, store_id) for row in caller.run_sync(*one)]
+        return self._compared(events, stored, existing)
 
     def _setting_up(self, declarations: Sequence[Declaration]) -> Callable[[sqlite3.Connection], str]:
         return lambda connection: set_up_within(
@@ -86,14 +88,19 @@ class Publishing:
             self._where,
         )  # fmt: skip
 
-    def _insertion(self, events: Sequence[NewEvent], store_id: str) -> tuple[str, dict[str, str]]:
+    def _insertions(self, events: Sequence[NewEvent], store_id: str) -> Iterator[tuple[str, dict[str, str]]]:
         now = time_text(self._clock())
-        rows = json_text([_columns(event, now) for event in events])
-        return self._statements["append_within"], {"events": rows, "store_id": store_id}
+        if rows := [_columns(event, now) for event in events if event.due_at is None]:
+            yield self._statements["append_within"], {"events": json_text(rows), "store_id": store_id}
+        if rows := [_columns_due(event) for event in events if event.due_at is not None]:
+            later = {"events": json_text(rows), "store_id": store_id, "now": now}
+            yield self._statements["append_scheduled_within"], later
 
-    def _question(self, events: Sequence[NewEvent], store_id: str) -> tuple[str, dict[str, str]]:
-        ids = json_text([str(event.id) for event in events])
-        return self._statements["existing_within"], {"ids": ids, "store_id": store_id}
+    def _questions(self, events: Sequence[NewEvent], store_id: str) -> Iterator[tuple[str, dict[str, str]]]:
+        given = {"ids": json_text([str(event.id) for event in events]), "store_id": store_id}
+        yield self._statements["existing_within"], given
+        if any(event.due_at is not None for event in events):
+            yield self._statements["existing_scheduled_within"], given
 
     def _compared(
         self, events: Sequence[NewEvent], stored: Sequence[tuple[Any, ...]], existing: Sequence[tuple[Any, ...]]
@@ -103,7 +110,7 @@ class Publishing:
                 f"the connection given as tx= leads to another store than {self._where}: nothing was published; "
                 f"pass a connection to the bus's own database"
             )
-        return compare(events, stored, existing)
+        return compare(events, stored, [row for row in existing if row[0] is not None])
 
 
 def append(session: Session, events: Sequence[NewEvent], *, atomic: bool) -> list[Appended]:
@@ -113,7 +120,7 @@ def append(session: Session, events: Sequence[NewEvent], *, atomic: bool) -> lis
         with session.write():
             now = session.now()
             for event in events:
-                outcomes.append(_append_one(session, event, now))  # noqa: PERF401 - the rollback below needs the list
+                outcomes.append(append_one(session, event, now))  # noqa: PERF401 - the rollback below needs the list
             if atomic and Appended.CONFLICT in outcomes:
                 raise _Conflict
     except _Conflict:
@@ -125,13 +132,25 @@ class _Conflict(Exception):
     """Ends the transaction with a rollback."""
 
 
-def _append_one(session: Session, event: NewEvent, now: str) -> Appended:
+def append_one(session: Session, event: NewEvent, now: str) -> Appended:
+    """Store an event: in the log, or apart from it until it is due."""
+    if event.due_at is not None:
+        return _append_scheduled(session, event, now)
     if session.count("append_one", append_parameters(event, now)) == 1:
         return Appended.STORED
     row = session.row("existing", id=str(event.id))
     if row is None:
         raise StoreUnavailable(f"event {event.id} was neither stored nor found: the file has changed underneath")
     return repeat(event, row)
+
+
+def _append_scheduled(session: Session, event: NewEvent, now: str) -> Appended:
+    given = {"id": str(event.id)}
+    row = session.row("existing", **given) or session.row("existing_scheduled", **given)
+    if row is not None:
+        return repeat(event, row)
+    session.count("append_scheduled", dict(zip((*_COLUMNS, "due_at"), _columns_due(event), strict=True)) | {"now": now})
+    return Appended.STORED
 
 
 def append_parameters(event: NewEvent, now: str) -> dict[str, str | None]:
@@ -147,3 +166,11 @@ def _columns(event: NewEvent, now: str) -> tuple[str | None, ...]:
         str(event.id), now if event.occurred_at is None else time_text(event.occurred_at), event.tenant_id,
         event.name, event.key, event.payload.decode(), None if event.headers is None else event.headers.decode(),
     )  # fmt: skip
+
+
+def _columns_due(event: NewEvent) -> tuple[str | None, ...]:
+    """Of a scheduled event, which gets its time when it comes into the log, unless the publisher has said it."""
+    event_id, _, *rest = _columns(event, "")
+    moments = (None if one is None else time_text(one) for one in (event.occurred_at, event.due_at))
+    occurred_at, due_at = moments
+    return (event_id, occurred_at, *rest, due_at)

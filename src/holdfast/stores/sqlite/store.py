@@ -21,6 +21,7 @@ from holdfast.stores.sqlite.migrating import migrate
 from holdfast.stores.sqlite.publishing import Publishing
 from holdfast.stores.sqlite.reader import SQLiteReader
 from holdfast.stores.sqlite.registration import Registration
+from holdfast.stores.sqlite.scheduling import Scheduling
 from holdfast.stores.sqlite.session import Session, connect, system_clock
 from holdfast.stores.sqlite.settling import Settling
 from holdfast.stores.sqlite.threads import OneThread, SessionThread, Stop, Turn
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 _SWITCH_PAUSE = 0.01
 
 
-class SQLiteStore(Publishing, Registration, Leasing, Deliveries, Settling, Maintaining, Lagging, KeepingKeys):
+class SQLiteStore(
+    Publishing, Scheduling, Registration, Leasing, Deliveries, Settling, Maintaining, Lagging, KeepingKeys
+):  # fmt: skip
     """
     Events in one SQLite file, for any number of processes of one machine; or in memory, for one process.
 

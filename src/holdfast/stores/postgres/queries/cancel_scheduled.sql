@@ -1,0 +1,1 @@
+delete from :"schema".scheduled where id = %(id)s::uuid returning id;

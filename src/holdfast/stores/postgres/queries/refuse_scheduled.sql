@@ -1,0 +1,1 @@
+update :"schema".scheduled set refused_at = clock_timestamp() where id = any(%(ids)s::uuid[]);

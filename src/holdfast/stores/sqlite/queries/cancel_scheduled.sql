@@ -1,0 +1,1 @@
+delete from scheduled where id = :id returning id;

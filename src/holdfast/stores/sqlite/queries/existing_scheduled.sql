@@ -1,0 +1,1 @@
+select id, tenant_id, event_name, event_key, payload from scheduled where id = :id;

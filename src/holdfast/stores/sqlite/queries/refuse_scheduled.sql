@@ -1,0 +1,1 @@
+update scheduled set refused_at = :now where id = :id;
