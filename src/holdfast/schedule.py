@@ -147,7 +147,7 @@ def firing(rule: str, zone: str, missed: Missed, *, next_at: datetime, now: date
 
 def _all(rule: str, zone: str, *, next_at: datetime, now: datetime, not_before: datetime) -> Firing:
     first = next_at if next_at >= not_before else first_after(rule, zone, not_before - timedelta(microseconds=1))
-    times, one = [], first
+    times, one = list[datetime](), first
     for following in times_after(rule, zone, first):
         if one > now or len(times) == MADE_AT_ONCE:
             break

@@ -26,14 +26,13 @@ T = TypeVar("T")
 class Timing:
     """What a bus does at a time."""
 
+    subscribe: Any  # the bus's own
+
     def __init__(self) -> None:
         super().__init__()
         self._schedules: dict[str, Schedule] = {}
 
     async def _at_home(self, work: Callable[[Live], Awaitable[T]]) -> T:
-        raise NotImplementedError
-
-    def subscribe(self, patterns: Any, handler: Any = None, **options: Any) -> Any:
         raise NotImplementedError
 
     @property

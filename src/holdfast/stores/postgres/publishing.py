@@ -138,8 +138,8 @@ class Publishing:
         with translated(self._where):
             if has_unmet(events):
                 await caller.run(self._statements["lock_ids_within"], {"ids": id_list(events)})
-                existing = [row for one in self._questions(events) for row in await caller.run(*one)]
-                fresh, results = without(events, existing)
+                known = [row for one in self._questions(events) for row in await caller.run(*one)]
+                fresh, results = without(events, known)
                 if Appended.CONFLICT not in results:
                     for one in self._insertions(fresh):
                         self._stored(await caller.run(*one))
@@ -161,8 +161,8 @@ class Publishing:
         with translated(self._where):
             if has_unmet(events):
                 caller.run_sync(self._statements["lock_ids_within"], {"ids": id_list(events)})
-                existing = [row for one in self._questions(events) for row in caller.run_sync(*one)]
-                fresh, results = without(events, existing)
+                known = [row for one in self._questions(events) for row in caller.run_sync(*one)]
+                fresh, results = without(events, known)
                 if Appended.CONFLICT not in results:
                     for one in self._insertions(fresh):
                         self._stored(caller.run_sync(*one))
