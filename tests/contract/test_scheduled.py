@@ -135,6 +135,7 @@ class TestScheduledEvents:
     async def test_what_another_worker_moves_is_moved_once(self, scene):
         await scene.store.append([later(str(number), -1) for number in range(200)], atomic=True)
         stores = [scene.store, await scene.rival(), await scene.rival()]
+        assert len(await waiting(scene)) == 200
 
         async def move(store) -> int:
             moved = 0
