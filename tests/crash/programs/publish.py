@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import os
+import random
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from holdfast import EventBus
 
 SETTINGS = json.loads(sys.argv[1])
 LEDGER = os.open(SETTINGS["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+CHANCE = random.Random(7)
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
 
 
@@ -29,7 +31,8 @@ def note(key: str, number: int, published: Any) -> None:
 async def publish_key(bus: EventBus, key: str, pause: float, stop: asyncio.Event, total: int | None) -> None:
     number = 0
     while not stop.is_set() and (total is None or number < total):
-        note(key, number, await bus.publish("load.event", {"n": number}, key=key))
+        delay = CHANCE.uniform(0, SETTINGS["delay_max"]) if "delay_max" in SETTINGS else None
+        note(key, number, await bus.publish("load.event", {"n": number}, key=key, delay=delay))
         number += 1
         if pause:
             await asyncio.sleep(pause)

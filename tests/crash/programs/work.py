@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,12 @@ def declare(name: str, options: dict[str, Any]) -> None:
 
 for each_name, each_options in SETTINGS["subscriptions"].items():
     declare(each_name, each_options)
+
+
+if "every" in SETTINGS:
+
+    @bus.every(timedelta(seconds=SETTINGS["every"]), name="ticks", missed="all")
+    async def tick(event: Event) -> None: ...
 
 
 async def main() -> None:
