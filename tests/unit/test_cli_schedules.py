@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -109,3 +111,23 @@ class TestSchedules:
         assert "no schedule 'reports'" in run("schedules", "pause", "reports", code=1).output
         run("schedules", "remove", "report")
         assert "There is no schedule" in run("schedules").output
+
+
+class TestDoctor:
+    def test_what_is_in_order_is_said(self, run: Run) -> None:
+        run("publish", "a", "--at", "2h")
+        assert "nothing is overdue" in run("doctor").output
+
+    @pytest.mark.usefixtures("_report")
+    def test_what_nobody_brings_into_the_log_is_a_problem(self, run: Run, tmp_path: Path) -> None:
+        waiting = run("publish", "a", "--at", "2h").output.strip()
+        refused = run("publish", "b", "--at", "3h").output.strip()
+        with closing(sqlite3.connect(tmp_path / "shop.db", isolation_level=None)) as connection:
+            connection.execute("update scheduled set due_at = '2001-01-01T00:00:00.000000Z' where id = ?", (waiting,))
+            connection.execute("update scheduled set refused_at = due_at where id = ?", (refused,))
+            connection.execute("update schedules set next_at = '2001-01-01T00:00:00.000000Z'")
+        said = " ".join(run("doctor", code=1).output.split())
+        assert "1 event overdue, the first since 2001-01-01 00:00:00Z" in said
+        assert f"refused when due, as another event has the id: {refused}" in said
+        assert "nobody makes events of report" in said
+        assert "holdfast schedules remove NAME" in said

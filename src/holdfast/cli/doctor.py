@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from holdfast.cli.options import Target
     from holdfast.health import Reason
     from holdfast.stores.records import Level, SpoolFolder
+    from holdfast.stores.scheduling import ScheduledRecord, ScheduleRecord
     from holdfast.stores.storage import Seals, SearchIndex
 
+_LATE = timedelta(minutes=2)
+_LOOKED_AT = 1_000
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "red")}
 _LEVELS: dict[Health, Level] = {Health.OK: "ok", Health.DEGRADED: "note", Health.STALLED: "problem"}
 
@@ -52,6 +56,9 @@ async def examine(opened: Desk) -> list[Fact]:
         return [*facts, Fact("subscriptions", str(error), "problem")]
     facts.append(index_fact(await opened.inspector.search_indexes()))
     facts.append(await examine_seals(opened))
+    facts += due_facts(
+        datetime.now(UTC), await opened.inspector.scheduled(limit=_LOOKED_AT), await opened.inspector.schedules()
+    )
     registered, workers = len(status.subscriptions), counted(status.workers, "live worker")
     health = status.verdict.health
     facts.append(Fact("subscriptions", f"{health}, {registered} registered, {workers}", _LEVELS[health]))
@@ -69,6 +76,23 @@ def index_fact(indexes: list[SearchIndex]) -> Fact:
         fix = "; ".join(f"run  holdfast indexes add {name}" for name in broken)
         return Fact("search indexes", f"the build of {', '.join(broken)} was broken off", "note", fix)
     return Fact("search indexes", ", ".join(one.name for one in indexes if one.state == "ready") or "none")
+
+
+def due_facts(now: datetime, scheduled: list[ScheduledRecord], schedules: list[ScheduleRecord]) -> list[Fact]:
+    """Whether what is due comes into the log."""
+    facts = []
+    if refused := [one for one in scheduled if one.refused_at is not None]:
+        found = f"{counted(len(refused), 'event')} refused when due, as another event has the id: {refused[0].event_id}"
+        facts.append(Fact("scheduled events", found, "problem", "look at both, then  holdfast scheduled cancel ID"))
+    late = [one for one in scheduled if one.refused_at is None and now - one.due_at > _LATE]
+    if late:
+        waits = f"{counted(len(late), 'event')} overdue, the first since {late[0].due_at:%Y-%m-%d %H:%M:%SZ}"
+        facts.append(Fact("scheduled events", waits, "problem", "start a worker of any program on this store"))
+    still = [one.name for one in schedules if one.paused_at is None and now - one.next_at > _LATE]
+    if still:
+        fix = "start a worker of the program that declares it, or  holdfast schedules remove NAME"
+        facts.append(Fact("schedules", f"nobody makes events of {', '.join(still)}", "problem", fix))
+    return facts or [Fact("what is due", "nothing is overdue")]
 
 
 async def examine_seals(opened: Desk) -> Fact:

@@ -17,7 +17,9 @@ select (select coalesce(max(version), 0) from :"schema".schema_migrations) as ve
             ('workers', 'insert'), ('workers', 'update'), ('workers', 'delete'), ('snapshots', 'insert'),
             ('snapshots', 'delete'), ('replays', 'insert'), ('replays', 'update'), ('audit', 'insert'),
             ('meta', 'update'), ('incarnation', 'insert'), ('samples', 'insert'), ('samples', 'delete'),
-            ('let_go', 'insert'), ('let_go', 'update'), ('event_position', 'select')) as wanted(name, privilege)
+            ('let_go', 'insert'), ('let_go', 'update'),
+            ('scheduled', 'insert'), ('scheduled', 'update'), ('scheduled', 'delete'), ('schedules', 'insert'),
+            ('schedules', 'update'), ('event_position', 'select')) as wanted(name, privilege)
         where not has_table_privilege(':"schema".' || wanted.name, wanted.privilege)
     ) as missing,
     pg_total_relation_size(':"schema".deliveries') as deliveries_bytes,
