@@ -22,6 +22,7 @@ PAGES = {
     "subscriptions": "/subscriptions",
     "subscription": "/subscription?name=billing",
     "dead": "/dead",
+    "schedules": "/schedules",
     "workers": "/workers",
     "storage": "/storage",
     "audit": "/audit",

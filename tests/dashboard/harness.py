@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from holdfast import EventBus, Reject, RetryPolicy
 from holdfast.dashboard import Actor, Role, for_store
+from holdfast.schedule import make_schedule
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +34,7 @@ async def fill(dsn: str) -> dict[str, str]:
     Make the tables, publish, handle, fail.
 
     Returns:
-        Ids of events by what they are: fine, dead, open (dead, too), rejected, hostile, waiting.
+        Ids of events by what they are: fine, dead, open (dead, too), rejected, hostile, waiting; later, later-hostile.
     """
     bus = EventBus(dsn, auto_migrate=True, spool="off", poll_interval=0.01)
 
@@ -62,6 +64,11 @@ async def fill(dsn: str) -> dict[str, str]:
             )  # fmt: skip
             ids[what] = str(published.event_id)
         await bus.drain(timeout=20)
+    hostile = await bus.publish("order.reminder", {}, tenant_id=f"t {TURNED}{SCRIPT}", key=IMAGE, delay=7200)
+    ids["later"] = str((await bus.publish("order.reminder", {}, tenant_id="acme", delay=3600)).event_id)
+    ids["later-hostile"] = str(hostile.event_id)
+    nightly = make_schedule("nightly", "0 3 * * *", tz="Europe/Lisbon", missed="once", tenant_id="acme")
+    await (await bus.open()).store.add_schedules([(nightly, datetime(2999, 1, 1, tzinfo=UTC))])
     ids["waiting"] = str((await bus.publish("order.placed", {"order_id": 2}, key="order-2")).event_id)
     await bus.close()
     return ids

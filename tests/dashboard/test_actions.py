@@ -174,3 +174,32 @@ async def test_a_rate_that_is_none_begins_no_replay(dsn):
             done = await client.post("/actions/replay?subscription=archive", data={"csrf": token, "rate": rate})
             assert done.status_code == 400
         assert (await client.get("/subscription.json?name=archive")).json()["replays"] == []
+
+
+async def test_a_schedule_is_paused_and_resumed(dsn):
+    await fill(dsn)
+    async with visiting(dsn, role="operator") as client:
+        assert (
+            "Make no events of the times of nightly"
+            in (await client.get("/actions/pause-schedule?schedule=nightly")).text
+        )
+        done = await client.act("/actions/pause-schedule?schedule=nightly")
+        assert done.headers["location"] == "/schedules"
+        assert "nightly is paused." in (await client.get("/schedules")).text
+        assert await last_audit(client) == ("operator@example.org", "schedule pause", "nightly", 1, True)
+        assert (await client.get("/schedules.json")).json()["schedules"][0]["paused_by"] == "operator@example.org"
+        await client.act("/actions/resume-schedule?schedule=nightly")
+        assert "nightly goes on." in (await client.get("/schedules")).text
+        assert (await client.get("/actions/pause-schedule?schedule=unknown")).status_code == 404
+
+
+async def test_an_event_for_later_is_cancelled_by_an_admin_alone(dsn):
+    ids = await fill(dsn)
+    path = f"/actions/cancel-scheduled?event={ids['later']}"
+    async with visiting(dsn, role="operator") as client:
+        assert (await client.get(path)).status_code == 403
+    async with visiting(dsn) as client:
+        await client.act(path)
+        assert await last_audit(client) == ("admin@example.org", "scheduled cancel", ids["later"], 1, True)
+        left = (await client.get("/schedules.json")).json()["scheduled"]
+        assert [one["event_id"] for one in left] == [ids["later-hostile"]]

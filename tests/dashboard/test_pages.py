@@ -15,7 +15,8 @@ from .harness import IMAGE, SCRIPT, TURNED, by_header, client_of, visiting
 PATHS = [
     "/overview", "/events", "/events?status=dead", "/events?name=order.*&tenant=acme&since=1h", "/events/{hostile}",
     "/events/{fine}", "/events/{dead}", "/subscriptions", "/subscription?name=billing", "/dead",
-    "/dead?subscription=billing&error=script", "/workers", "/storage", "/storage?older_than=1d", "/audit",
+    "/dead?subscription=billing&error=script", "/schedules", "/schedules?tenant=acme", "/workers", "/storage",
+    "/storage?older_than=1d", "/audit",
 ]  # fmt: skip
 
 

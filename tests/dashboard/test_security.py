@@ -340,7 +340,7 @@ class TestRoles:
     @pytest.mark.parametrize("role", ["viewer", "operator"])
     async def test_whoever_may_not_is_refused_and_audited(self, own_store, role, verb):
         dsn, ids = own_store
-        path = f"/actions/{verb}?subscription=billing&event={ids['dead']}"
+        path = f"/actions/{verb}?subscription=billing&event={ids['dead']}&schedule=nightly"
         async with visiting(dsn, role=role, may_edit=True) as client:
             if ROLES[role].role.includes(ACTIONS[verb].role):
                 assert (await client.get(path)).status_code == (404 if verb == "go-on" else 200)  # no replay is there

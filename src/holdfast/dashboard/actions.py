@@ -107,7 +107,7 @@ async def perform(board: Board, action: Action, ask: Ask, actor: Actor, form: Ma
 
 def target_of(ask: Ask) -> str:
     """What an action is about, for the audit."""
-    return (ask["subscription"] or "all subscriptions")[:200].replace("\0", "")
+    return (ask["subscription"] or ask["schedule"] or ask["event"] or "all subscriptions")[:200].replace("\0", "")
 
 
 # Pause and resume
@@ -238,6 +238,53 @@ async def _going_on(board: Board, number: int, actor: Actor) -> None:
         board.changed()
 
 
+# What waits for its time
+
+
+async def _ask_pause_schedule(board: Board, ask: Ask) -> Question:
+    name = await _known_schedule(board, ask)
+    text = f"Make no events of the times of {name} from now on. What was made already is handled."
+    return Question(text, "Pause", ask.kept(("schedule",)))
+
+
+async def _pause_schedule(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
+    name = ask.require("schedule")
+    changed = await board.operator.pause_schedule(name, actor=actor.name)
+    return f"{name} is paused{'' if changed else ' already'}."
+
+
+async def _ask_resume_schedule(board: Board, ask: Ask) -> Question:
+    name = await _known_schedule(board, ask)
+    text = f"Go on with {name} from its next time on. What came due meanwhile is not made up for."
+    return Question(text, "Resume", ask.kept(("schedule",)))
+
+
+async def _resume_schedule(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
+    name = ask.require("schedule")
+    changed = await board.operator.resume_schedule(name, actor=actor.name)
+    return f"{name} {'goes on' if changed else 'was not paused'}."
+
+
+async def _known_schedule(board: Board, ask: Ask) -> str:
+    """The schedule that is asked for. Raises NotFound."""
+    name = ask.require("schedule")
+    if name not in {one.name for one in await board.inspector.schedules()}:
+        raise NotFound(f"no schedule {name!r}")
+    return name
+
+
+async def _ask_cancel_scheduled(board: Board, ask: Ask) -> Question:  # noqa: ARG001 - nothing is counted
+    text = f"Forget event {ask.id('event')}, which was published for later. No subscription will ever see it."
+    return Question(text, "Cancel the event", ask.kept(("event",)))
+
+
+async def _cancel_scheduled(board: Board, ask: Ask, actor: Actor, _form: Mapping[str, str]) -> str:
+    ask.require("event")
+    if (event_id := ask.id("event")) is not None:
+        await board.operator.cancel_scheduled(event_id, actor=actor.name)
+    return f"Event {event_id} is cancelled."
+
+
 # Skip and correct
 
 
@@ -314,6 +361,10 @@ def _to_dead(ask: Ask) -> str:
     return f"/dead?{query}" if query else "/dead"
 
 
+def _to_schedules(_: Ask) -> str:
+    return "/schedules"
+
+
 ACTIONS = {
     action.verb: action
     for action in (
@@ -324,6 +375,33 @@ ACTIONS = {
         Action("skip", "skip", "Skip to now", Role.ADMIN, _ask_skip, _skip, _to_subscription),
         Action("correct", "dead correct", "Correct", Role.ADMIN, _ask_correct, _correct, _to_dead),
         Action("replay", "replay", "Replay", Role.OPERATOR, _ask_replay, _replay, _to_subscription),
+        Action(
+            "pause-schedule",
+            "schedule pause",
+            "Pause a schedule",
+            Role.OPERATOR,
+            _ask_pause_schedule,
+            _pause_schedule,
+            _to_schedules,
+        ),
+        Action(
+            "resume-schedule",
+            "schedule resume",
+            "Resume a schedule",
+            Role.OPERATOR,
+            _ask_resume_schedule,
+            _resume_schedule,
+            _to_schedules,
+        ),
+        Action(
+            "cancel-scheduled",
+            "scheduled cancel",
+            "Cancel an event",
+            Role.ADMIN,
+            _ask_cancel_scheduled,
+            _cancel_scheduled,
+            _to_schedules,
+        ),
         Action("go-on", "replay", "Go on with a replay", Role.OPERATOR, _ask_go_on, _go_on, _to_subscription),
     )
 }

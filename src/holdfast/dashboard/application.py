@@ -56,7 +56,7 @@ _STATIC = Path(__file__).parent / "static"
 
 NAVIGATION = (
     ("/overview", "Overview"), ("/events", "Events"), ("/subscriptions", "Subscriptions"), ("/dead", "Dead letters"),
-    ("/workers", "Workers"), ("/storage", "Storage"), ("/audit", "Audit"),
+    ("/schedules", "Schedules"), ("/workers", "Workers"), ("/storage", "Storage"), ("/audit", "Audit"),
 )  # fmt: skip
 
 

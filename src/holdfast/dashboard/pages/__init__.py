@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from holdfast.dashboard.asking import Ask
 from holdfast.dashboard.board import Board
-from holdfast.dashboard.pages import audit, dead, event, events, overview, storage, subscriptions, workers
+from holdfast.dashboard.pages import audit, dead, event, events, overview, schedules, storage, subscriptions, workers
 from holdfast.dashboard.rendering import View
 
 Page: TypeAlias = Callable[[Board, Ask], Awaitable[View]]
@@ -19,6 +19,7 @@ PAGES: dict[str, Page] = {
     "/subscriptions": subscriptions.page,
     "/subscription": subscriptions.one,
     "/dead": dead.page,
+    "/schedules": schedules.page,
     "/workers": workers.page,
     "/storage": storage.page,
     "/audit": audit.page,
