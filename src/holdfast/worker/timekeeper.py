@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from holdfast.stores.base import Store
     from holdfast.stores.scheduling import Standing
 
-DUE_AT_ONCE = 500
-"""Scheduled events that come into the log in one transaction."""
+DUE_AT_ONCE = 64
+"""Scheduled events that come into the log in one transaction; all of them are in memory, however large they are."""
 _LOOK_SECONDS = 1.0  # other processes schedule events without telling
 _RIVAL_SECONDS = 0.05  # another worker has what is due in hand
 
