@@ -45,8 +45,8 @@ async def drain(live: Live, timeout: float | None) -> None:
 async def _drain(live: Live) -> None:
     await live.publisher.wait_drained()
     await live.prepare()
-    while await live.store.publish_due(DUE_AT_ONCE):
-        pass
+    while (left := await live.store.next_scheduled()) is not None and left <= 0:
+        await live.store.publish_due(DUE_AT_ONCE)
     await live.start()
     reader = await live.store.reader()
     try:

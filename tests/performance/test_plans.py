@@ -47,6 +47,9 @@ _FILL = """
         case when position % 50 = 0 then 'retrying' else 'dead' end
     from event_log where position % 10 = 0;
     update deliveries set state = 'running', claim = 1 where state = 'retrying' and position % 1000 = 0;
+    insert into scheduled (id, due_at, tenant_id, event_name, payload)
+    select id, clock_timestamp() + (position - 1000) * interval '1 minute', tenant_id, event_name, payload
+    from event_log where position % 10 = 0;
     insert into let_go (subscription, day, shown) select 1, max(day), pg_current_snapshot() from event_log;
 """
 _OF_ONE_PARTITION = "select id from deliveries where subscription = 1 and partition = 3"
@@ -157,6 +160,8 @@ HOT = [
     Hot("claimable", CLAIMED_FROM + 1, CLAIMED_FROM, {"prefix": str(CLAIMED_FROM), "limit": str(CLAIMED)}),
     Hot("claim", CLAIMED_FROM + 3 * CLAIMED, CLAIMED, {"ids": "retrying"}),
     Hot("begin_attempt", 1, values={"delivery": "7"}),
+    Hot("next_scheduled", 1),
+    Hot("take_scheduled", 64, values={"limit": "64"}),
     Hot("settle_finished", CLAIMED, values={"deliveries": "running", "claims": "claims"}),
 ]
 # What `drain` waits by.

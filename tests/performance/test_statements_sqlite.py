@@ -26,7 +26,7 @@ EVENTS = 10_000
 LAST_CHORE = "redate"
 POLL = ("begin", "horizon", "rollback")
 POLL_INTERVAL = 0.04
-BY_THE_CLOCK = {"renew", "heartbeat", "live_workers", "lease_states", "claimable", "claim", "next_due", "fence"}
+BY_THE_CLOCK = {"renew", "heartbeat", "live_workers", "lease_states", "claimable", "claim", "next_due", "fence", "next_scheduled"}
 LAGS = {"lags_wanted", "subscription_backlog", "add_lags"}
 BY_THE_CLOCK |= {"settle_advances", "add_samples", "forget_samples"} | LAGS
 TRANSACTIONS = ("renew", "heartbeat", "claimable", "fence", "forget_samples")
@@ -85,6 +85,8 @@ def test_an_idle_worker_asks_the_same_few_things_however_many_subscriptions_it_h
     assert beside.pop("add_samples", 0) <= 1 + subscriptions, counted(names)
     assert beside.pop("subscription_backlog", 0) <= subscriptions, counted(names)
     assert beside.pop("add_lags", 0) <= subscriptions, counted(names)
+    # Each second of a clock of its own: two of them may lie between two heartbeats.
+    assert beside.pop("next_scheduled", 0) <= 2, counted(names)
     assert set(beside) <= BY_THE_CLOCK, counted(names)
     assert max(beside.values()) == 1, counted(names)
 

@@ -10,4 +10,8 @@ select 'event_log', coalesce((select max(position) from event_log) - (select min
 union all
 select 'receipts', null
 union all
+select 'scheduled', coalesce((select max(number) from scheduled) - (select min(number) from scheduled) + 1, 0)
+union all
+select 'schedules', count(*) from schedules
+union all
 select 'subscriptions', count(*) from subscriptions;
