@@ -46,7 +46,8 @@ async def _drain(live: Live) -> None:
     await live.publisher.wait_drained()
     await live.prepare()
     while (left := await live.store.next_scheduled()) is not None and left <= 0:
-        await live.store.publish_due(DUE_AT_ONCE)
+        if not await live.store.publish_due(DUE_AT_ONCE):  # a worker elsewhere has it in hand
+            await asyncio.sleep(_POLL_MAX)
     await live.start()
     reader = await live.store.reader()
     try:
