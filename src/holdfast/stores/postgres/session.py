@@ -74,8 +74,9 @@ async def meet(
         seconds: The bound.
         plans_once: Each statement is planned when it is first run, for any parameters. The server would plan it ten
             times before it trusts such a plan, which for a page of the log takes longer than the page.
-        compiles: Whether the server may compile just in time what it thinks dear. Where the log has many days it thinks
-            so of each page of a search, which takes less time than its compilation.
+        compiles: Whether the server may compile just in time what it thinks dear. Where the log has many days or many
+            events it thinks so of most that we ask, which takes less time than its compilation: a worker that starts
+            would wait more than a second for it.
     """
     deadline = asyncio.get_running_loop().call_later(seconds, cut, connection)
     try:
@@ -109,7 +110,6 @@ class Session:
         name: Shown as ``application_name``.
         acquaintance: Common to all sessions of a store.
         plans_once: For few statements, run often: see `meet`.
-        compiles: See `meet`.
     """
 
     def __init__(
@@ -121,10 +121,9 @@ class Session:
         name: str,
         acquaintance: Acquaintance,
         plans_once: bool = False,
-        compiles: bool = True,
     ) -> None:
         self._conninfo, self._where, self._timeout, self._name = conninfo, where, timeout, name
-        self._acquaintance, self._plans_once, self._compiles = acquaintance, plans_once, compiles
+        self._acquaintance, self._plans_once = acquaintance, plans_once
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
 
@@ -213,7 +212,7 @@ class Session:
         self._acquaintance.is_made = True
         adapt_raw(connection)
         with translated(self._where):
-            await meet(connection, self._timeout, plans_once=self._plans_once, compiles=self._compiles)
+            await meet(connection, self._timeout, plans_once=self._plans_once, compiles=False)
         return connection
 
     def _is_missing(self, database: str) -> bool:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _HEARTBEAT_SECONDS = 20.0
 _PLANNED_ONCE = ("publish", "reader", "settle", "lease")
-_NOT_COMPILED = ("inspect",)
 
 
 class PostgresStore(
@@ -79,7 +78,7 @@ class PostgresStore(
     def _session(self, role: str, timeout: float) -> Session:
         return Session(
             self._conninfo, where=self._where, timeout=timeout, name=f"holdfast {role}",
-            acquaintance=self._acquaintance, plans_once=role in _PLANNED_ONCE, compiles=role not in _NOT_COMPILED,
+            acquaintance=self._acquaintance, plans_once=role in _PLANNED_ONCE,
         )  # fmt: skip
 
     async def open(self) -> None:
