@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from tests.statements import hooks, wire
     from tests.statements.state import State
 
-_TABLES = ("subscriptions", "workers", "snapshots", "samples", "audit", "event_log", "receipts", "replays", "effects")
+_TABLES = (
+    "subscriptions",
+    "workers",
+    "snapshots",
+    "samples",
+    "audit",
+    "event_log",
+    "receipts",
+    "replays",
+    "effects",
+    "scheduled",
+    "schedules",
+)
 _EMPTY = "; ".join(f"delete from {table}" for table in _TABLES) + "; update meta set generation = 1"
 _DAYS_AGAIN = "select make_day((clock_timestamp() at time zone 'UTC')::date + n) from generate_series(0, 7) as n"
 PATIENCE = 10.0
