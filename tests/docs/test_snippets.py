@@ -20,6 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKED = [*PAGES, *(ROOT / name for name in ("ARCHITECTURE.md", "decisions.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
 
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+_ANCHOR = re.compile(r'<a id="([^"]+)">')
 _HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 
 
@@ -32,9 +33,9 @@ def text_without_code(page: Path) -> str:
 
 
 def anchors_of(page: Path) -> set[str]:
-    """Anchors as code forges make them of headings."""
+    """Anchors as code forges make them of headings, and those that stand in the text."""
     plain = (re.sub(r"[^\w\- ]", "", heading).strip().lower() for heading in _HEADING.findall(text_without_code(page)))
-    return {heading.replace(" ", "-") for heading in plain}
+    return {heading.replace(" ", "-") for heading in plain} | set(_ANCHOR.findall(page.read_text("utf-8")))
 
 
 @pytest.fixture
