@@ -7,12 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-SOURCES := src tests bench examples
+SOURCES := src tests bench examples site
 # The tests wait for processes more than they compute.
 JOBS = $$($(BIN)/python -c 'import os; print(max(3, os.cpu_count()))')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate mutants chaos model check bench costs counting searching figures format lock clean
+.PHONY: help demo test simulate mutants chaos model check bench costs counting searching figures site format lock clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ searching: $(READY)  ## how long searches take over ten million events
 
 figures: $(READY)  ## put the latest results of the benchmark into docs/performance.md
 	@$(RUN) python bench/page.py
+
+site: $(READY)  ## the site of the documentation, in build/site
+	@$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
 
 format: $(READY)  ## lay out the code and repair what ruff can repair
 	$(BIN)/ruff format $(SOURCES)

@@ -257,7 +257,7 @@ class EventBus(Timing, Bridges):
             OutcomeUnknown: The store's answer was lost and there is no spool; repeat with the same ``event_id``.
             StoreUnavailable: The store is away, there is no spool, and nothing was stored.
             QuotaExceeded: The tenant has published as much as it may; never raised to a handler.
-            SpoolFull, SpoolPending, TransactionError, BusStateError
+            SpoolFull, SpoolPending, TransactionError, BusStateError: See `holdfast.errors`.
 
         Cost: one commit, shared by concurrent calls. With ``tx``, one statement and no commit.
         """
@@ -283,7 +283,7 @@ class EventBus(Timing, Bridges):
 
         Raises:
             InvalidEvent, IdConflict: With the index of the item; nothing was stored.
-            As `publish`.
+            PublishError, StoreError: As `publish`.
         """
         cause, options = handled_by(self), self._options
         with self.tracing.publishing(None, cause) as span:
