@@ -25,7 +25,7 @@ _CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _ITEM = re.compile(r"^- \[[^\]]+\]\(([^)]+)\): (.+(?:\n  .+)*)", re.MULTILINE)
 _PARAGRAPH = re.compile(r"^(?![#|<>!:\s]|- |\d+\. ).+(?:\n.+)*", re.MULTILINE)
-_SENTENCE = re.compile(r".+?[.:](?=\s|$)")
+_SENTENCE = re.compile(r".+?\.(?=\s|$)")
 _NAV: dict[str, Navigation] = {}
 
 
