@@ -17,9 +17,10 @@ from holdfast.errors import (
     TransactionError,
     TransactionRequired,
 )
+from holdfast.event_types import Unknown, name_of
 from holdfast.live import Live, abandon
 from holdfast.options import BusOptions, check_timeout, from_environment
-from holdfast.patterns import check_patterns
+from holdfast.patterns import Patterns, check_patterns
 from holdfast.publisher import published_within
 from holdfast.running import run_buses
 from holdfast.subscription import (
@@ -151,24 +152,25 @@ class EventBus(Timing, Bridges):
     # Subscribing
 
     @overload
-    def subscribe(self, patterns: str | list[str], handler: H, **options: Unpack[SubscribeOptions]) -> H: ...
+    def subscribe(self, patterns: Patterns, handler: H, **options: Unpack[SubscribeOptions]) -> H: ...
     @overload
     def subscribe(
-        self, patterns: str | list[str], handler: None = None, **options: Unpack[SubscribeOptions]
+        self, patterns: Patterns, handler: None = None, **options: Unpack[SubscribeOptions]
     ) -> Callable[[H], H]: ...
 
     def subscribe(
-        self, patterns: str | list[str], handler: Handler | None = None, *, name: str | None = None,
+        self, patterns: Patterns, handler: Handler | None = None, *, name: str | None = None,
         ordering: Literal["key", "none"] = "key", partitions: int = 8, concurrency: int | None = None,
         retry: RetryPolicy | None = None, timeout: float = 300, transactional: bool = False, batch: int | None = None,
         start: Any = "now", on_dead: Literal["continue", "hold"] = "continue", replayable: bool = True,
         breaker: int | None = 20, limits: Limit | Sequence[Limit] = (), behind_retention: BehindRetention = "hold",
+        unknown: Unknown | None = None,
     ) -> Any:  # fmt: skip
         """
         Declare a durable subscription, as a decorator or with *handler*.
 
         Args:
-            patterns: Event names: exact, ``*`` for one segment, ``**`` at the end for one or more; or several.
+            patterns: Event names: exact, ``*`` for one segment, ``**`` at the end for one or more; declared types; or several.
             handler: ``handler(event)`` or ``handler(event, delivery)``; async, or sync (runs in a thread).
             name: Its name for ever; default ``"<module>.<function>"``.
             ordering: ``"key"``: events of one key one after the other, in order; ``"none"``.
@@ -184,6 +186,7 @@ class EventBus(Timing, Bridges):
             breaker: Different events failing in a row that pause it until a probe succeeds; None: never.
             limits: How many events of each tenant or key run at once, or in a second: a `Limit`, or one of each kind.
             behind_retention: Events it has not handled by then: ``"hold"`` keeps them, ``"archive"``, ``"drop"``.
+            unknown: Events that the handler's declared types do not know: ``"hold"`` them, ``"skip"``, ``"dead"``.
 
         Returns:
             The handler, unchanged.
@@ -193,7 +196,7 @@ class EventBus(Timing, Bridges):
             DuplicateSubscription: Another handler has the name.
         """
         options = {
-            "ordering": ordering, "partitions": partitions, "concurrency": concurrency,
+            "ordering": ordering, "partitions": partitions, "concurrency": concurrency, "unknown": unknown,
             "retry": retry if retry is not None else RetryPolicy(), "timeout": timeout,
             "transactional": transactional, "batch": batch, "start": start, "on_dead": on_dead,
             "replayable": replayable, "breaker": breaker, "limits": limits, "behind_retention": behind_retention,
@@ -231,7 +234,7 @@ class EventBus(Timing, Bridges):
     # Publishing
 
     async def publish(
-        self, name: str, payload: Any = None, *, tenant_id: str | None = None, key: str | None = None,
+        self, name: str | Any, payload: Any = None, *, tenant_id: str | None = None, key: str | None = None,
         event_id: UUID | str | None = None, headers: Mapping[str, str] | None = None,
         occurred_at: datetime | None = None, deliver_at: datetime | None = None, delay: float | None = None,
         tx: Any = None,
@@ -240,7 +243,7 @@ class EventBus(Timing, Bridges):
         Store an event; it is durable when this returns.
 
         Args:
-            name: Dotted segments of ``[A-Za-z0-9_:/-]``, at most 200 characters.
+            name: Dotted segments of ``[A-Za-z0-9_:/-]``, at most 200 characters; or a value of a type declared as an event.
             payload: What JSON can say; datetime, UUID, Decimal and Enum become strings.
             tenant_id: 1 to 255 characters; default: that of the event being handled, else ``"default"``.
             key: 1 to 255 characters; events of one key are handled in order. None asks for no order.
@@ -262,7 +265,7 @@ class EventBus(Timing, Bridges):
         Cost: one commit, shared by concurrent calls. With ``tx``, one statement and no commit.
         """
         cause = handled_by(self)
-        with self.tracing.publishing(name, cause) as span:
+        with self.tracing.publishing(name_of(name), cause) as span:
             event = compose(
                 name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
                 occurred_at=occurred_at, cause=cause, limit=self._options.max_payload,
@@ -278,7 +281,7 @@ class EventBus(Timing, Bridges):
 
         Args:
             items: Mappings, or objects with attributes: ``name, payload`` and optionally ``tenant_id, key,
-                event_id`` (or ``id``)``, headers, occurred_at, deliver_at, delay``.
+                event_id`` (or ``id``)``, headers, occurred_at, deliver_at, delay``; or values of declared types.
             tx: As in `publish`.
 
         Raises:

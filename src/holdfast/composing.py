@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.encrypted import is_encrypted
 from holdfast.errors import InvalidEvent
 from holdfast.event import NewEvent, from_micros
+from holdfast.event_types import event_type_of
 from holdfast.ids import new_id
 from holdfast.names import (
     check_due,
@@ -38,7 +39,7 @@ _TRACE = ("traceparent", "tracestate")  # as W3C Trace Context has them: they be
 
 
 def compose(
-    name: str, payload: Any, *, tenant_id: str | None, key: str | None, event_id: UUID | str | None,
+    name: str | Any, payload: Any, *, tenant_id: str | None, key: str | None, event_id: UUID | str | None,
     headers: Mapping[str, str] | None, occurred_at: datetime | str | None, cause: Delivery | None, limit: int,
     require_tenant: bool = False, index: int | None = None, trace: Mapping[str, str] = _NOTHING,
     deliver_at: datetime | str | None = None, delay: float | None = None,
@@ -47,6 +48,7 @@ def compose(
     An event ready to be stored.
 
     Args:
+        name: Or a value of a type that was declared as an event, or that type, with its value as the payload.
         cause: The delivery whose handler publishes it: tenant, correlation, actor and trace are inherited, causation is
             its event.
         limit: Most bytes of the encoded payload.
@@ -58,6 +60,12 @@ def compose(
     Raises:
         InvalidEvent: Names the field and the rule.
     """
+    kind = None if type(name) is str else event_type_of(name)
+    if kind is not None:
+        payload, tenant_id, key, headers = kind.outgoing(
+            name, payload, tenant_id=tenant_id, key=key, headers=headers, index=index
+        )
+        name = kind.name
     if cause is not None and tenant_id is None:
         tenant_id = cause.event.tenant_id
     if tenant_id is None and require_tenant:
@@ -72,6 +80,8 @@ def compose(
         raise InvalidEvent(
             "payload", "begins as an encrypted one does", 'the name "holdfast.encrypted" is taken', index
         )
+    if kind is not None:
+        kind.require_valid(encoded, index)
     due_at = None
     if deliver_at is not None or delay is not None:
         due_at = check_due(deliver_at, delay, from_micros(wall_micros()), index)
@@ -119,7 +129,9 @@ def compose_item(
     item: Any, index: int, *, cause: Delivery | None, limit: int, require_tenant: bool = False,
     trace: Mapping[str, str] = _NOTHING,
 ) -> NewEvent:  # fmt: skip
-    """An event of a list given to ``publish_many``: a mapping, or an object with attributes of these names.
+    """
+    An event of a list given to ``publish_many``: a mapping, an object with attributes of these names, or a value of a
+    type that was declared as an event.
 
     Raises:
         InvalidEvent: With the index, the field and the rule.
@@ -129,6 +141,8 @@ def compose_item(
         if unknown:
             raise InvalidEvent(str(unknown[0])[:60], "is not a field of an event", f"use {', '.join(_FIELDS)}", index)
         get = item.get
+    elif event_type_of(item) is not None:
+        get = dict[Any, Any](name=item, payload=None).get
     else:
 
         def get(name: str, default: Any = None) -> Any:

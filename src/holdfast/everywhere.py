@@ -54,7 +54,7 @@ class GlobalBus(StartedBySubscribing, EventBus):
 
     _starter: asyncio.Task[None] | None = None
 
-    def publish(self, name: str, payload: Any = None, **options: Any) -> Awaitable[Published]:  # type: ignore[override]
+    def publish(self, name: str | Any, payload: Any = None, **options: Any) -> Awaitable[Published]:  # type: ignore[override]
         """See `EventBus.publish`. Called outside a running loop it raises at once, as nothing could await it."""
         self._require_loop()
         self._start_soon()

@@ -7,14 +7,19 @@ A pattern is a name in which a whole segment may be ``*`` (exactly one segment, 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import InvalidSubscription
+from holdfast.event_types import event_type_of
 from holdfast.names import NAME_LENGTH_MAX, SEGMENT, shown, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+Patterns = str | type[Any] | Sequence[str | type[Any]]
+"""A pattern, a type that was declared as an event and stands for its name, or a list of them."""
 
 PATTERNS_MAX = 100
 PATTERN_RULE = (
@@ -44,7 +49,7 @@ def check_patterns(patterns: object) -> tuple[str, ...]:
         InvalidSubscription: With field ``patterns``, or ``patterns[3]`` for a member; also for none and for more
             than 100 different ones.
     """
-    if isinstance(patterns, str):
+    if isinstance(patterns, str) or event_type_of(patterns) is not None:
         return (check_pattern(patterns),)
     if callable(patterns):
         raise InvalidSubscription(
@@ -102,6 +107,8 @@ class Matcher:
 
 
 def _checked(pattern: object, field: str) -> str:
+    if (kind := event_type_of(pattern)) is not None:
+        pattern = kind.name
     if not isinstance(pattern, str):
         raise InvalidSubscription(field, f"is of type {type_name(pattern)}", PATTERN_RULE)
     text = str.__str__(pattern)

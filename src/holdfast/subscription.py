@@ -15,8 +15,9 @@ from uuid import UUID
 import msgspec
 
 from holdfast.errors import InvalidEvent, InvalidSubscription
+from holdfast.event_types import EventType, Unknown, typed_handler
 from holdfast.names import check_event_id, check_occurred_at, check_subscription_name, shown_value, type_name
-from holdfast.patterns import check_patterns
+from holdfast.patterns import Patterns, check_patterns
 from holdfast.stores.values import BehindRetention, Declaration
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class SubscribeOptions(TypedDict, total=False):
     breaker: int | None
     limits: Limit | Sequence[Limit]
     behind_retention: BehindRetention
+    unknown: Unknown | None
 
 
 def _refuse(field_name: str, problem: str, rule: str) -> NoReturn:
@@ -185,11 +187,16 @@ class Consumer:
     breaker: int | None = 20
     limits: tuple[Limit, ...] = ()
     behind_retention: BehindRetention = "hold"
+    unknown: Unknown | None = None
+    types: tuple[EventType, ...] = ()
     is_async: bool = True
     wants_delivery: bool = False
 
     @property
     def declaration(self) -> Declaration:
+        """What the store is told. Raises ConfigurationError where a type that the handler takes lacks an upcaster."""
+        for kind in self.types:
+            kind.require_chain()
         return Declaration(
             self.name,
             self.patterns,
@@ -203,9 +210,8 @@ class Consumer:
 
 
 def make_consumer(
-    patterns: str | list[str] | tuple[str, ...], handler: Handler, *, name: str | None, around: Around | None = None,
-    **options: Any,
-) -> Consumer:  # fmt: skip
+    patterns: Patterns, handler: Handler, *, name: str | None, around: Around | None = None, **options: Any
+) -> Consumer:
     """
     Check the arguments of `subscribe`.
 
@@ -219,14 +225,19 @@ def make_consumer(
         _refuse("handler", f"is of type {type(handler).__name__}", "give a function or another callable")
     _refuse_generators(handler)
     checked = check_patterns(patterns)
-    called = handler if around is None else _surrounded(handler, around)
-    is_async = _is_coroutine_function(called)
+    is_async, is_batch = _is_coroutine_function(handler), options.get("batch") is not None
+    types, called = typed_handler(
+        handler, patterns, checked, is_async=is_async, is_batch=is_batch, unknown=options.get("unknown")
+    )
+    if around is not None:
+        called = _surrounded(called, around)
     positional = _positional_parameters(called)
     consumer = Consumer(
         name=check_subscription_name(name) if name is not None else default_name(handler),
         handler=handler,
         called=called,
         patterns=checked,
+        types=types,
         is_async=is_async,
         wants_delivery=positional >= 2,
     )

@@ -13,6 +13,7 @@ from holdfast.bus import EventBus
 from holdfast.composing import compose, compose_items
 from holdfast.context import handled_by
 from holdfast.errors import BusStateError
+from holdfast.event_types import name_of
 from holdfast.ports import BackgroundLoop
 from holdfast.publisher import published_within
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.counts import BusCounts
     from holdfast.encryption import KeyProvider
     from holdfast.event import NewEvent, Published
+    from holdfast.patterns import Patterns
     from holdfast.subscription import Consumer, Handler, SubscribeOptions
     from holdfast.tracing import Tracing
 
@@ -88,13 +90,13 @@ class SyncEventBus:
         return self._bus.counts
 
     @overload
-    def subscribe(self, patterns: str | list[str], handler: H, **options: Unpack[SubscribeOptions]) -> H: ...
+    def subscribe(self, patterns: Patterns, handler: H, **options: Unpack[SubscribeOptions]) -> H: ...
     @overload
     def subscribe(
-        self, patterns: str | list[str], handler: None = None, **options: Unpack[SubscribeOptions]
+        self, patterns: Patterns, handler: None = None, **options: Unpack[SubscribeOptions]
     ) -> Callable[[H], H]: ...
 
-    def subscribe(self, patterns: str | list[str], handler: Handler | None = None, **options: Any) -> Any:
+    def subscribe(self, patterns: Patterns, handler: Handler | None = None, **options: Any) -> Any:
         """Declare a durable subscription; see `EventBus.subscribe`."""
         subscribe: Any = self._bus.subscribe
         return subscribe(patterns, handler, **options)
@@ -108,14 +110,14 @@ class SyncEventBus:
         self._bus.ingest(from_, **options)
 
     def publish(
-        self, name: str, payload: Any = None, *, tenant_id: str | None = None, key: str | None = None,
+        self, name: str | Any, payload: Any = None, *, tenant_id: str | None = None, key: str | None = None,
         event_id: UUID | str | None = None, headers: Mapping[str, str] | None = None,
         occurred_at: datetime | None = None, deliver_at: datetime | None = None, delay: float | None = None,
         tx: Any = None,
     ) -> Published:  # fmt: skip
         """Store an event; see `EventBus.publish`. ``tx=`` takes synchronous connections and sessions."""
         cause, options = handled_by(self._bus), self._bus._options  # noqa: SLF001 - the other face of the same bus
-        with self.tracing.publishing(name, cause) as span:
+        with self.tracing.publishing(name_of(name), cause) as span:
             event = compose(
                 name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
                 occurred_at=occurred_at, cause=cause, limit=options.max_payload,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutations import deferring, embedded, handling, letting_go, letting_in, limiting, owning, reading, timing
+from tests.mutations import deferring, embedded, handling, letting_go, letting_in, limiting, owning, reading, timing, typed
 
 _ALL = (
     *reading.MUTANTS,
@@ -14,5 +14,6 @@ _ALL = (
     *letting_in.MUTANTS,
     *timing.MUTANTS,
     *embedded.MUTANTS,
+    *typed.MUTANTS,
 )
 MUTANTS = {mutant.name: mutant for mutant in _ALL}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.composing import compose
 from holdfast.encrypted import is_sealed
 from holdfast.errors import BusStateError, ConfigurationError, NotFound
+from holdfast.event_types import VERSION_HEADER
 from holdfast.ids import new_id
 from holdfast.stores.filters import DeadFilter
 from holdfast.stores.refusing import Refusing, record
@@ -85,6 +86,8 @@ def corrected(letter: DeadLetter, payload: Any, actor: str, *, limit: int) -> Ne
         "corrected_by": actor,
         "corrected_for": letter.subscription,
     }
+    if isinstance(version := before.get(VERSION_HEADER), str):
+        headers[VERSION_HEADER] = version  # who corrects a payload keeps to the version that it has
     return compose(
         letter.name, payload, tenant_id=letter.tenant_id, key=letter.key, event_id=new_id(), headers=headers,
         occurred_at=None, cause=None, limit=limit,
