@@ -42,6 +42,7 @@ _HOMES = {
     "resume": "replay",
     "retention": "retention",
     "roles": "roles",
+    "schemas": "schemas",
     "seal": "seal",
     "scheduled": "schedules",
     "schedules": "schedules",
