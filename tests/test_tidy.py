@@ -77,6 +77,11 @@ SQL_OF_ONE_STORE: dict[str, str] = {
     "let_go_cursors": "SQLite: a cursor is a position, which can pass what was let go of",
     "let_go_leases": "SQLite: a cursor is a position, which can pass what was let go of",
     "log_length": "SQLite: positions are the only statistics it has",
+    "park_unseen": "SQLite: a cursor is a position, which moved events would lie behind",
+    "pass_moved": "SQLite: a cursor is a position, which moved events would lie behind",
+    "number_on": "PostgreSQL: a sequence does not follow numbers that were given",
+    "day_writers": "PostgreSQL: the log is partitioned by day, and writers do not keep each other out",
+    "day_came_since": "PostgreSQL: the log is partitioned by day, and writers do not keep each other out",
     "finish_replay": "SQLite: no writing statements in a WITH, so one statement of PostgreSQL is several",
     "applied_migration": "SQLite: it migrates itself",
 }

@@ -81,6 +81,7 @@ class EventBus(Timing, Bridges):
         max_payload: Most bytes of a payload as JSON.
         retention: How long settled events are kept at least; None keeps them for ever.
         archive: Folder of what subscriptions archive that lag behind it. Default: ``HOLDFAST_ARCHIVE``, else none.
+        archive_dropped: Archive there whatever retention drops, before it does.
         retention_warning: How long before it a subscription that lags is named; a tenth of it.
         require_tx: What publishing without ``tx=`` gets: an error, a warning, or nothing.
         require_tenant: Refuse to publish where neither the call nor the event being handled names a tenant.
@@ -98,7 +99,7 @@ class EventBus(Timing, Bridges):
         spool: str | Path | None = None, spool_limit: int = 256 * 2**20, lease_ttl: float = 30,
         poll_interval: float = 0.04, store_timeout: float = 2, stop_timeout: float = 25, max_payload: int = 2**20,
         retention: timedelta | None = _NOT_GIVEN, require_tx: RequireTx = "allow", require_tenant: bool = False,
-        encryption: KeyProvider | None = None, archive: str | Path | None = None,
+        encryption: KeyProvider | None = None, archive: str | Path | None = None, archive_dropped: bool = False,
         retention_warning: timedelta | None = None, quota: Quota | Callable[[str], Quota | None] | None = None,
         around: Around | None = None,
     ) -> None:  # fmt: skip
@@ -117,6 +118,7 @@ class EventBus(Timing, Bridges):
             **given, schema=schema, spool_limit=spool_limit, lease_ttl=lease_ttl, poll_interval=poll_interval,
             store_timeout=store_timeout, stop_timeout=stop_timeout, max_payload=max_payload, require_tx=require_tx,
             require_tenant=require_tenant, retention_warning=retention_warning, quota=quota, around=around,
+            archive_dropped=archive_dropped,
         )  # fmt: skip
         self.tracing: Tracing = NO_TRACING
         """Who follows events through programs; set it before the bus is used."""

@@ -287,7 +287,9 @@ class Live:
         from holdfast.worker import Worker, WorkerOptions  # who only publishes is spared the imports
 
         options = self._options
-        archive = None if options.archive is None else Archive(Path(options.archive))
+        archive = (
+            None if options.archive is None else Archive(Path(options.archive), takes_dropped=options.archive_dropped)
+        )
         settings = WorkerOptions(
             options.lease_ttl, options.poll_interval, options.retention_seconds,
             retention_warning=options.warning_seconds, archive=archive, schedules=self._bus.schedules,

@@ -46,6 +46,7 @@ class BusOptions:
     require_tenant: bool = False
     encryption: KeyProvider | None = None
     archive: str | Path | None = None
+    archive_dropped: bool = False
     retention_warning: timedelta | None = None
     quota: Quota | Callable[[str], Quota | None] | None = None
     around: Around | None = None
@@ -59,8 +60,8 @@ class BusOptions:
         scheme = self.dsn.partition("://")[0].lower()
         if "://" not in self.dsn or scheme not in _SCHEMES:
             raise no_store(self.dsn)
-        for name, switch in (("auto_migrate", self.auto_migrate), ("require_tenant", self.require_tenant)):
-            if not isinstance(switch, bool):
+        for name in ("auto_migrate", "require_tenant", "archive_dropped"):
+            if not isinstance(switch := getattr(self, name), bool):
                 raise ConfigurationError(f"{name} is {shown_value(switch)}: use True or False")
         spool: Any = self.spool
         if spool is not None and (not isinstance(spool, str | Path) or not str(spool)):
@@ -94,6 +95,8 @@ class BusOptions:
         archive: Any = self.archive  # as above
         if archive is not None and (not isinstance(archive, str | Path) or not str(archive)):
             raise ConfigurationError(f"archive is {shown_value(archive)}: give a directory")
+        if self.archive_dropped and archive is None:
+            raise ConfigurationError("archive_dropped is True, and this bus has no archive: give archive= a directory")
         warning: Any = self.retention_warning
         if warning is None:
             return

@@ -146,8 +146,10 @@ async def test_a_worker_lets_go_and_an_operator_puts_back(
     await store.open()
     letting_go = LettingGo(store, Archive(tmp_path), WorkerCounts(), threads, new_id)
     assert await letting_go.look(A_DAY)
-    assert (await store.maintain(retention=A_DAY)).blocking == ()
+    assert await store.maintain(retention=A_DAY, archive=Archive(tmp_path)) == (3, ())
     await store.close()
+    (dropped,) = (tmp_path / "@dropped").iterdir()
+    assert len(list(read(dropped))) == 3
     (file,) = (tmp_path / "laggard").iterdir()
     store = make_store(as_part("operator"), timeout=10)
     inspector, operator = make_inspector(store)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from holdfast.archive import Archive
     from holdfast.event import NewEvent
     from holdfast.schedule import Firing, Schedule
     from holdfast.stores.scheduling import Standing
@@ -122,7 +123,8 @@ class SimulatedStore(Log, Subscriptions, HandlerTransactions):
 
     # House-keeping
 
-    async def maintain(self, *, retention: float | None) -> Maintenance:
+    async def maintain(self, *, retention: float | None, archive: Archive | None = None) -> Maintenance:
+        assert archive is None, "it has no disk"
         return await self._wire.call("maintain", at_once(self._maintain, retention))
 
     async def add_samples(self, worker: UUID, samples: Sequence[Sampled]) -> None:

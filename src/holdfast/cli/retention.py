@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli.commands import Failure
+from holdfast.cli.commands import Failure, WrongUsage
 from holdfast.cli.desk import at_desk, look
 from holdfast.cli.options import actor_option, duration, json_option, store_options, yes_option
 from holdfast.cli.output import advised, confirm, show_json
@@ -27,12 +28,22 @@ if TYPE_CHECKING:
     "--older-than", "seconds", type=duration, help="Stored longer ago.  [default: as long as workers keep them]"
 )
 @click.option("--run", is_flag=True, help="Drop them, as workers do by themselves.")
+@click.option(
+    "--archive",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write what is dropped there first.",
+)
 @json_option
 @actor_option
 @yes_option
-def retention_command(target: Target, seconds: float | None, run: bool, as_json: bool, actor: str, yes: bool) -> None:
+def retention_command(
+    target: Target, seconds: float | None, run: bool, archive: Path | None, as_json: bool, actor: str, yes: bool
+) -> None:
     """Show which old events every subscription is through with; with --run, drop them."""
     if not run:
+        if archive is not None:
+            raise WrongUsage("--archive goes with --run: nothing is dropped without it")
 
         async def preview_alone(inspector: Inspector) -> Retention:
             return await inspector.retention_preview(await _age(inspector, seconds))
@@ -46,9 +57,12 @@ def retention_command(target: Target, seconds: float | None, run: bool, as_json:
         if preview.droppable:
             confirm(f"Drop {counted(preview.droppable, 'event')} for good?", yes=yes)
         await opened.store.open()
-        return await opened.operator.retention_run(age, actor=actor)
+        return await opened.operator.retention_run(age, actor=actor, archive=archive)
 
-    show(at_desk(target, work), "dropped", as_json=as_json)
+    try:
+        show(at_desk(target, work), "dropped", as_json=as_json)
+    except OSError as error:
+        raise Failure(f"the archive cannot be written, so that the rest is kept: {error}") from error
 
 
 async def _age(inspector: Inspector, seconds: float | None) -> float:

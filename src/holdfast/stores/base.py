@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from uuid import UUID
 
+    from holdfast.archive import Archive
     from holdfast.event import NewEvent, Row
     from holdfast.stores.values import (
         Appended,
@@ -358,11 +359,18 @@ class Store(Scheduling, Protocol):
         """Whether an event that *horizon* does not show was published by a handler (has a causation id)."""
         ...
 
-    async def maintain(self, *, retention: float | None) -> Maintenance:
+    async def maintain(self, *, retention: float | None, archive: Archive | None = None) -> Maintenance:
         """
         Background duties, safe on several workers at once: make partitions ahead, store a snapshot, drop what is
         older than *retention* seconds and settled everywhere, forget dead workers, date retries anew that were written
         while the database's clock was ahead. Called about once a minute.
+
+        Args:
+            archive: What is dropped is on its disk before. No lock is held while it is written; what came meanwhile keeps
+                the events for the next time.
+
+        Raises:
+            OSError: The archive cannot be written; what was not on its disk was not dropped.
         """
         ...
 

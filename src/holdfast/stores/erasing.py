@@ -41,7 +41,7 @@ ELSEWHERE = (
     "events of transactions that were not committed yet, and what workers had in hand: erase again to be sure",
     "events with another key that say something of it, such as those that handlers published",
     "spools of other machines and users, and of buses with spool= elsewhere",
-    "archives of what subscriptions let go of, where payloads are not encrypted",
+    "archives and exports, where payloads are not encrypted",
     "brokers, backups, logs, and what handlers wrote into tables of their own",
 )
 

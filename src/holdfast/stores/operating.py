@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from holdfast.archive import Archive
 from holdfast.errors import DuplicateSubscription, InvalidSubscription
 from holdfast.names import check_subscription_name
 from holdfast.stores.correcting import Correcting
@@ -25,6 +26,7 @@ from holdfast.stores.storage import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from holdfast.stores.filters import DeadFilter
     from holdfast.stores.records import Restored, SubscriptionRecord
@@ -39,6 +41,17 @@ class Operating(Skipping, Replaying, PuttingBack, Correcting, Erasing, Rotating,
     @abstractmethod
     async def after_restore(self, *, actor: str) -> Restored:
         """Repair what was restored into another server."""
+
+    @abstractmethod
+    def before_moving_in(self, highest: int) -> Action[None]:
+        """
+        What a store has to do before events of another one, with all that belongs to them, are stored in the same
+        transaction. Delivery rows made from here on get higher numbers than *highest*.
+        """
+
+    @abstractmethod
+    def after_moving_in(self) -> Action[None]:
+        """What it has to do then, so that no cursor comes to them."""
 
     async def verified(self, target: str, *, actor: str, events: int, sound: bool) -> None:
         await self.perform(record(actor, "verify", target, detail={"sound": sound}, count=events))
@@ -102,12 +115,14 @@ class Operating(Skipping, Replaying, PuttingBack, Correcting, Erasing, Rotating,
                 )
             await self.perform(repartition(found, partitions, actor))
 
-    async def retention_run(self, seconds: float, *, actor: str) -> Retention:
-        detail = {"older_than_seconds": seconds}
+    async def retention_run(self, seconds: float, *, actor: str, archive: Path | None = None) -> Retention:
+        detail: dict[str, Any] = {"older_than_seconds": seconds}
+        if archive is not None:
+            detail["archive"] = str(archive)
         async with self.refusals(actor, "retention", "the log", detail):
             audit = await self.perform(record(actor, "retention", "the log", detail=detail, count=0))
             before = await self._inspector.retention_preview(seconds)
-            done = await self._store.maintain(retention=seconds)
+            done = await self._store.maintain(retention=seconds, archive=None if archive is None else Archive(archive))
             left = await self._inspector.retention_preview(seconds)
             dropped = max(0, before.droppable - left.droppable)  # counted: the store only estimates a large day
             outcome = Retention(dropped, left.droppable + left.kept, done.blocking, left.with_their_day)

@@ -208,8 +208,11 @@ class Operator(KeyOperator, Protocol):
         """
         ...
 
-    async def retention_run(self, seconds: float, *, actor: str) -> Retention:
-        """Drop events stored longer than *seconds* ago that every subscription is through with."""
+    async def retention_run(self, seconds: float, *, actor: str, archive: Path | None = None) -> Retention:
+        """
+        Drop events stored longer than *seconds* ago that every subscription is through with. With *archive*, a folder, they
+        are on its disk before; OSError where it cannot be written, and what was not on it was not dropped.
+        """
         ...
 
     async def put_back(self, subscription: str, events: Iterable[Archived], *, actor: str) -> int:

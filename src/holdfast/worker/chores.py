@@ -49,7 +49,7 @@ class Chores:
                 outage.met(error)
             except OSError as error:
                 self._counts.store_errors += 1
-                logger.error("the archive cannot be written, so nothing is let go of: %s", error)  # noqa: TRY400 - it says all
+                logger.error("the archive cannot be written, so nothing is let go of or dropped: %s", error)  # noqa: TRY400 - it says all
             else:
                 outage.over()
             await self._recount()
@@ -64,7 +64,7 @@ class Chores:
             await self._maintain()
 
     async def _maintain(self) -> tuple[str, ...]:
-        done = await self._store.maintain(retention=self._retention)
+        done = await self._store.maintain(retention=self._retention, archive=self._letting_go.archive_of_dropped)
         self._counts.blocking = done.blocking
         if done.dropped:
             logger.info("retention dropped about %d events", done.dropped)

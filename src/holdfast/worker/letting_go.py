@@ -42,6 +42,11 @@ class LettingGo:
         self._store, self._archive, self._counts = store, archive, counts
         self._threads, self._new_id = threads, new_id
 
+    @property
+    def archive_of_dropped(self) -> Archive | None:
+        """Where what retention drops is written first; None: nowhere."""
+        return self._archive if self._archive is not None and self._archive.takes_dropped else None
+
     async def warn(self, seconds: float) -> None:
         """Say who will have to let go of events soon: those that still need some that are *seconds* old."""
         near = await self._store.near_retention(seconds)

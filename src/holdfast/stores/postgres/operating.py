@@ -65,6 +65,13 @@ class PostgresOperator(Operating, Binding):
         finally:
             await session.close()
 
+    def before_moving_in(self, highest: int) -> Action[None]:
+        yield "number_on", {"highest": highest}
+
+    def after_moving_in(self) -> Action[None]:
+        """Nothing: `add_moved_events` gives them a transaction that every cursor shows."""
+        yield from ()
+
     async def after_restore(self, *, actor: str) -> Restored:
         session = self._postgres._session("restore", _A_DAY)  # noqa: SLF001 - as above
         try:

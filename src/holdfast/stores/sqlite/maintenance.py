@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.patterns import matches
 from holdfast.stores.sqlite.reader import log_state
-from holdfast.stores.sqlite.rows import MAX_POSITION, json_text, slot_of_row
+from holdfast.stores.sqlite.rows import MAX_POSITION, json_text, row_of, slot_of_row
 from holdfast.stores.values import LAG_COUNTED_MAX, Maintenance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
+    from holdfast.archive import Archive
     from holdfast.stores.sqlite.session import Session
     from holdfast.stores.sqlite.threads import SessionThread
     from holdfast.stores.values import Sampled
@@ -21,6 +22,7 @@ SNAPSHOTS_KEPT = 31 * 86_400.0
 WORKERS_KEPT = 600.0
 SAMPLES_KEPT = 48 * 3_600.0
 EVENTS_A_BATCH = 2_000
+_BYTES_A_BATCH = 8 * 2**20
 _BATCHES = 200
 
 
@@ -30,16 +32,17 @@ class Maintaining:
     _writer: SessionThread
     _lookup: SessionThread
 
-    async def maintain(self, *, retention: float | None) -> Maintenance:
+    async def maintain(self, *, retention: float | None, archive: Archive | None = None) -> Maintenance:
         await self._writer.run(tidy, SNAPSHOTS_KEPT if retention is None else max(retention, SNAPSHOTS_KEPT))
         if retention is None:
             return Maintenance(0, ())
         generation, last, blocking = await self._lookup.run(droppable, retention)
         dropped = 0
         for _ in range(_BATCHES):  # each a transaction of its own, so that others get their turn in between
-            count = await self._writer.run(drop_batch, last, generation)
+            upto = last if archive is None else await self._lookup.run(archive_batch, last, archive)
+            count = await self._writer.run(drop_batch, upto, generation)
             dropped += count
-            if count < EVENTS_A_BATCH:
+            if count == 0 or (archive is None and count < EVENTS_A_BATCH):
                 break
         return Maintenance(dropped, blocking)
 
@@ -104,6 +107,17 @@ def droppable(session: Session, retention: float) -> tuple[int, int, tuple[str, 
         waiting = session.rows("waited_for", horizon=last, none=MAX_POSITION)
     blocking = tuple(sorted(name for name, first, *_ in waiting if first <= last))
     return generation, min([last, *(first - 1 for _, first, *_ in waiting)]), blocking
+
+
+def archive_batch(session: Session, last: int, archive: Archive) -> int:
+    """Write the oldest events up to *last* to the disk; returns how far that goes. Nothing can come in between any more."""
+    ((upto,),) = session.rows(
+        "left_behind_page", position=0, shown=last, limit=EVENTS_A_BATCH, max_bytes=_BYTES_A_BATCH
+    )
+    if upto is None:
+        return 0
+    archive.add(None, [row_of(*row) for row in session.stream("events_to_drop", last=upto)])
+    return int(upto)
 
 
 def drop_batch(session: Session, last: int, generation: int) -> int:

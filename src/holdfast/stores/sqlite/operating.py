@@ -50,6 +50,12 @@ class SQLiteOperator(Operating):
             if progress is not None:
                 progress(number)
 
+    def before_moving_in(self, highest: int) -> Action[None]:
+        yield "park_unseen", {"highest": highest}
+
+    def after_moving_in(self) -> Action[None]:
+        yield "pass_moved", {}
+
     async def after_restore(self, *, actor: str) -> Restored:
         async with self.refusals(actor, "after restore", "the store"):
             raise ConfigurationError(

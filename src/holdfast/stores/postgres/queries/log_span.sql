@@ -1,0 +1,1 @@
+select min(position), max(position) from :"schema".event_log;

@@ -1,0 +1,4 @@
+-- Events that have delivery rows and are gone from the log, in the order of their ids.
+select distinct d.event_id from :"schema".deliveries as d
+where d.event_id > %(after)s::uuid and not exists (select from :"schema".event_log as e where e.id = d.event_id)
+order by d.event_id limit %(limit)s;

@@ -1,0 +1,1 @@
+select min(position), max(position) from event_log;
