@@ -96,7 +96,9 @@ def test_every_link_and_every_anchor_leads_somewhere(site: Path, pages: dict[str
 
 
 def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[str, Written]) -> None:
-    loaded = {f"{place}: {link}" for place, page in pages.items() for link in page.loaded if ":" in link or "//" in link}
+    loaded = {
+        f"{place}: {link}" for place, page in pages.items() for link in page.loaded if ":" in link or "//" in link
+    }
     styles = {
         f"{path.name}: {found[0]}"
         for path in site.rglob("*.css")
@@ -108,7 +110,10 @@ def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[str, Written])
 
 def test_every_page_of_the_documentation_is_in_the_navigation_and_in_llms_txt(site: Path) -> None:
     listed = re.findall(r"^- \[[^\]]+\]\(([^)]+)\): \S", (site / "llms.txt").read_text("utf-8"), re.MULTILINE)
-    shown = re.findall(r'class="md-nav__link"[^>]*href="([^"]+)"|href="([^"]+)"[^>]*class="md-nav__link', (site / "404.html").read_text("utf-8"))
+    shown = re.findall(
+        r'class="md-nav__link"[^>]*href="([^"]+)"|href="([^"]+)"[^>]*class="md-nav__link',
+        (site / "404.html").read_text("utf-8"),
+    )
     navigation = {(one or other).lstrip("/") for one, other in shown}
     assert {path.name for path in DOCS.glob("*.md")} <= set(listed)
     assert {name.replace("README.md", "index.md").replace(".md", ".html") for name in listed} <= navigation
@@ -134,7 +139,9 @@ def test_every_public_name_is_in_the_reference(pages: dict[str, Written]) -> Non
     ids = frozenset[str]().union(*(page.ids for place, page in pages.items() if place.startswith("reference/")))
     classes = [name for name in holdfast.__all__ if not name.startswith("global_")]
     assert [name for name in classes if not {f"holdfast.{name}", f"holdfast.errors.{name}"} & ids] == []
-    kinds = [name for name, kind in vars(errors).items() if isinstance(kind, type) and kind.__module__ == errors.__name__]
+    kinds = [
+        name for name, kind in vars(errors).items() if isinstance(kind, type) and kind.__module__ == errors.__name__
+    ]
     assert [name for name in kinds if f"holdfast.errors.{name}" not in ids] == []
 
 
@@ -176,7 +183,10 @@ def visit(browser: Browser, site: Path) -> Iterator[Any]:
     with browser.new_context() as context:
         page = context.new_page()
         page.set_default_timeout(10_000)
-        page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:", "about:")) else wrong.append(asked.url))
+        page.on(
+            "request",
+            lambda asked: None if asked.url.startswith(("file:", "data:", "about:")) else wrong.append(asked.url),
+        )
         page.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
 

@@ -91,6 +91,27 @@ async def test_what_is_published_meanwhile_the_next_run_takes(ends, make_bus):
     assert await numbers(make_bus, ends.destination) == [0, 1, 2, 3]
 
 
+async def test_what_waits_for_its_time_goes_over_and_comes_due_there(ends, make_bus):
+    bus = await waiting(make_bus, ends.source)
+    bus.every("0 9 * * *", print, name="report", tz="Europe/Lisbon")
+    later = await bus.publish("order.reminder", {"n": 8}, key="k", headers={"a": "b"}, delay=3600)
+    soon = await bus.publish("order.reminder", {"n": 9}, delay=7200)
+    await bus.close()
+    sql(ends.source, "update schedules set last_at = created_at")
+    assert (await move(ends)).is_sound
+    bus = make_bus(ends.source)
+    await bus.reschedule(soon.event_id, delay=0)
+    await bus.close()
+    assert (await move(ends)).is_sound
+    there = make_bus(ends.destination)
+    own = await there.publish("order.reminder", {"n": 7}, delay=3600)
+    assert await numbers(make_bus, ends.destination) == [0, 1, 2, 9]
+    found = sql(ends.destination, "select cast(id as text), event_key from scheduled order by due_at")
+    assert found == [(str(later.event_id), "k"), (str(own.event_id), None)]
+    asked = "select name, rule, zone, missed, last_at = created_at from schedules"
+    assert sql(ends.destination, asked) == sql(ends.source, asked)
+
+
 async def test_what_commits_late_the_next_run_takes(migrated_dsn, sqlite_dsn, make_bus):
     ends = Ends(migrated_dsn, sqlite_dsn)
     bus = await waiting(make_bus, ends.source, 1)

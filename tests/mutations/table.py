@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.mutations import deferring, embedded, handling, letting_go, letting_in, limiting, owning, reading, timing, typed
+from tests.mutations import (
+    deferring,
+    embedded,
+    handling,
+    letting_go,
+    letting_in,
+    limiting,
+    owning,
+    reading,
+    timing,
+    typed,
+)
 
 _ALL = (
     *reading.MUTANTS,

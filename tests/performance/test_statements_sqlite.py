@@ -26,7 +26,17 @@ EVENTS = 10_000
 LAST_CHORE = "redate"
 POLL = ("begin", "horizon", "rollback")
 POLL_INTERVAL = 0.04
-BY_THE_CLOCK = {"renew", "heartbeat", "live_workers", "lease_states", "claimable", "claim", "next_due", "fence", "next_scheduled"}
+BY_THE_CLOCK = {
+    "renew",
+    "heartbeat",
+    "live_workers",
+    "lease_states",
+    "claimable",
+    "claim",
+    "next_due",
+    "fence",
+    "next_scheduled",
+}
 LAGS = {"lags_wanted", "subscription_backlog", "add_lags"}
 BY_THE_CLOCK |= {"settle_advances", "add_samples", "forget_samples"} | LAGS
 TRANSACTIONS = ("renew", "heartbeat", "claimable", "fence", "forget_samples")

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from holdfast.errors import BusStateError, ConfigurationError
 from holdfast.moving import writing
 from holdfast.moving.reading import NO_ID, belonging, events_of, lists, of_ids, outlived, pages
-from holdfast.moving.rows import Standing, TenantPause, as_key, as_replay, as_tenant_pause, time_of
+from holdfast.moving.rows import (
+    Standing,
+    TenantPause,
+    as_key,
+    as_replay,
+    as_schedule,
+    as_scheduled,
+    as_tenant_pause,
+    time_of,
+)
 from holdfast.moving.tally import Table, table
 from holdfast.stores.columns import as_uuid
 from holdfast.stores.refusing import count_in_audit, record
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.moving.reading import Contents
-    from holdfast.moving.rows import MovedKey, MovedReplay
+    from holdfast.moving.rows import MovedKey, MovedReplay, MovedSchedule, MovedScheduled
     from holdfast.stores.base import Store
     from holdfast.stores.inspecting import Inspecting
     from holdfast.stores.operating import Operating
@@ -157,6 +166,9 @@ class Mover:
         ((highest,),) = await self._source.inspector.rows("highest_delivery")
         await self._add_all("add_moved_keys", "keys", self._keys(self._source))
         await self._add_all("add_moved_replays", "replays", self._replays(self._source))
+        await self._add_all("add_moved_scheduled", "scheduled", self._scheduled(self._source))
+        schedules = await self._schedules(self._source)
+        await self._destination.operator.perform(writing.add_rows("add_moved_schedules", "schedules", schedules))
         events = 0
         with self._bar("Moving", await self._span()) as advance:
             async for page in pages(self._source.inspector, horizon=self._horizon, progress=advance):
@@ -194,6 +206,13 @@ class Mover:
         async for rows in lists(of.inspector, "kept_replays", 0):
             yield [as_replay(row) for row in rows]
 
+    async def _scheduled(self, of: End) -> AsyncIterator[list[MovedScheduled]]:
+        async for rows in lists(of.inspector, "kept_scheduled", NO_ID):
+            yield [as_scheduled(row) for row in rows]
+
+    async def _schedules(self, of: End) -> list[MovedSchedule]:
+        return [as_schedule(row) for row in await of.inspector.rows("kept_schedules")]
+
     # The proof
 
     async def _compare(self) -> list[Table]:
@@ -218,16 +237,26 @@ class Mover:
                 take(await of_ids(here, ids), await of_ids(there, ids))
         async for ids in outlived(here):
             take(await of_ids(here, ids), await of_ids(there, ids))
-        keys, replays = table("subject_keys"), table("replays")
-        for end, of_keys, of_replays in (
-            (self._source, keys.source, replays.source),
-            (self._destination, keys.destination, replays.destination),
-        ):
+        return [log, receipts, deliveries, attempts, *await self._compare_others()]
+
+    async def _compare_others(self) -> list[Table]:
+        """Of what belongs to no event of the log."""
+        keys, replays, scheduled, schedules = map(table, ("subject_keys", "replays", "scheduled", "schedules"))
+        for end, side in ((self._source, "source"), (self._destination, "destination")):
             async for some in self._keys(end):
-                of_keys.add(some)
+                getattr(keys, side).add(some)
             async for others in self._replays(end):
-                of_replays.add(one.facts for one in others)
-        return [log, receipts, deliveries, attempts, keys, replays]
+                getattr(replays, side).add(one.facts for one in others)
+        async for waiting in self._scheduled(self._source):
+            scheduled.source.add(waiting)
+            ids = [as_uuid(one.id) for one in waiting]
+            rows = await self._destination.inspector.rows("scheduled_of", ids=ids)
+            scheduled.destination.add(as_scheduled(row) for row in rows)
+        moved = await self._schedules(self._source)
+        schedules.source.add(moved)
+        names = {one.name for one in moved}
+        schedules.destination.add(one for one in await self._schedules(self._destination) if one.name in names)
+        return [keys, replays, scheduled, schedules]
 
     async def _end(self, tables: Sequence[Table]) -> Table:
         standing, pauses = await self._standing(self._source), await self._pauses(self._source)

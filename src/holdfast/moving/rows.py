@@ -106,6 +106,35 @@ class MovedKey(NamedTuple):
     retired_at: str | None
 
 
+class MovedScheduled(NamedTuple):
+    """An event that was published for later."""
+
+    id: str
+    due_at: str
+    published_at: str
+    occurred_at: str | None
+    tenant_id: str
+    name: str
+    key: str | None
+    payload: str
+    headers: str | None
+    refused_at: str | None
+
+
+class MovedSchedule(NamedTuple):
+    name: str
+    rule: str
+    zone: str
+    missed: str
+    tenant_id: str
+    next_at: str
+    last_at: str | None
+    not_before: str
+    paused_at: str | None
+    paused_by: str | None
+    created_at: str
+
+
 class MovedReplay(NamedTuple):
     number: int
     subscription: str
@@ -183,6 +212,24 @@ def as_attempt(row: Sequence[Any]) -> MovedAttempt:
 def as_key(row: Sequence[Any]) -> MovedKey:
     key_id, tenant_id, key, master, wrapped, created_at, retired_at = row
     return MovedKey(_id(key_id), tenant_id, key, master, wrapped, _time(created_at), _time_or_none(retired_at))
+
+
+def as_scheduled(row: Sequence[Any]) -> MovedScheduled:
+    event_id, due_at, published_at, occurred_at, tenant_id, name, key, payload, headers, refused_at = row
+    where = f"the scheduled event {_id(event_id)}"
+    return MovedScheduled(
+        _id(event_id), _time(due_at), _time(published_at), _time_or_none(occurred_at), _text(tenant_id, where),
+        _text(name, where), _text_or_none(key, where), _text(payload, where), _text_or_none(headers, where),
+        _time_or_none(refused_at),
+    )  # fmt: skip
+
+
+def as_schedule(row: Sequence[Any]) -> MovedSchedule:
+    name, rule, zone, missed, tenant_id, next_at, last_at, not_before, paused_at, paused_by, created_at = row
+    return MovedSchedule(
+        name, rule, zone, missed, tenant_id, _time(next_at), _time_or_none(last_at), _time(not_before),
+        _time_or_none(paused_at), paused_by, _time(created_at),
+    )  # fmt: skip
 
 
 def as_replay(row: Sequence[Any]) -> MovedReplay:
