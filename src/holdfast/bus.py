@@ -23,6 +23,7 @@ from holdfast.options import BusOptions, check_timeout, from_environment
 from holdfast.patterns import Patterns, check_patterns
 from holdfast.publisher import published_within
 from holdfast.running import run_buses
+from holdfast.storing import prepare_within, store
 from holdfast.subscription import (
     Consumer,
     Handler,
@@ -326,7 +327,7 @@ class EventBus(Timing, Bridges):
     async def _publish(self, events: Sequence[NewEvent], tx: Any, *, atomic: bool) -> list[Published]:
         if tx is not None:
             return await self._publish_within(events, tx)
-        return await self._at_home(lambda live: _store(live, events, atomic=atomic))
+        return await self._at_home(lambda live: store(live, events, atomic=atomic))
 
     async def _publish_within(self, events: Sequence[NewEvent], tx: Any) -> list[Published]:
         live, first, events = await self._prepare_within(events)
@@ -336,7 +337,7 @@ class EventBus(Timing, Bridges):
         self, events: Sequence[NewEvent]
     ) -> tuple[Live, list[Declaration] | None, Sequence[NewEvent]]:
         # The caller's connection belongs to the caller's loop or thread: only the preparation goes elsewhere.
-        return await self._at_home(lambda live: _prepare_within(live, events))
+        return await self._at_home(lambda live: prepare_within(live, events))
 
     # Working
 
@@ -420,31 +421,6 @@ class EventBus(Timing, Bridges):
             return await work(live)
 
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(there(), live.loop))
-
-
-async def _store(live: Live, events: Sequence[NewEvent], *, atomic: bool) -> list[Published]:
-    publisher = await live.open_publisher()
-    if live.quotas is None:
-        published = await publisher.publish(events, atomic=atomic)
-    else:
-        async with live.admitted(events, live.quotas):
-            published = await publisher.publish(events, atomic=atomic)
-    if any(event.due_at is not None for event in events):
-        live.hurry()
-    return published
-
-
-async def _prepare_within(
-    live: Live, events: Sequence[NewEvent]
-) -> tuple[Live, list[Declaration] | None, Sequence[NewEvent]]:
-    first = await live.prepare_beside_a_transaction()
-    publisher = await live.open_publisher()
-    if live.quotas is not None:
-        async with live.admitted(events, live.quotas):
-            pass  # the caller's transaction ends whenever the caller likes: a look before that does not see them
-    await publisher.settle_spool([(event.tenant_id, event.key) for event in events])
-    publisher.counts.joined += len(events)  # here, in the bus's own loop: the statement may be in another thread
-    return live, first, await live.sealed_within(events, stands=first is None)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:
