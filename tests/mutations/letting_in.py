@@ -90,7 +90,7 @@ MUTANTS = (
         "Whoever gives tx= publishes what they like.",
         (
             Change(
-                "src/holdfast/bus.py",
+                "src/holdfast/storing.py",
                 "        async with live.admitted(events, live.quotas):\n            pass  # the",
                 "        if True:\n            pass  # the",
             ),
