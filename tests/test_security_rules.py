@@ -22,7 +22,8 @@ SOURCE = ROOT / "src" / "holdfast"
 
 # Each makes objects or code of what it reads.
 NEVER = {"pickle", "marshal", "shelve", "dill", "yaml", "eval", "exec", "compile", "__import__"}
-# What may import by a name: our own modules, chosen from tables in the source, and the argument of "holdfast worker".
+# What may import by a name: our own modules, chosen from tables in the source, the argument of "holdfast worker", and
+# what the settings of pytest name as the bus under test.
 IMPORTS_BY_NAME = {
     "__init__.py",
     "transactions/__init__.py",
@@ -30,6 +31,8 @@ IMPORTS_BY_NAME = {
     "cli/load.py",
     "bench/places.py",
     "relay/declaring.py",
+    "testing/__init__.py",
+    "testing/staging.py",
 }
 
 

@@ -273,6 +273,7 @@ class EventBus(Timing, Bridges):
                 name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
                 occurred_at=occurred_at, cause=cause, limit=self._options.max_payload,
                 require_tenant=self._options.require_tenant, trace=span.headers, deliver_at=deliver_at, delay=delay,
+                now=self._options.now,
             )  # fmt: skip
             span.composed([event])
             (published,) = await self._publish([event], self._transaction(tx, caller=3), atomic=False)
@@ -294,8 +295,9 @@ class EventBus(Timing, Bridges):
         cause, options = handled_by(self), self._options
         with self.tracing.publishing(None, cause) as span:
             events = compose_items(
-                items, cause=cause, limit=options.max_payload, require_tenant=options.require_tenant, trace=span.headers
-            )
+                items, cause=cause, limit=options.max_payload, require_tenant=options.require_tenant, trace=span.headers,
+                now=options.now,
+            )  # fmt: skip
             span.composed(events)
             if not events:
                 return []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.encrypted import is_encrypted
 from holdfast.errors import InvalidEvent
-from holdfast.event import NewEvent, from_micros
+from holdfast.event import NewEvent
 from holdfast.event_types import event_type_of
 from holdfast.ids import new_id
 from holdfast.names import (
@@ -21,9 +21,10 @@ from holdfast.names import (
     shown_value,
 )
 from holdfast.payload import encode_headers, encode_payload
-from holdfast.ports import wall_micros
+from holdfast.ports import utc_now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from uuid import UUID
 
@@ -42,7 +43,7 @@ def compose(
     name: str | Any, payload: Any, *, tenant_id: str | None, key: str | None, event_id: UUID | str | None,
     headers: Mapping[str, str] | None, occurred_at: datetime | str | None, cause: Delivery | None, limit: int,
     require_tenant: bool = False, index: int | None = None, trace: Mapping[str, str] = _NOTHING,
-    deliver_at: datetime | str | None = None, delay: float | None = None,
+    deliver_at: datetime | str | None = None, delay: float | None = None, now: Callable[[], datetime] = utc_now,
 ) -> NewEvent:  # fmt: skip
     """
     An event ready to be stored.
@@ -56,6 +57,7 @@ def compose(
         index: Position in a list, for error messages.
         trace: Headers of the publish that is under way, where somebody follows it; they replace inherited ones.
         deliver_at: When it is to come into the log; or *delay*, in how many seconds.
+        now: The clock that *delay* is counted from.
 
     Raises:
         InvalidEvent: Names the field and the rule.
@@ -84,7 +86,7 @@ def compose(
         kind.require_valid(encoded, index)
     due_at = None
     if deliver_at is not None or delay is not None:
-        due_at = check_due(deliver_at, delay, from_micros(wall_micros()), index)
+        due_at = check_due(deliver_at, delay, now(), index)
     return NewEvent(
         new_id() if event_id is None else check_event_id(event_id, index),
         DEFAULT_TENANT if tenant_id is None else check_tenant(tenant_id, index),
@@ -109,7 +111,7 @@ def inherited(cause: Delivery | None, *, has_trace: bool) -> dict[str, str]:
 
 def compose_items(
     items: Iterable[Any], *, cause: Delivery | None, limit: int, require_tenant: bool = False,
-    trace: Mapping[str, str] = _NOTHING,
+    trace: Mapping[str, str] = _NOTHING, now: Callable[[], datetime] = utc_now,
 ) -> list[NewEvent]:  # fmt: skip
     """The events of a list given to ``publish_many``.
 
@@ -120,14 +122,14 @@ def compose_items(
     if not isinstance(given, Iterable) or isinstance(given, Mapping | str | bytes):
         raise InvalidEvent("items", f"is {shown_value(items)}", "give a list of mappings or objects, an event each")
     return [
-        compose_item(item, index, cause=cause, limit=limit, require_tenant=require_tenant, trace=trace)
+        compose_item(item, index, cause=cause, limit=limit, require_tenant=require_tenant, trace=trace, now=now)
         for index, item in enumerate(items)
     ]
 
 
 def compose_item(
     item: Any, index: int, *, cause: Delivery | None, limit: int, require_tenant: bool = False,
-    trace: Mapping[str, str] = _NOTHING,
+    trace: Mapping[str, str] = _NOTHING, now: Callable[[], datetime] = utc_now,
 ) -> NewEvent:  # fmt: skip
     """
     An event of a list given to ``publish_many``: a mapping, an object with attributes of these names, or a value of a
@@ -160,4 +162,5 @@ def compose_item(
         name, payload, tenant_id=get("tenant_id"), key=get("key"), event_id=event_id if event_id is not None else same,
         headers=get("headers"), occurred_at=get("occurred_at"), cause=cause, limit=limit,
         require_tenant=require_tenant, index=index, trace=trace, deliver_at=get("deliver_at"), delay=get("delay"),
+        now=now,
     )  # fmt: skip

@@ -20,13 +20,11 @@ from holdfast.errors import (
     SpoolError,
     StoreUnavailable,
 )
-from holdfast.event import from_micros
-from holdfast.ports import DaemonThreads, elapsed, process_number, wall_micros
+from holdfast.ports import DaemonThreads, elapsed, process_number
 from holdfast.publisher import Publisher
 from holdfast.quotas import Quotas
 from holdfast.schedule import first_after
 from holdfast.spool import MemorySpool, Spool, default_directory, directory_name
-from holdfast.stores import make_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -59,7 +57,7 @@ class Live:
         self.loop = asyncio.get_running_loop()
         self.process = process_number()
         self._options, self._consumers, self._bus = options, consumers, bus
-        self.store: Store = make_store(
+        self.store: Store = options.new_store(
             options.dsn, schema=options.schema, timeout=options.store_timeout, lease_ttl=options.lease_ttl,
             handler_connections=max(4, sum(c.concurrency for c in consumers.values() if c.transactional)),
         )  # fmt: skip
@@ -186,7 +184,7 @@ class Live:
                 self.worker.add(consumer, by_name[consumer.name])
 
     async def _add_schedules(self, names: Iterable[str]) -> None:
-        now, schedules = from_micros(wall_micros()), self._bus.schedules
+        now, schedules = self._options.now(), self._bus.schedules
         declared = [schedules[name] for name in names if name in schedules]
         if declared:
             await self.store.add_schedules([(one, first_after(one.rule, one.zone, now)) for one in declared])
@@ -294,10 +292,8 @@ class Live:
             options.lease_ttl, options.poll_interval, options.retention_seconds,
             retention_warning=options.warning_seconds, archive=archive, schedules=self._bus.schedules,
         )  # fmt: skip
-        worker = Worker(
-            self.store, settings,
-            bus=self._bus, tracing=self._bus.tracing,
-        )  # fmt: skip
+        new_worker = options.new_worker or Worker
+        worker = new_worker(self.store, settings, bus=self._bus, tracing=self._bus.tracing)
         for name, (_, record) in self.registered.items():
             worker.add(self._consumers[name], record)
         worker.start()

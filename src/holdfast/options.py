@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.errors import ConfigurationError
 from holdfast.names import shown_value, type_name
+from holdfast.ports import utc_now
 from holdfast.quotas import check_quota
-from holdfast.stores import no_store
+from holdfast.stores import make_store, no_store
 from holdfast.stores.sql import check_schema_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from holdfast.encryption import KeyProvider
     from holdfast.quotas import Quota
+    from holdfast.stores.base import Store
     from holdfast.subscription import Around
+    from holdfast.worker import Worker
 
 _SCHEMES = ("postgresql", "postgres", "sqlite")
 DEFAULT_DSN = "sqlite:///holdfast.db"
@@ -29,7 +33,11 @@ RequireTx = Literal["strict", "warn", "allow"]
 
 @dataclass(frozen=True, slots=True)
 class BusOptions:
-    """Settings of a bus; see `holdfast.EventBus` for what each one means. Times are seconds."""
+    """
+    Settings of a bus; see `holdfast.EventBus` for what each one means. Times are seconds.
+
+    The last three make what the bus works with, and are nobody's to give but `holdfast.testing`'s.
+    """
 
     dsn: str
     schema: str = "holdfast"
@@ -50,6 +58,9 @@ class BusOptions:
     retention_warning: timedelta | None = None
     quota: Quota | Callable[[str], Quota | None] | None = None
     around: Around | None = None
+    new_store: Callable[..., Store] = make_store
+    now: Callable[[], datetime] = utc_now
+    new_worker: Callable[..., Worker] | None = None  # None: a `Worker`, imported when it is needed
 
     def __post_init__(self) -> None:
         for name, text in (("dsn", self.dsn), ("schema", self.schema)):

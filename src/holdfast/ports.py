@@ -20,11 +20,13 @@ from threading import Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID, uuid4
 
+from holdfast.event import from_micros
 from holdfast.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
+    from datetime import datetime
 
 T = TypeVar("T")
 
@@ -37,6 +39,11 @@ def wall_millis() -> int:
 def wall_micros() -> int:
     """Microseconds since 2000 by this machine's clock, as stored times count. As `wall_millis`, it decides nothing."""
     return time.time_ns() // 1_000 - _MICROS_TO_2000
+
+
+def utc_now() -> datetime:
+    """The time by this machine's clock. As `wall_millis`, it decides nothing."""
+    return from_micros(wall_micros())
 
 
 _MICROS_TO_2000 = 946_684_800_000_000

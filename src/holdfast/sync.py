@@ -122,6 +122,7 @@ class SyncEventBus:
                 name, payload, tenant_id=tenant_id, key=key, event_id=event_id, headers=headers,
                 occurred_at=occurred_at, cause=cause, limit=options.max_payload,
                 require_tenant=options.require_tenant, trace=span.headers, deliver_at=deliver_at, delay=delay,
+                now=options.now,
             )  # fmt: skip
             span.composed([event])
             (published,) = self._publish([event], tx, atomic=False)
@@ -132,8 +133,9 @@ class SyncEventBus:
         cause, options = handled_by(self._bus), self._bus._options  # noqa: SLF001 - as above
         with self.tracing.publishing(None, cause) as span:
             events = compose_items(
-                items, cause=cause, limit=options.max_payload, require_tenant=options.require_tenant, trace=span.headers
-            )
+                items, cause=cause, limit=options.max_payload, require_tenant=options.require_tenant, trace=span.headers,
+                now=options.now,
+            )  # fmt: skip
             span.composed(events)
             return self._publish(events, tx, atomic=True) if events else []
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
-from holdfast.event import from_micros
 from holdfast.names import check_due, check_event_id
-from holdfast.ports import wall_micros
 from holdfast.schedule import event_name_of, make_schedule
 from holdfast.subscription import Handler, default_name
 
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from holdfast.live import Live
+    from holdfast.options import BusOptions
     from holdfast.schedule import Schedule
     from holdfast.subscription import SubscribeOptions
 
@@ -26,6 +25,7 @@ T = TypeVar("T")
 class Timing:
     """What a bus does at a time."""
 
+    _options: BusOptions
     subscribe: Any  # the bus's own
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class Timing:
         Raises:
             InvalidEvent, StoreUnavailable: As `cancel`.
         """
-        checked, now = check_event_id(event_id), from_micros(wall_micros())
+        checked, now = check_event_id(event_id), self._options.now()
         due_at = check_due(deliver_at, delay, now) or now
 
         async def reschedule(live: Live) -> bool:

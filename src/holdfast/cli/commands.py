@@ -25,6 +25,7 @@ _HOMES = {
     "dashboard": "dashboard",
     "dead": "dead",
     "demo": "demo",
+    "dev": "dev",
     "doctor": "doctor",
     "erase": "erase",
     "event": "status",

@@ -34,16 +34,22 @@ def worker_command(
 ) -> None:
     """Handle events until SIGTERM or SIGINT; a second signal aborts. Modules are found from the current folder."""
     from holdfast.cli.load import bus_for
+
+    log_to_terminal(log_level, log_format)
+    # Two names may lead to one bus, which works once.
+    buses = list({id(bus): bus for bus in (bus_for(place, target) for place in places)}.values())
+    asyncio.run(work(buses, health_host, health_port))
+
+
+def log_to_terminal(level: str, format: str) -> None:
+    """What a worker has to say, as ``--log-level`` and ``--log-format`` have it."""
     from holdfast.telemetry.logs import DeliveryFilter, JsonFormatter
 
     handler = logging.StreamHandler()
     handler.addFilter(DeliveryFilter())
     in_text = OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JsonFormatter() if log_format == "json" else in_text)
-    logging.basicConfig(level=log_level.upper(), handlers=[handler])
-    # Two names may lead to one bus, which works once.
-    buses = list({id(bus): bus for bus in (bus_for(place, target) for place in places)}.values())
-    asyncio.run(work(buses, health_host, health_port))
+    handler.setFormatter(JsonFormatter() if format == "json" else in_text)
+    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 class OneLine(logging.Formatter):

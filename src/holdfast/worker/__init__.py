@@ -18,6 +18,7 @@
     decisions, plans, breaker: pure functions of rows, time and configuration.
 """
 
-from holdfast.worker.worker import Worker, WorkerOptions
+from holdfast.worker.options import WorkerOptions
+from holdfast.worker.worker import Worker
 
 __all__ = ["Worker", "WorkerOptions"]

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from holdfast import __version__
@@ -17,11 +16,10 @@ from holdfast.stores.values import WorkerInfo
 from holdfast.tracing import NO_TRACING
 from holdfast.worker.aftermath import Shared
 from holdfast.worker.batches import BatchRunner
-from holdfast.worker.breaker import WAITS
 from holdfast.worker.cancelling import cancelled
 from holdfast.worker.chores import Chores
 from holdfast.worker.feeder import Feeder
-from holdfast.worker.hand import BOUND, Partition, Phase
+from holdfast.worker.hand import Partition, Phase
 from holdfast.worker.keeper import Keeper
 from holdfast.worker.letting_go import LettingGo
 from holdfast.worker.places import Places
@@ -36,37 +34,19 @@ from holdfast.worker.timekeeper import Timekeeper
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 
-    from holdfast.archive import Archive
     from holdfast.counts import SubscriptionWork
     from holdfast.ports import Threads
-    from holdfast.schedule import Schedule
     from holdfast.stores.base import Store
     from holdfast.stores.values import Due, Lease, Slice, Subscription
     from holdfast.subscription import Consumer
     from holdfast.tracing import Tracing
     from holdfast.worker.hand import Deferred
+    from holdfast.worker.options import WorkerOptions
 
 logger = logging.getLogger("holdfast.worker")
 
 _LOOK_SECONDS = 0.05
 _ABORT_SECONDS, _GOODBYE_SECONDS = 2.0, 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """
-    Settings of a worker, in seconds; None keeps events for ever. ``breaker_waits``: see `Breaker`. ``bound``: deliveries
-    of a subscription in hand above which no more are read for it. ``retention_warning``: before retention.
-    """
-
-    lease_ttl: float = 30.0
-    poll_interval: float = 0.04
-    retention: float | None = 30 * 86400.0
-    breaker_waits: tuple[float, float] = WAITS
-    bound: int = BOUND
-    retention_warning: float = 3 * 86400.0
-    archive: Archive | None = None
-    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
 
 class Worker:
@@ -238,9 +218,12 @@ class Worker:
         )  # fmt: skip
         self._services = [self._task(service) for service in services]
 
-    def wake(self) -> None:
-        """An event was stored by this process."""
+    def wake(self, *, due: bool = False) -> None:
+        """An event was stored by this process. *due*: the store's clock was moved, and something may be due."""
         self._feeder.wake()
+        if due:
+            self._retries.due_in(0.0)
+            self.timekeeper.hurry()
 
     async def flush(self) -> None:
         """Write all outcomes and places so far."""

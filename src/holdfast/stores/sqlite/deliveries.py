@@ -106,6 +106,12 @@ def _next_in(session: Session, slices: Iterable[Slice], now: str) -> float | Non
     return max(0.0, session.seconds_until(min(times))) if times else None
 
 
+def waits(session: Session, slices: Collection[Slice]) -> float | None:
+    """Seconds until the next delivery row of these falls due; None where one may run now, and where there is none."""
+    now = session.now()
+    return None if _claimable(session, slices, 1, now) else _next_in(session, slices, now)
+
+
 def _partitions(slices: Iterable[Slice]) -> dict[int, str]:
     grouped: dict[int, list[int]] = defaultdict(list)
     for subscription, partition in slices:
