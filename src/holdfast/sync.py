@@ -139,8 +139,9 @@ class SyncEventBus:
             span.composed(events)
             return self._publish(events, tx, atomic=True) if events else []
 
-    def _publish(self, events: Sequence[NewEvent], tx: Any, *, atomic: bool) -> list[Published]:
-        transaction = self._bus._transaction(tx, caller=4)  # noqa: SLF001 - as above
+    def _publish(self, events: Sequence[NewEvent], tx: Any, *, atomic: bool, caller: int = 4) -> list[Published]:
+        """*caller*: as in `EventBus._transaction`."""
+        transaction = self._bus._transaction(tx, caller=caller)  # noqa: SLF001 - as above
         if transaction is None:
             return self._wait(self._bus._publish(events, None, atomic=atomic))  # noqa: SLF001 - as above
         # The connection belongs to the calling thread: only the preparation happens in the background.

@@ -29,10 +29,11 @@ POSTGRES = "postgresql://localhost/shop"
 
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _NO_RUN = re.compile(r"<!-- no-run: \S.* -->")
-_FILE = re.compile(r"# ([a-z_]+\.py)\n")
+_FILE = re.compile(r"# ([a-z_/]+\.py)(, at the end)?\n")
 _EXPORT = re.compile(r"export (\w+)=(\S+)")
 _RUNS = ("python", "sql", "console", "sh")
 _COMMANDS = ("holdfast ", "python ", "printf ")
+_WORKERS = ("holdfast worker ", "python manage.py holdfast worker")
 _WORKER_READY = "working on"
 _SECONDS = 30
 
@@ -97,8 +98,10 @@ class Follower:
 
     def _run_python(self, block: Block, runner: asyncio.Runner) -> None:
         if named := _FILE.match(block.text):
-            (self.folder / named[1]).write_text(block.text, "utf-8")
-            self._finished(block, [sys.executable, "-W", "error", named[1]])
+            with (self.folder / named[1]).open("a" if named[2] else "w", encoding="utf-8") as file:
+                file.write(block.text)
+            if "/" not in named[1]:  # what lies in a folder is a part of something, and run by it
+                self._finished(block, [sys.executable, "-W", "error", named[1]])
             return
         # Padded, so that a traceback shows the line of the page.
         code = compile("\n" * (block.line - 1) + block.text, self.page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
@@ -120,7 +123,7 @@ class Follower:
             command, _, shown = part.partition("\n")
             if export := _EXPORT.fullmatch(command.strip()):
                 self.set_variable(export[1], export[2])
-            elif command.startswith("holdfast worker "):
+            elif command.startswith(_WORKERS):
                 self._work(block, command)
             elif command.startswith(_COMMANDS) and not command.startswith("holdfast demo"):
                 self._compare(block, command, shown, self._printed_by(block, command))

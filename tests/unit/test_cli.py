@@ -609,7 +609,7 @@ class TestSearching:
         assert "left on the disk" in shown
         assert [line.split() for line in shown.splitlines()][2:] == [
             ["TABLE", "ROWS"], ["attempts", "0"], ["audit", "0"], ["deliveries", "0"], ["event_log", "1"],
-            ["receipts", "-"], ["subscriptions", "0"],
+            ["receipts", "-"], ["scheduled", "0"], ["schedules", "0"], ["subscriptions", "0"],
         ]  # fmt: skip
         assert "deliveries_due_idx" in run("storage", "--indexes").stdout
         assert json.loads(run("storage", "--json").stdout)["tables"][3]["rows"] == 1

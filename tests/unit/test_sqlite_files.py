@@ -210,6 +210,7 @@ async def test_migrating_again_applies_nothing(tmp_path):
         "0007 looking",
         "0008 let_go",
         "0009 kept_for",
+        "0010 scheduled",
     ]
     assert await store.migrate() == []
     await store.open()

@@ -124,9 +124,9 @@ def run(bus: EventBus | None) -> None:
     if bus is None:
         asyncio.run(_wait())
         return
-    from holdfast.cli.worker import log_to_terminal, work
+    from holdfast.cli.worker import log_to_stderr, work
 
-    log_to_terminal("info", "text")
+    log_to_stderr("info", "text")
     asyncio.run(work([bus], "127.0.0.1", None))
 
 

@@ -16,10 +16,14 @@ from holdfast.printable import clean
 from holdfast.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast import EventBus
     from holdfast.cli.desk import Desk
     from holdfast.cli.options import Target
+    from holdfast.stores.base import Store
     from holdfast.stores.records import Restored
+    from holdfast.stores.values import Declaration
 
 
 @click.command("migrate", short_help="Make or change the tables; register a bus's subscriptions.")
@@ -78,21 +82,7 @@ def script(target: Target, *, roles: bool) -> str:
 
 def migrate(target: Target, bus: EventBus | None) -> None:
     declarations = [] if bus is None else [consumer.declaration for consumer in bus.consumers]
-
-    async def work() -> tuple[list[str], list[str]]:
-        store = store_of(target)
-        try:
-            applied = await store.migrate()
-            try:
-                await store.open()  # a restored store says so here
-            except PermissionDenied:
-                if applied or declarations:
-                    raise  # a role that may only look has nothing to do either
-            return applied, [one.name for one in await store.register(declarations)] if declarations else []
-        finally:
-            await store.close()
-
-    applied, names = asyncio.run(work())
+    applied, names = asyncio.run(bring_up(store_of(target), declarations))
     click.echo(f"store {clean(str(target))}")
     for step in applied:
         click.echo(f"applied {step}")
@@ -100,6 +90,25 @@ def migrate(target: Target, bus: EventBus | None) -> None:
         click.echo("the tables are up to date")
     for name in names:
         click.echo(f"registered {clean(name)}")
+
+
+async def bring_up(store: Store, declarations: Sequence[Declaration]) -> tuple[list[str], list[str]]:
+    """
+    Bring a store's tables to this release, register *declarations*, and close it.
+
+    Returns:
+        The steps applied, and the names registered.
+    """
+    try:
+        applied = await store.migrate()
+        try:
+            await store.open()  # a restored store says so here
+        except PermissionDenied:
+            if applied or declarations:
+                raise  # a role that may only look has nothing to do either
+        return applied, [one.name for one in await store.register(declarations)] if declarations else []
+    finally:
+        await store.close()
 
 
 def repair(target: Target, actor: str, *, yes: bool) -> None:

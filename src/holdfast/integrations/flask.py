@@ -22,13 +22,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from holdfast.cli.commands import Commands
 from holdfast.errors import ConfigurationError
+from holdfast.integrations.commands import BusCommands
 from holdfast.sync import SyncEventBus
 
 if TYPE_CHECKING:
@@ -68,7 +65,7 @@ class Holdfast:
         """Let handlers run in the context of *app*, and give it the commands ``flask holdfast …``."""
         self._app = app
         app.extensions["holdfast"] = self
-        app.cli.add_command(_Commands(self.bus))
+        app.cli.add_command(BusCommands(self.bus, help="Look after the bus of this application."))
 
     def _around(self, handler: Handler) -> Handler:
         inner: Any = handler if self._own_around is None else self._own_around(handler)
@@ -92,41 +89,3 @@ class Holdfast:
         if self._app is None:
             raise ConfigurationError("no application was given to Holdfast: call init_app(app) where it is made")
         return self._app
-
-
-class _Commands(Commands):
-    """The commands of ``holdfast``, on the store of a bus; the worker is that bus's."""
-
-    def __init__(self, bus: SyncEventBus) -> None:
-        super().__init__("holdfast", help="Look after the bus of this application.")
-        self._bus = bus
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "worker":
-            return self._worker()
-        found = super().get_command(ctx, cmd_name)
-        if found is not None:
-            _set_schema(found, self._bus.schema)
-        return found
-
-    def invoke(self, ctx: click.Context) -> Any:
-        os.environ["HOLDFAST_DSN"] = self._bus.dsn  # of this process, which ends with the command
-        ctx.find_root().obj = None  # Flask's own, where our commands keep the store that they work on
-        return super().invoke(ctx)
-
-    def _worker(self) -> click.Command:
-        def work() -> None:
-            """Handle events until SIGTERM or SIGINT; a second signal aborts."""
-            self._bus.run()
-
-        return click.command("worker", short_help="Handle events until a signal comes.")(work)
-
-
-def _set_schema(command: click.Command, schema: str) -> None:
-    """What ``--schema`` is where nobody gives it."""
-    for option in command.params:
-        if option.name == "schema":
-            option.default = schema
-    if isinstance(command, click.Group):
-        for inner in command.commands.values():
-            _set_schema(inner, schema)

@@ -15,14 +15,11 @@ on the bus's store.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
-
-import click
 
 from holdfast.bus import EventBus
 from holdfast.errors import ConfigurationError, MissingExtra
-from holdfast.integrations.flask import _Commands as _CommandsOfABus
+from holdfast.integrations.commands import BusCommands
 from holdfast.integrations.starlette import Worker, lifespan
 
 try:
@@ -34,6 +31,7 @@ except ImportError as missing:
     raise MissingExtra("litestar", "litestar", "holdfast.integrations.litestar") from missing
 
 if TYPE_CHECKING:
+    import click
     from litestar import Litestar
     from litestar.config.app import AppConfig
 
@@ -104,27 +102,18 @@ def mounted(path: str, app: Any, **options: Any) -> ASGIRouteHandler:
     return mount
 
 
-class _Commands(_CommandsOfABus):
-    """The commands of ``holdfast``; the worker has what the application opens."""
+class _Commands(BusCommands):
+    """The worker has what the application opens."""
 
     def __init__(self, bus: EventBus) -> None:
-        given: Any = bus
-        super().__init__(given)
+        super().__init__(bus, help="Look after the bus of this application.")
         self._application: Litestar | None = None
 
     def invoke(self, ctx: click.Context) -> Any:
         self._application = ctx.find_root().obj.app
         return super().invoke(ctx)
 
-    def _worker(self) -> click.Command:
-        def work() -> None:
-            """Handle events until SIGTERM or SIGINT; a second signal aborts."""
-            asyncio.run(self._work())
-
-        return click.command("worker", short_help="Handle events until a signal comes.")(work)
-
-    async def _work(self) -> None:
+    async def _work(self, health_host: str, health_port: int | None) -> None:
         assert self._application is not None
-        bus: Any = self._bus
         async with self._application.lifespan():
-            await bus.run()
+            await super()._work(health_host, health_port)

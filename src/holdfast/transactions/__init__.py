@@ -32,6 +32,10 @@ _SQLALCHEMY = {
     "sqlalchemy.async_scoped_session": "sqlalchemy.AsyncSessionCaller",
     "sqlalchemy.AsyncConnection": "sqlalchemy.AsyncConnectionCaller",
 }
+_DJANGO = {
+    "django.ConnectionProxy": "django.caller_below",
+    "django.BaseDatabaseWrapper": "django.caller_below",
+}
 _KINDS: dict[Database, dict[str, str]] = {
     "postgresql": {
         "psycopg.Connection": "psycopg.PsycopgCaller",
@@ -40,13 +44,18 @@ _KINDS: dict[Database, dict[str, str]] = {
         "asyncpg.PoolConnectionProxy": "asyncpg.AsyncpgCaller",
         "psycopg2.connection": "psycopg2.Psycopg2Caller",
         **_SQLALCHEMY,
+        **_DJANGO,
     },
     "sqlite": {
         "sqlite3.Connection": "sqlite.SQLiteCaller",
         "aiosqlite.Connection": "sqlite.AiosqliteCaller",
         **_SQLALCHEMY,
+        **_DJANGO,
     },
 }
+
+# What people need not be told of: they meet it under another name.
+_UNTOLD = ("asyncpg.PoolConnectionProxy", "django.BaseDatabaseWrapper")
 
 # Part of a class's name -> what its owner meant to pass.
 _MEANT = {
@@ -75,7 +84,7 @@ def adapt(transaction: Any, database: Database) -> Caller:
             return make(transaction, database)
     raise TransactionError(
         f"tx= is of type {names[0]}, and this bus writes to {database}: {_advice(names[0])} "
-        f"(accepted: {', '.join(name for name in kinds if name != 'asyncpg.PoolConnectionProxy')})"
+        f"(accepted: {', '.join(name for name in kinds if name not in _UNTOLD)})"
     )
 
 

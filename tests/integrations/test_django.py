@@ -1,0 +1,213 @@
+"""A Django project: publishing in its transactions, its tests, its commands, its migrations, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from holdfast.errors import ConfigurationError
+from holdfast.integrations.django.conf import read
+from holdfast.integrations.django.databases import known_to_libpq, postgres_dsn, sqlite_dsn
+from holdfast.integrations.django.surrounding import surrounding
+from holdfast.stores.postgres import conninfo, migrations
+from holdfast.stores.postgres.version import SCHEMA_VERSION
+from holdfast.stores.sql import Statements
+from holdfast.stores.sqlite.files import path_of
+from tests.bus.waiting import program_environment, sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "django_shop"
+PROJECT = Path(__file__).parent / "django_project"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def dsn(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        found: str = request.getfixturevalue("postgres_dsn")
+        return found
+    return f"sqlite:///{tmp_path / 'shop.sqlite3'}"
+
+
+class Project:
+    """A project in an empty folder, whose commands are run as people run them."""
+
+    def __init__(self, folder: Path, dsn: str, settings: str = "shop.settings") -> None:
+        self.folder = folder
+        self.environment = program_environment({"DJANGO_SETTINGS_MODULE": settings})
+        self.environment["PYTHONPATH"] += os.pathsep + os.pathsep.join(map(str, (EXAMPLE, PROJECT)))
+        if dsn.startswith("postgresql"):
+            self.environment["SHOP_POSTGRES"] = dsn
+
+    def manage(self, *arguments: str, code: int = 0) -> str:
+        """What ``manage.py`` prints."""
+        done = subprocess.run(
+            self._command(*arguments), cwd=self.folder, env=self.environment, capture_output=True, text=True,
+            timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Exception ignored" not in done.stderr, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on until it is told to stop."""
+        with subprocess.Popen(
+            self._command(*arguments), cwd=self.folder, env=self.environment, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                process.send_signal(signal.SIGTERM)
+                _, errors = process.communicate(timeout=30)
+        assert process.returncode == 0, errors
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-W", "error", str(EXAMPLE / "manage.py"), *arguments]
+
+
+@pytest.mark.parametrize("label", ["shop", "harbour"])
+def test_the_tests_of_a_project_pass(tmp_path: Path, dsn: str, label: str) -> None:
+    said = Project(tmp_path, dsn, f"{label}.settings").manage("test", label, "--noinput")
+    assert re.search(r"Ran [1-9]\d* tests", said), said
+
+
+def test_a_project_is_migrated_publishes_and_works(tmp_path: Path, dsn: str) -> None:
+    shop = Project(tmp_path, dsn)
+    assert "holdfast.0001_tables" in shop.manage("migrate")
+    shop.manage("shell", "-c", PLACE)
+    with shop.started("holdfast", "worker") as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "receipt for order 1\n"
+    ((sent,),) = sql(dsn, "select receipt_sent from shop_order")
+    assert sent
+    assert "receipts" in shop.manage("holdfast", "status", "--settings", "shop.settings")
+    assert sql(dsn, "select count(*) from event_consumers") == [(1,)]
+
+
+PLACE = """
+from django.db import transaction
+from holdfast.integrations.django import publish
+from shop.models import Order
+
+with transaction.atomic():
+    order = Order.objects.create(customer="ann", item="anchor")
+    publish("order.placed", {"order_id": order.pk}, key="ann")
+"""
+
+
+def test_tables_of_an_older_release_are_brought_up_by_migrate(tmp_path: Path, postgres_dsn: str) -> None:
+    """Though Django has its one migration applied already: nobody has to add one for each version of the tables."""
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        for migration, text in migrations.scripts("holdfast", Statements("holdfast.stores.postgres", "holdfast")):
+            if migration is None or migration.version < SCHEMA_VERSION:
+                connection.execute(text.encode())
+        connection.execute(
+            "create table django_migrations (id bigint generated by default as identity primary key,"
+            " app text, name text, applied timestamptz);"
+            "insert into django_migrations (app, name, applied) values ('holdfast', '0001_tables', now())"
+        )
+    Project(tmp_path, postgres_dsn).manage("migrate", "contenttypes")
+    assert sql(postgres_dsn, "select max(version) from schema_migrations") == [(SCHEMA_VERSION,)]
+    assert sql(postgres_dsn, "select name from subscriptions order by name") == [
+        ("django.tasks.default",),
+        ("receipts",),
+    ]
+
+
+def test_a_wrong_command_is_wrong_usage_and_tables_with_events_are_not_unmade(tmp_path: Path, sqlite_dsn: str) -> None:
+    shop = Project(tmp_path, sqlite_dsn)
+    shop.manage("migrate")
+    assert "Did you mean status?" in shop.manage("holdfast", "statsu", code=2)
+    assert "IrreversibleError" in shop.manage("migrate", "holdfast", "zero", code=1)
+
+
+ENTRY: dict[str, Any] = {"NAME": "shop", "USER": "", "PASSWORD": "", "HOST": "", "PORT": "", "OPTIONS": {}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {"dbname": "shop"}),
+        (
+            {"USER": "a b", "PASSWORD": "p@s/s:w&?#%", "HOST": "db1,db2", "PORT": "5432,5433"},
+            {"dbname": "shop", "user": "a b", "password": "p@s/s:w&?#%", "host": "db1,db2", "port": "5432,5433"},
+        ),
+        ({"HOST": "/run/postgresql", "PORT": 5433}, {"dbname": "shop", "host": "/run/postgresql", "port": "5433"}),
+        ({"NAME": "it's @ shop/1", "HOST": "::1"}, {"dbname": "it's @ shop/1", "host": "::1"}),
+        ({"NAME": "", "OPTIONS": {"service": "shop", "pool": True}}, {"service": "shop"}),
+        (
+            {"OPTIONS": {"sslmode": "require", "isolation_level": 3, "assume_role": "the owner"}},
+            {"dbname": "shop", "sslmode": "require", "options": "-c role=the\\ owner"},
+        ),
+    ],
+)
+def test_a_database_of_django_is_a_dsn(settings: dict[str, Any], expected: dict[str, str]) -> None:
+    assert conninfo.read(postgres_dsn(ENTRY | settings, known_to_libpq())) == expected
+
+
+def test_a_file_of_django_is_a_dsn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert path_of(sqlite_dsn("50% #1?.sqlite3", "default")) == str(tmp_path / "50% #1?.sqlite3")
+    assert path_of(sqlite_dsn(tmp_path / "shop.db", "default")) == str(tmp_path / "shop.db")
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:memorydb_default?mode=memory&cache=shared"])
+def test_a_database_in_memory_is_refused_with_what_to_set(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape("DATABASES['other']['TEST']['NAME']")):
+        sqlite_dsn(name, "other")
+
+
+def test_settings_are_checked_at_the_door() -> None:
+    found = read({"SCHEMA": "events", "LEASE_TTL": 60, "AROUND": "holdfast.wording.counted", "DSN": ""})
+    assert (found.database, found.dsn, found.schema, found.options) == (
+        "default",
+        None,
+        "events",
+        {"lease_ttl": 60, "around": "holdfast.wording.counted"},
+    )
+    assert callable(found.loaded()["around"])
+    with pytest.raises(ConfigurationError, match="'lease_ttl'.*LEASE_TTL"):
+        read({"lease_ttl": 60})
+    with pytest.raises(ConfigurationError, match="give a dict"):
+        read("sqlite://")
+    with pytest.raises(ConfigurationError, match="no DSN"):
+        read({"DATABASE": None})
+
+
+def test_connections_are_looked_after_before_and_after_each_handler() -> None:
+    seen: list[str] = []
+
+    def own(handler: Any) -> Any:
+        def call(event: Any) -> None:
+            seen.append("own")
+            handler(event)
+
+        return call
+
+    def plain(event: Any) -> None:
+        seen.append("plain")
+        raise LookupError
+
+    async def in_the_loop(event: Any) -> None:
+        seen.append("async")
+
+    with pytest.raises(LookupError):
+        surrounding(lambda: seen.append("between"), own)(plain)(None)
+    assert seen == ["between", "own", "plain", "between"]
+    seen.clear()
+    asyncio.run(surrounding(lambda: seen.append("between"), None)(in_the_loop)(None))
+    assert seen == ["between", "async", "between"]
