@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reference import spelled_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
@@ -35,20 +35,22 @@ def on_nav(nav: Navigation, **_: Any) -> None:
 
 def on_env(env: Any, *, config: MkDocsConfig, files: Files) -> None:  # noqa: ARG001 - by their names
     """All pages have been read, and none is written."""
-    folder = Path(config.site_dir)
-    parts = [f"# {config.site_name}", f"> {config.site_description}"]
-    texts, about = [], _told_by_index()
-    for section in _NAV["of the site"].items:
-        pages = list(_pages(section))
-        parts.append(f"## {section.title}\n\n" + "\n".join(_entry(page, about) for page in pages))
-        texts += [_text(page) for page in pages]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "llms.txt").write_text("\n\n".join(parts) + "\n", "utf-8")
-    (folder / "llms-full.txt").write_text("\n\n".join(texts), "utf-8")
-    for file in files.documentation_pages():
-        copy = folder / file.src_uri
+    folder, about = Path(config.site_dir), _told_by_index()
+    texts = {file.src_uri: _text(file.page) for file in files.documentation_pages()}
+    for name, text in texts.items():
+        copy = folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(_text(file.page), "utf-8")
+        copy.write_text(text, "utf-8")
+    parts, listed = [f"# {config.site_name}", f"> {config.site_description}"], []
+    for section in _NAV["of the site"].items:
+        entries = []
+        for page in _pages(section):
+            name = page.file.src_uri
+            listed.append(texts[name])
+            entries.append(f"- [{page.title}]({name}): {about.get(name) or _first_sentence(texts[name])}")
+        parts.append(f"## {section.title}\n\n" + "\n".join(entries))
+    (folder / "llms.txt").write_text("\n\n".join(parts) + "\n", "utf-8")
+    (folder / "llms-full.txt").write_text("\n\n".join(listed), "utf-8")
 
 
 def _pages(item: Any) -> Iterator[Page]:
@@ -60,11 +62,6 @@ def _pages(item: Any) -> Iterator[Page]:
 
 def _text(page: Any) -> str:
     return spelled_out(_COMMENT.sub("", page.markdown)).strip() + "\n"
-
-
-def _entry(page: Page, about: Mapping[str, str]) -> str:
-    name = page.file.src_uri
-    return f"- [{page.title}]({name}): {about.get(name) or _first_sentence(_text(page))}"
 
 
 def _told_by_index() -> dict[str, str]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+pytestmark = pytest.mark.timeout(300)  # the site is built once, beside all other tests
 PICTURES = sorted((DOCS / "pictures").iterdir())
 TELEPHONE, DESK = {"width": 375, "height": 800}, {"width": 1280, "height": 900}
 

@@ -145,7 +145,7 @@ async def test_subscriptions_that_the_destination_knows_already_keep_their_decla
     await (await waiting(make_bus, ends.source)).close()
     bus = make_bus(ends.destination)
     bus.subscribe("order.*", print, name="billing", partitions=3, start="beginning")
-    bus.subscribe("**", print, name="new here")
+    bus.subscribe("**", print, name="newcomer")
     await bus.drain(10)
     await bus.close()
     sql(ends.destination, "update leases set epoch = 0")
@@ -154,7 +154,7 @@ async def test_subscriptions_that_the_destination_knows_already_keep_their_decla
     got = await handled(
         make_bus,
         ends.destination,
-        {"billing": {"patterns": ["order.*"], "partitions": 3}, "new here": {"patterns": ["**"]}},
+        {"billing": {"patterns": ["order.*"], "partitions": 3}, "newcomer": {"patterns": ["**"]}},
     )
     assert sorted(payload["n"] for place, found in got.items() for payload, _, _ in found) == [0, 1, 2]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _PARAMETER = "holdfast_fault"
 _PROPERTY = "holdfast_fault"
 _PLAIN = "plain"
+_NOBODY = "no handler was struck"
 
 _MADE = pytest.StashKey[Faults]()
 _ONLY = pytest.StashKey[set[str]]()
@@ -103,17 +104,22 @@ class FaultRuns:
             for name in run.hit:
                 hit[name].add(run.kind)
             if report.failed and run.kind != _PLAIN and run.test not in plain_fails:
-                for name in run.guilty or ("(no handler was struck)",):
+                for name in run.guilty or (_NOBODY,):
                     guilty[name][report.nodeid] = run.kind
         for name, runs in sorted(guilty.items()):
-            ordered = all(kind == "reorder" for kind in runs.values())
-            yield f"{name} {'depends on the order of unrelated keys' if ordered else 'is not idempotent'}:"
+            yield f"{name}{_reproach(name, runs.values())}:"
             yield from (f"    {kind:15}  {nodeid}" for nodeid, kind in runs.items())
         for name, kinds in sorted(hit.items()):
             if name not in guilty:
                 yield f"{name} passed: {', '.join(kind for kind in KINDS if kind in kinds)}"
         if not hit:
-            yield "no handler was struck: no test has drained a bus with a subscription"
+            yield f"{_NOBODY}: no test has drained a bus with a subscription"
+
+
+def _reproach(name: str, kinds: Collection[str]) -> str:
+    if name == _NOBODY:
+        return ", and tests fail all the same"
+    return " depends on the order of unrelated keys" if set(kinds) == {"reorder"} else " is not idempotent"
 
 
 def _run_of(item: pytest.Item) -> Run | None:

@@ -337,7 +337,7 @@ class Succession:
             if flush:
                 with suppress(TimeoutError):  # they may take long, and somebody's transaction may keep the store
                     async with asyncio.timeout(_FLUSH_SECONDS):
-                        while self._past.running:  # noqa: ASYNC110 - handlers that run are in many tasks
+                        while self._past.running:  # noqa: ASYNC110 - they end in threads, too
                             await asyncio.sleep(_LOOK_SECONDS)
                         await asyncio.sleep(_LOOK_SECONDS)  # the worker hears of it
                         await self._worker.flush()
