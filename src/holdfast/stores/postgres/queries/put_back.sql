@@ -14,7 +14,8 @@ left join :"schema".cursors as c on c.subscription = s.id and c.partition = e.sl
 where s.id = %(subscription)s::integer
     and (e.id is null or (
         (not :"schema".concerns(s, e.event_name, e.txid, e.position) or pg_visible_in_snapshot(e.txid, c.done)
-            or c.open is not null and pg_visible_in_snapshot(e.txid, c.open) and e.position < c.position)
+            or c.open is not null and pg_visible_in_snapshot(e.txid, c.open) and e.position < c.position
+            or exists (select from :"schema".deliveries as p where p.event_id = e.id and p.subscription = s.id))
         and not exists (select from :"schema".receipts as r
             where r.event_id = e.id and r.day = e.day and r.subscription = s.id)))
 order by given.n

@@ -20,7 +20,8 @@ where s.id = :subscription
     and (e.id is null or (
         (e.position <= c.done or (e.position <= s.start_horizon and e.position < s.start_position)
             or not exists (select 1 from json_each(s.patterns) as pattern where holdfast_matches(pattern.value, e.event_name))
-            or (c.open is not null and e.position <= c.open and e.position < c.position))
+            or (c.open is not null and e.position <= c.open and e.position < c.position)
+            or exists (select 1 from deliveries as p where p.event_id = e.id and p.subscription = s.id))
         and not exists (select 1 from receipts as r where r.event_id = e.id and r.subscription = s.id)))
 order by given.n
 on conflict (subscription, event_id) do update
