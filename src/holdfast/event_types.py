@@ -112,7 +112,8 @@ def typed_handler(
     """
     subscribed = [one for one in (given if isinstance(given, list | tuple) else (given,)) if event_type_of(one)]
     wanted = _first_type(handler, {one.__name__: one for one in subscribed if isinstance(one, type)})
-    if isinstance(wanted, str) and not _EVENT.search(wanted):
+    # Elsewhere a type that only checkers see says nothing: the handler takes events, as it did before there were types.
+    if isinstance(wanted, str) and not _EVENT.search(wanted) and (subscribed or unknown is not None):
         _refuse(
             f"takes a {shown(wanted)}, which cannot be read here",
             "import it where the program runs, not for type checkers only",

@@ -395,7 +395,8 @@ async def takes_unreadable(paid: Unreadable) -> None: ...  # noqa: F821
         (OrderPaid, takes_none_too, {}, "takes a declared event or something else"),
         (OrderPaid, takes_list, {}, "takes a list, without batch="),
         (OrderPaid, takes_paid, {"batch": 2}, "takes one event, with batch="),
-        ("typed.order.paid", takes_unreadable, {}, "takes a 'Unreadable', which cannot be read here"),
+        (OrderPaid, takes_unreadable, {}, "takes a 'Unreadable', which cannot be read here"),
+        ("typed.order.paid", takes_unreadable, {"unknown": "skip"}, "takes a 'Unreadable', which cannot be read here"),
         (dict, takes_event, {}, "is a function"),
     ],
 )
@@ -404,6 +405,12 @@ def test_a_handler_that_does_not_suit_is_refused(
 ) -> None:
     with pytest.raises(InvalidSubscription, match=said):
         make_bus().subscribe(patterns, handler, name="s", **options)
+
+
+def test_a_type_that_only_checkers_see_says_nothing_where_no_type_is_asked_for(make_bus: Any) -> None:
+    bus = make_bus()
+    bus.subscribe("typed.order.paid", takes_unreadable, name="s")
+    assert [one.called for one in bus.consumers] == [takes_unreadable]
 
 
 def test_a_class_within_a_function_is_known_by_the_subscription(make_bus: Any) -> None:
