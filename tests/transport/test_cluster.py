@@ -194,6 +194,7 @@ async def test_another_store_under_the_same_name_is_refused_and_takes_nothing(
 # Bad days
 
 
+@pytest.mark.timeout(300)  # elections and leases take seconds each, and more on a busy machine
 async def test_nodes_and_workers_are_killed_stopped_and_cut_off_and_each_effect_comes_once(
     cluster: NatsCluster, stream: str, dsns: Dsns, tmp_path: Path
 ) -> None:

@@ -7,15 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.relay.servers import program
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.timeout(240)
 def test_not_a_line_of_a_handler_changes_and_each_order_is_invoiced_once() -> None:
     found = program("nats-server", "/usr/sbin/nats-server")
     done = subprocess.run(
-        [sys.executable, "-m", "examples.outgrown"], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
+        [sys.executable, "-m", "examples.outgrown"], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
         env={**os.environ, "ORDERS": "50", "PATH": f"{Path(found).parent}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from holdfast.relay.transport import Home
 
 _HEARTBEAT_SECONDS = 2.0
-_SILENCE_SECONDS = 3 * _HEARTBEAT_SECONDS
+# A consumer whose leader is away gets another one, who goes on where that was; to make it anew would take as long.
+_ELECTION_SECONDS = 15.0
 _LOOK_SECONDS = 0.25
 _BATCH_BYTES = 8 * 2**20
 
@@ -94,13 +95,13 @@ class NatsMember:
         Batches in the order of each partition; an empty one now and then.
 
         Raises:
-            BrokerUnreachable: Connection lost, nothing heard of a consumer, or a message lost on the way.
+            BrokerUnreachable: Connection lost, or nothing heard of any consumer.
             BrokerRefused: Login, rights or stream are not as the address says, or another store has the service's name.
         """
         async with self._line.talking() as talk:
             while True:
                 await self._follow_the_leases(talk)
-                yield await self._next_batch(talk)
+                yield await self._next_batch()
 
     async def acknowledge(self, messages: Sequence[Incoming]) -> None:
         """Tell the stream, with the last message of each partition; returns when it knows."""
@@ -128,8 +129,9 @@ class NatsMember:
         await self._line.close()
 
     async def _follow_the_leases(self, talk: Talk) -> None:
+        self._require_a_sign(talk)
         held = self._home.held()
-        for number in [number for number, one in self._taken.items() if held.get(number) != one.epoch]:
+        for number in [number for number, one in self._taken.items() if held.get(number) != one.epoch or one.is_lost]:
             over = self._taken.pop(number)
             over.is_over = True
             await over.subscription.unsubscribe()
@@ -137,6 +139,12 @@ class NatsMember:
             names = await self._names(talk)
             taken = await asyncio.gather(*(self._take_over(talk, number, held[number], names) for number in missing))
             self._taken |= zip(missing, taken, strict=True)
+
+    def _require_a_sign(self, talk: Talk) -> None:
+        if not talk.client.is_connected:
+            raise BrokerUnreachable(self._line.where, "the connection is lost")
+        if self._taken and all(one.is_silent for one in self._taken.values()):
+            raise BrokerUnreachable(self._line.where, "nothing is heard of any consumer")
 
     async def _names(self, talk: Talk) -> list[str]:
         """Of all consumers. Those that know the stream answer, and not the consumers, of which one may be away."""
@@ -168,7 +176,7 @@ class NatsMember:
             filter_subject=f"{self._line.stream}.{number}.>", ack_policy=api.AckPolicy.ALL,
             ack_wait=self._options.ack_wait, max_ack_pending=2 * self._options.batch,
             idle_heartbeat=_HEARTBEAT_SECONDS,
-        ))  # fmt: skip
+        ), timeout=max(_ELECTION_SECONDS, self._line.timeout))  # fmt: skip
         for generation in generations:
             with suppress(js_errors.NotFoundError):
                 await talk.stream.delete_consumer(self._line.stream, f"{prefix}{generation}")
@@ -181,7 +189,8 @@ class NatsMember:
     async def _end_of(self, stream: JetStreamContext, name: str) -> int:
         """The number in the stream up to which the consumer of that name has acknowledged."""
         try:
-            known = await stream.consumer_info(self._line.stream, name)
+            async with asyncio.timeout(_ELECTION_SECONDS):
+                known = await self._known(stream, name)
         except js_errors.NotFoundError as error:
             raise BrokerUnreachable(
                 self._line.where, f"the consumer {name} is gone: somebody has taken over"
@@ -194,15 +203,13 @@ class NatsMember:
         assert known.ack_floor is not None
         return int(known.ack_floor.stream_seq)
 
-    async def _next_batch(self, talk: Talk) -> list[Incoming]:
-        now = asyncio.get_running_loop().time()
-        if not talk.client.is_connected:
-            raise BrokerUnreachable(self._line.where, "the connection is lost")
-        for taken in self._taken.values():
-            if taken.has_gap:
-                raise BrokerUnreachable(self._line.where, f"a message of partition {taken.number} was lost on the way")
-            if now - taken.heard > _SILENCE_SECONDS:
-                raise BrokerUnreachable(self._line.where, f"nothing is heard of partition {taken.number}")
+    async def _known(self, stream: JetStreamContext, name: str) -> api.ConsumerInfo:
+        """Its leader answers: while it has none, nobody does."""
+        while True:
+            with suppress(nats_errors.TimeoutError):
+                return await stream.consumer_info(self._line.stream, name, timeout=1.0)
+
+    async def _next_batch(self) -> list[Incoming]:
         found: list[Incoming] = []
         size, pause = 0, _LOOK_SECONDS
         with suppress(TimeoutError):
@@ -228,6 +235,15 @@ class _Taken:
         self.has_gap = self.is_over = False
         self._arrived = arrived
         self._delivered = self._newest = 0
+
+    @property
+    def is_silent(self) -> bool:
+        return self._clock() - self.heard > _ELECTION_SECONDS
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has to be taken in anew."""
+        return self.has_gap or self.is_silent
 
     async def take(self, message: Msg) -> None:
         """
