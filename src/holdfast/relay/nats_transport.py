@@ -177,6 +177,7 @@ class NatsMember:
             ack_wait=self._options.ack_wait, max_ack_pending=2 * self._options.batch,
             idle_heartbeat=_HEARTBEAT_SECONDS,
         ), timeout=max(_ELECTION_SECONDS, self._line.timeout))  # fmt: skip
+        taken.heard = asyncio.get_running_loop().time()  # an election may have come first
         for generation in generations:
             with suppress(js_errors.NotFoundError):
                 await talk.stream.delete_consumer(self._line.stream, f"{prefix}{generation}")
