@@ -108,12 +108,8 @@ class EventBus(Timing, Bridges):
     ) -> None:  # fmt: skip
         given: dict[str, Any] = from_environment()
         chosen = {
-            "dsn": dsn,
-            "auto_migrate": auto_migrate,
-            "spool": spool,
-            "encryption": encryption,
-            "archive": archive,
-        }
+            "dsn": dsn, "auto_migrate": auto_migrate, "spool": spool, "encryption": encryption, "archive": archive,
+        }  # fmt: skip
         given |= {name: value for name, value in chosen.items() if value is not None}
         if retention is not _NOT_GIVEN:
             given["retention"] = retention
