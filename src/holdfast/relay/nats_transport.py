@@ -208,7 +208,8 @@ class NatsMember:
         """Its leader answers: while it has none, nobody does."""
         while True:
             with suppress(nats_errors.TimeoutError):
-                return await stream.consumer_info(self._line.stream, name, timeout=1.0)
+                found: api.ConsumerInfo = await stream.consumer_info(self._line.stream, name, timeout=1.0)
+                return found
 
     async def _next_batch(self) -> list[Incoming]:
         found: list[Incoming] = []
