@@ -85,8 +85,9 @@ class SimulatedProcess:
 
     def _options(self) -> WorkerOptions:
         return WorkerOptions(
-            self.world.lease_ttl, self.world.poll_interval, None, self.world.size.breaker_waits, self.world.bound
-        )
+            self.world.lease_ttl, self.world.poll_interval, None, self.world.size.breaker_waits, self.world.bound,
+            keeps_time=False,
+        )  # fmt: skip
 
     def _ports(self) -> Ports:
         world, offset = self.world, self.world.faults.skew * self.world.random.random()

@@ -20,6 +20,7 @@ class WorkerOptions:
     """
     Settings of a worker, in seconds; None keeps events for ever. ``breaker_waits``: see `Breaker`. ``bound``: deliveries
     of a subscription in hand above which no more are read for it. ``retention_warning``: before retention.
+    ``keeps_time``: whether it looks for what is due; a simulation in which nothing is spares its seeds the looks.
     """
 
     lease_ttl: float = 30.0
@@ -30,3 +31,4 @@ class WorkerOptions:
     retention_warning: float = 3 * 86400.0
     archive: Archive | None = None
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    keeps_time: bool = True

@@ -213,7 +213,8 @@ class Worker:
         """Begin to work, in the running loop."""
         services = (
             self._keeper.run(), self._feeder.run(), self._settler.run(), self._retries.run(), self._watch(),
-            self._places.run(), self._chores.run(), self._sampler.run(), self.timekeeper.run(),
+            self._places.run(), self._chores.run(), self._sampler.run(),
+            *([self.timekeeper.run()] if self._options.keeps_time else ()),
             self._store.listen(self._feeder.wake),
         )  # fmt: skip
         self._services = [self._task(service) for service in services]
