@@ -73,6 +73,11 @@ class Child:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    def stop(self) -> None:
+        """SIGSTOP; returns when its last thread has stopped, which the signal alone does not wait for."""
+        self.send(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+
     def kill(self) -> None:
         """SIGKILL, as a lost machine; returns when it is gone."""
         self.killed_at = time.monotonic()  # from here on it can do nothing more, though it may take a moment to go

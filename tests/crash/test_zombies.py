@@ -28,7 +28,7 @@ class Scene:
         bench.store([0, 1], key="k")
         wait_until(lambda: bench.lines("start"), "the first event is in hand")
         with write_lock(bench):
-            self.zombie.send(signal.SIGSTOP)
+            self.zombie.stop()
         self.successor = self.work(self.next, **{name: zombie[name] for name in ("kind", "timeout") if name in zombie})
 
     def work(self, gate: Path, **options: Any) -> Child:
