@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,6 +150,22 @@ async def test_an_event_that_cannot_be_fails_the_flush(sessions: Sessions) -> No
 
     await sessions.do(work)
     assert (named(sessions.dsn), statuses(sessions.dsn)) == ([], [])
+
+
+async def test_what_is_for_later_waits_and_a_rollback_takes_it_along(sessions: Sessions) -> None:
+    def work(session: Session) -> None:
+        order = add_order(session)
+        order.record("order.forgotten", deliver_at=datetime(2100, 1, 1, tzinfo=UTC))
+        session.flush()
+        session.rollback()
+        order.record("order.reminded", delay=3600)
+        session.commit()
+        with pytest.raises(InvalidEvent, match="delay"):
+            order.record("order.reminded", delay="soon")  # type: ignore[arg-type]
+
+    await sessions.do(work)
+    assert named(sessions.dsn) == []
+    assert sql(sessions.dsn, "select event_name from scheduled") == [("order.reminded",)]
 
 
 async def test_a_payload_is_kept_as_it_was(sessions: Sessions) -> None:

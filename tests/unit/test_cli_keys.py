@@ -53,6 +53,14 @@ def test_a_key_is_made_for_its_user_alone_and_rotated(run: Callable[..., Result]
     assert [one["action"] for one in json.loads(run("audit", "--json").stdout)] == ["keys rotate"]
 
 
+def test_seals_are_of_what_is_stored_whoever_has_the_keys(run: Callable[..., Result], keys: Path) -> None:
+    run("keys", "make", "a", "--file", str(keys))
+    run("publish", "order.placed", '{"mail": "ann@example.org"}', "--key", "ann")
+    assert run("seal").stdout == "1 event sealed in 1 link.\n"
+    assert run("verify").stdout == run("verify", blind=True).stdout
+    assert "1 event as sealed" in run("verify").stdout
+
+
 def test_a_name_is_given_once(run: Callable[..., Result], keys: Path) -> None:
     run("keys", "make", "a", "--file", str(keys))
     assert "again" in run("keys", "make", "a", "--file", str(keys), code=1).stderr

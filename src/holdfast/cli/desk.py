@@ -38,13 +38,17 @@ class Desk(NamedTuple):
 
 
 @asynccontextmanager
-async def desk(target: Target, *, must_exist: bool = True) -> AsyncIterator[Desk]:
-    """The desk of a store. Raises Failure where the SQLite file is missing and *must_exist*."""
+async def desk(target: Target, *, must_exist: bool = True, decrypts: bool = True) -> AsyncIterator[Desk]:
+    """
+    The desk of a store. Where it *decrypts*, and the environment names master keys, payloads are shown decrypted.
+
+    Raises Failure where the SQLite file is missing and *must_exist*.
+    """
     from holdfast.encryption import MasterKeys
     from holdfast.encryption.inspecting import open_inspector
 
     store = store_of(target)
-    inspector, operator = open_inspector(store, MasterKeys.from_environment())
+    inspector, operator = open_inspector(store, MasterKeys.from_environment() if decrypts else None)
     try:
         if must_exist:
             require_file(target.dsn)
@@ -85,11 +89,13 @@ def look(target: Target, work: Callable[[Inspector], Coroutine[Any, Any, T]]) ->
     return at_desk(target, lambda opened: work(opened.inspector))
 
 
-def at_desk(target: Target, work: Callable[[Desk], Coroutine[Any, Any, T]], *, must_exist: bool = True) -> T:
+def at_desk(
+    target: Target, work: Callable[[Desk], Coroutine[Any, Any, T]], *, must_exist: bool = True, decrypts: bool = True
+) -> T:
     """Run *work* on the desk of a store."""
 
     async def run() -> T:
-        async with desk(target, must_exist=must_exist) as opened:
+        async with desk(target, must_exist=must_exist, decrypts=decrypts) as opened:
             return await work(opened)
 
     return asyncio.run(run())

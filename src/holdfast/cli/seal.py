@@ -56,7 +56,7 @@ def seal_command(target: Target, every: float | None, anchors: Path | None, as_j
 
         await (one_round() if every is None else seal_on(one_round, every))
 
-    at_desk(target, work)
+    at_desk(target, work, decrypts=False)  # chains are of what is stored
 
 
 async def seal(sealer: Sealer, inspector: Inspecting, anchors: Path | None, *, as_json: bool) -> None:
@@ -120,7 +120,7 @@ def verify_command(
             await opened.operator.verified(name, actor=actor, events=summary.sealed, sound=summary.is_sound)
         return found, summary
 
-    found, summary = at_desk(target, work)
+    found, summary = at_desk(target, work, decrypts=False)
     if as_json:
         show_json({"sound": summary.is_sound, "summary": summary, "findings": found})
     else:

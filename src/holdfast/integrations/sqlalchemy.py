@@ -99,12 +99,14 @@ class RecordsEvents:
         self, name: str, payload: Any = None, *, tenant_id: str | None = None,
         key: str | Callable[[], str] | None = None, event_id: UUID | str | None = None,
         headers: Mapping[str, str] | None = None, occurred_at: datetime | None = None,
+        deliver_at: datetime | None = None, delay: float | None = None,
     ) -> None:  # fmt: skip
         """
         Record an event, to be published with this entity. Events of a session are published in the order of the calls.
 
         Args:
-            name, tenant_id, event_id, headers, occurred_at: As for `EventBus.publish`.
+            name, tenant_id, event_id, headers, occurred_at, deliver_at: As for `EventBus.publish`.
+            delay: As there, counted from the flush.
             payload: As there, kept as it is now; or a function that makes it when the entity has been written, and has
                 the id that the database gave it.
             key: As there, or such a function.
@@ -123,7 +125,7 @@ class RecordsEvents:
             _required_bus(session)
         recorded = _Recorded(next(_numbers), _checked({
             "name": name, "payload": payload, "tenant_id": tenant_id, "key": key, "event_id": event_id,
-            "headers": headers, "occurred_at": occurred_at,
+            "headers": headers, "occurred_at": occurred_at, "deliver_at": deliver_at, "delay": delay,
         }))  # fmt: skip
         _waiting(state).append(recorded)
         if session is None or not _outbox_of(session).take(state, self):
