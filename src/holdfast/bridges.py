@@ -1,4 +1,4 @@
-"""The part of `EventBus` that leads beyond its store: relays, ingests, inboxes, the feed. `holdfast.relay` is imported when asked for."""
+"""The part of `EventBus` that leads beyond its store: relays, ingests, the transport, inboxes, the feed. `holdfast.relay` is imported when asked for."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ class Bridges:
 
     def _declare(self, consumer: Consumer) -> None:
         raise NotImplementedError
+
+    def _declare_transport(self) -> None:
+        """Declare both ways of the transport that the options name."""
+        options = self._options
+        if options.transport is None:
+            return
+        from holdfast.relay.transport import Home, declare_transport
+
+        consumer, relay, ingest = declare_transport(
+            options.transport, service=options.service, home=Home(lambda: self._live), limit=options.max_payload,
+            require_tenant=options.require_tenant,
+        )  # fmt: skip
+        self._declare(consumer)
+        self._relays[consumer.name], self._ingests[ingest.name] = relay, ingest
 
     @property
     def relays(self) -> Mapping[str, Relay]:

@@ -88,6 +88,8 @@ class EventBus(Timing, Bridges):
         require_tenant: Refuse to publish where neither the call nor the event being handled names a tenant.
         quota: How many events a tenant may publish: a `Quota` for each, or a function that gives a tenant's, or None.
         around: Stands round every handler: takes one, and returns what is called in its place, sync or async as that is.
+        transport: A stream or topic over which services share their events: ``nats://h1,h2,h3/shop``, ``kafka://…``.
+        service: The name of this database among them; needed with *transport*.
         encryption: Has the master keys under which payloads are encrypted, per tenant and key: `holdfast.encryption`.
             Default: ``HOLDFAST_MASTER_KEYS_FILE``, else none. A store in memory is never encrypted.
 
@@ -102,16 +104,12 @@ class EventBus(Timing, Bridges):
         retention: timedelta | None = _NOT_GIVEN, require_tx: RequireTx = "allow", require_tenant: bool = False,
         encryption: KeyProvider | None = None, archive: str | Path | None = None, archive_dropped: bool = False,
         retention_warning: timedelta | None = None, quota: Quota | Callable[[str], Quota | None] | None = None,
-        around: Around | None = None,
+        around: Around | None = None, transport: str | None = None, service: str | None = None,
     ) -> None:  # fmt: skip
         given: dict[str, Any] = from_environment()
         chosen = {
-            "dsn": dsn,
-            "auto_migrate": auto_migrate,
-            "spool": spool,
-            "encryption": encryption,
-            "archive": archive,
-        }
+            "dsn": dsn, "auto_migrate": auto_migrate, "spool": spool, "encryption": encryption, "archive": archive,
+        }  # fmt: skip
         given |= {name: value for name, value in chosen.items() if value is not None}
         if retention is not _NOT_GIVEN:
             given["retention"] = retention
@@ -119,7 +117,7 @@ class EventBus(Timing, Bridges):
             **given, schema=schema, spool_limit=spool_limit, lease_ttl=lease_ttl, poll_interval=poll_interval,
             store_timeout=store_timeout, stop_timeout=stop_timeout, max_payload=max_payload, require_tx=require_tx,
             require_tenant=require_tenant, retention_warning=retention_warning, quota=quota, around=around,
-            archive_dropped=archive_dropped,
+            archive_dropped=archive_dropped, transport=transport, service=service,
         )  # fmt: skip
         self.tracing: Tracing = NO_TRACING
         """Who follows events through programs; set it before the bus is used."""
@@ -127,6 +125,7 @@ class EventBus(Timing, Bridges):
         self._consumers: dict[str, Consumer] = {}
         self._live: Live | None = None
         self._closed = False
+        self._declare_transport()
 
     @property
     def dsn(self) -> str:

@@ -168,16 +168,19 @@ class IngestCounts:
         stored: Messages that became events here.
         duplicates: Messages whose event was there already, with the same content.
         refused: Messages that can be no event; each is kept as an event ``holdfast.ingest.refused``.
+        passed_over: Messages of a transport that were published here, or that no subscription listens to.
         outages: Times that the broker was away or refused us.
         is_away: Whether it is, as far as we know.
+        waiting: Messages that a transport's broker had for this worker when it sent the last one; None: it does not say.
         batches: Messages that were stored in one transaction.
     """
 
-    __slots__ = ("batches", "duplicates", "is_away", "outages", "refused", "stored")
+    __slots__ = ("batches", "duplicates", "is_away", "outages", "passed_over", "refused", "stored", "waiting")
 
     def __init__(self) -> None:
-        self.stored = self.duplicates = self.refused = self.outages = 0
+        self.stored = self.duplicates = self.refused = self.passed_over = self.outages = 0
         self.is_away = False
+        self.waiting: int | None = None
         self.batches = Histogram(SIZES)
 
 

@@ -58,6 +58,8 @@ class BusOptions:
     retention_warning: timedelta | None = None
     quota: Quota | Callable[[str], Quota | None] | None = None
     around: Around | None = None
+    transport: str | None = None
+    service: str | None = None
     new_store: Callable[..., Store] = make_store
     now: Callable[[], datetime] = utc_now
     new_worker: Callable[..., Worker] | None = None  # None: a `Worker`, imported when it is needed

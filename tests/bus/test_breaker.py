@@ -91,7 +91,7 @@ async def test_a_probe_that_never_began_is_none(shared_bus: EventBus) -> None:
         live = shared_bus._live
         assert live is not None
         assert live.worker is not None
-        keeper, renew = live.worker._keeper, live.store.renew
+        keeper, renew = live.worker.keeper, live.store.renew
 
         async def away(*_: object, **__: object) -> set[object]:
             raise StoreUnavailable("away")

@@ -286,7 +286,7 @@ async def test_a_lease_that_its_own_worker_takes_anew_loses_nothing_of_what_it_h
     (epoch,) = worker_of(bus).epochs.values()
     await bus.publish_many([{"name": "a", "payload": n, "key": "k"} for n in (1, 2, 3)])
     await begun.wait()
-    worker_of(bus)._keeper.hurry()
+    worker_of(bus).keeper.hurry()
     await until(lambda: list(worker_of(bus).epochs.values()) == [epoch + 1])
     gate.set()
     await until(lambda: sql(shared_dsn, "select count(*) from receipts") == [(4,)])

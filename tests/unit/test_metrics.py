@@ -63,6 +63,7 @@ def busy(store: str = "here") -> BusCounts:
     relay.sent, relay.refused, relay.outages, relay.is_away = 70, 2, 3, True
     relay.durations.add(0.01)
     ingest.stored, ingest.duplicates, ingest.refused, ingest.outages = 40, 5, 1, 2
+    ingest.passed_over, ingest.waiting = 9, 12
     work = {"billing": SubscriptionWork(counts, 8, 3, True)}
     inbox, feed = InboxCounts(["malformed", "signature"]), FeedCounts(["not known"])
     inbox.stored, inbox.spooled, inbox.duplicates, inbox.refused["signature"] = 30, 4, 3, 2
@@ -103,6 +104,8 @@ def test_what_a_process_has_counted():
         ("holdfast_ingested_messages_total", "in", "stored", "here"): 40,
         ("holdfast_ingested_messages_total", "in", "duplicate", "here"): 5,
         ("holdfast_ingested_messages_total", "in", "refused", "here"): 1,
+        ("holdfast_ingested_messages_total", "in", "passed over", "here"): 9,
+        ("holdfast_ingest_waiting_messages", "in", "here"): 12,
         ("holdfast_broker_outages_total", "out", "here", "relay"): 3,
         ("holdfast_broker_away", "out", "here", "relay"): 1,
         ("holdfast_broker_outages_total", "in", "here", "ingest"): 2,

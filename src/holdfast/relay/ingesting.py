@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.counts import IngestCounts
 from holdfast.errors import BrokerRefused, BrokerUnreachable, HoldfastError, InvalidEvent
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     """Stores what it can in one transaction, and tells of each what became of it."""
 
 logger = logging.getLogger("holdfast.relay")
+
+T = TypeVar("T")
 
 _DEFECT_PAUSE = 5.0
 _CONFLICT = "an event with this id and other content is stored already: an id names one fact for ever"
@@ -91,7 +93,7 @@ class Ingest:
     async def _settle(self, source: Source, batch: Sequence[Incoming], store: Store) -> None:
         events: list[tuple[Incoming, NewEvent]] = []
         refused: list[tuple[Incoming, str]] = []
-        for message in batch:
+        for message in await self.chosen(source, batch):
             try:
                 events.append((message, self._event(message)))
             except InvalidEvent as error:
@@ -104,6 +106,10 @@ class Ingest:
             await source.refuse(message, reason)
         if accepted := [message for message in batch if id(message) not in gone]:
             await source.acknowledge(accepted)
+
+    async def chosen(self, source: Source, batch: Sequence[Incoming]) -> Sequence[Incoming]:  # noqa: ARG002 - see `TransportIngest`
+        """What of *batch* from *source* is to be stored; the rest is acknowledged only."""
+        return batch
 
     def _event(self, message: Incoming) -> NewEvent:
         return event_of(
@@ -141,17 +147,20 @@ class Ingest:
             )  # fmt: skip
 
     async def _append(self, events: Sequence[NewEvent], store: Store) -> list[Appended]:
-        """Store them, however long the store is away: the broker keeps them meanwhile."""
+        return await self._answered(lambda: store(events))
+
+    async def _answered(self, question: Callable[[], Awaitable[T]]) -> T:
+        """What the store says, however long it is away: the broker keeps the messages meanwhile."""
         while True:
             try:
-                results = await store(events)
+                answer = await question()
             except InvalidEvent:
                 raise
             except HoldfastError as error:
                 await asyncio.sleep(self._store_away.met(error))
             else:
                 self._store_away.over()
-                return results
+                return answer
 
     async def check(self) -> None:
         """

@@ -8,46 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
-from uuid import uuid4
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
-from holdfast.errors import (
-    BrokerRefused,
-    BrokerUnreachable,
-    ConfigurationError,
-    InvalidEvent,
-    MessageRefused,
-    MissingExtra,
-    RelayError,
-)
+from holdfast.errors import BrokerUnreachable, ConfigurationError, InvalidEvent, MessageRefused, MissingExtra
 from holdfast.relay.cloudevents import quoted, unquoted
 from holdfast.relay.ports import Incoming
 from holdfast.relay.rounds import rounds
 from holdfast.relay.settings import Settings
 
 try:
-    from nats import errors as nats_errors
-    from nats.aio.client import Client
     from nats.js import api
     from nats.js import errors as js_errors
-    from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR
+
+    from holdfast.relay.nats_line import Line
 except ImportError as missing:
     raise MissingExtra("nats-py", "nats", "a relay to NATS JetStream") from missing
 
-from holdfast.relay.nats_answers import Inbox
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
     from holdfast.relay.address import Address
+    from holdfast.relay.nats_line import Talk
     from holdfast.relay.ports import Message
 
-_STREAM = re.compile(r"[^\s.*>/\\]{1,255}")
 _SUBJECT = re.compile(r"[^\s*>.{}]+(\.[^\s*>.{}]+)*")
 _NOT_IN_DURABLE = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -55,7 +42,6 @@ _PLAIN = re.compile(r"[!#-$&-~]*")  # what needs no quoting, as nearly everythin
 
 _ID, _EXPECTED = api.Header.MSG_ID.value, api.Header.EXPECTED_STREAM.value
 _TOO_LARGE, _WRONG_STREAM, _NO_SUCH_CONSUMER = 10054, 10060, 10014
-_FULL = {10023, 10047, 10077}  # resources, storage, the limits of the stream: later there may be room
 _STANDBY_SECONDS, _HEARTBEAT_SECONDS = 0.5, 5.0
 _LOOK_SECONDS = 1.0
 _BATCH_BYTES = 8 * 2**20
@@ -68,7 +54,13 @@ def destination(address: Address) -> NatsDestination:
     Raises:
         ConfigurationError: The stream or an option breaks its rule.
     """
-    return NatsDestination(address)
+    settings = Settings(address)
+    line = Line(address, settings)
+    subject = settings.text("subject") or f"{address.target}.{{name}}"
+    if _SUBJECT.fullmatch(subject.replace("{name}", "name")) is None:
+        raise ConfigurationError(f"{address}: option subject is no subject; {{name}} in it is the event's name")
+    settings.done()
+    return NatsDestination(line, lambda message: subject.replace("{name}", message.name))
 
 
 def source(address: Address, *, name: str) -> NatsSource:
@@ -89,15 +81,14 @@ class NatsDestination:
     Publishes with the event's id as ``Nats-Msg-Id``, by which the stream knows a repeat within its duplicate window.
 
     Of each key one message is under way at a time, so that a refusal of one cannot let the next one pass.
+
+    Args:
+        line: The connection.
+        subject_of: Where a message goes.
     """
 
-    def __init__(self, address: Address) -> None:
-        settings = Settings(address)
-        self._line = _Line(address, settings)
-        self._subject = settings.text("subject") or f"{address.target}.{{name}}"
-        if _SUBJECT.fullmatch(self._subject.replace("{name}", "name")) is None:
-            raise ConfigurationError(f"{address}: option subject is no subject; {{name}} in it is the event's name")
-        settings.done()
+    def __init__(self, line: Line, subject_of: Callable[[Message], str]) -> None:
+        self._line, self._subject_of = line, subject_of
 
     async def send(self, messages: Sequence[Message]) -> None:
         """
@@ -128,11 +119,11 @@ class NatsDestination:
                 raise MessageRefused(self._line.where, message.id, problem, final=True)
         return message, headers
 
-    async def _publish(self, talk: _Talk, messages: Sequence[tuple[Message, dict[str, str]]]) -> None:
+    async def _publish(self, talk: Talk, messages: Sequence[tuple[Message, dict[str, str]]]) -> None:
         answers = talk.answers.expect(len(messages))
         try:
             for number, (message, headers) in enumerate(messages):
-                subject = self._subject.replace("{name}", message.name)
+                subject = self._subject_of(message)
                 await talk.client.publish(subject, message.body, reply=answers.place(number), headers=headers)
             try:
                 async with asyncio.timeout(self._line.timeout):
@@ -153,7 +144,8 @@ class NatsDestination:
             problem = f"its {len(message.body)} bytes are more than the stream's max_msg_size"
             raise MessageRefused(self._line.where, message.id, problem, final=True) from error
         if code == _WRONG_STREAM:
-            raise self._line.no_stream(f"the subject {self._subject!r} belongs to another stream") from error
+            problem = f"the subject {self._subject_of(message)!r} belongs to another stream"
+            raise self._line.no_stream(problem) from error
         raise error
 
     async def close(self) -> None:
@@ -170,7 +162,7 @@ class NatsSource:
 
     def __init__(self, address: Address, name: str) -> None:
         settings = Settings(address)
-        self._line = _Line(address, settings)
+        self._line = Line(address, settings)
         self._filter = settings.text("subject")
         self._durable = _NOT_IN_DURABLE.sub("-", settings.text("consumer") or name)
         self._start = settings.one_of("start", "beginning", "now")
@@ -218,7 +210,7 @@ class NatsSource:
     async def close(self) -> None:
         await self._line.close()
 
-    async def _bind(self, talk: _Talk) -> None:
+    async def _bind(self, talk: Talk) -> None:
         where, stream = self._line.stream, talk.stream
         policy, begin = api.DeliverPolicy.ALL if self._start == "beginning" else api.DeliverPolicy.NEW, None
         while (known := await self._known(stream)) is not None:
@@ -256,7 +248,7 @@ class NatsSource:
             self._in_hand.add(number)
             self._arrived.put_nowait(message)
 
-    async def _next_batch(self, talk: _Talk) -> list[Incoming]:
+    async def _next_batch(self, talk: Talk) -> list[Incoming]:
         while self._arrived.empty():
             if not talk.client.is_connected:
                 raise BrokerUnreachable(self._line.where, "the connection is lost")
@@ -268,144 +260,20 @@ class NatsSource:
         return self._with_those_behind(self._arrived.get_nowait())
 
     def _with_those_behind(self, first: Msg) -> list[Incoming]:
-        found, size = [self._incoming(first)], len(first.data)
+        found, size = [incoming(self._line.stream, first)], len(first.data)
         while len(found) < self._batch and size < _BATCH_BYTES and not self._arrived.empty():
             message = self._arrived.get_nowait()
             size += len(message.data)
-            found.append(self._incoming(message))
+            found.append(incoming(self._line.stream, message))
         return found
 
-    def _incoming(self, message: Msg) -> Incoming:
-        headers = {name.lower(): value for name, value in (message.headers or {}).items()}
-        for name, value in headers.items():
-            if name.startswith("ce-"):
-                with suppress(InvalidEvent):  # it is no CloudEvent then, as whoever reads it finds out
-                    headers[name] = unquoted(value)
-        own = headers.get(_ID.lower()) or f"{self._line.stream}/{message.metadata.sequence.stream}"
-        return Incoming(message.subject, message.data, headers, f"nats:{self._line.stream}", own, message)
 
-
-class _Talk(NamedTuple):
-    client: Client
-    stream: JetStreamContext
-    limits: dict[str, int]  # bytes of a message with its headers, by what sets them
-    answers: Inbox
-
-
-class _Line:
-    """The connection, opened when it is needed; what goes wrong on it, in the relay's words."""
-
-    def __init__(self, address: Address, settings: Settings) -> None:
-        self.where, self.stream = str(address), address.target
-        if _STREAM.fullmatch(self.stream) is None:
-            raise ConfigurationError(f"{self.where}: {self.stream!r} is no name of a stream: nats://host/stream")
-        self.timeout = settings.seconds("timeout", 10)
-        self._declare = settings.one_of("declare", "no", "file", "memory")
-        self._duplicates = settings.seconds("duplicates", 120, 1, 86_400)
-        scheme = "tls" if address.tls else "nats"
-        hosts = [(f"[{host}]" if ":" in host else host, port or 4222) for host, port in address.servers]
-        self._options: dict[str, Any] = {
-            "servers": [f"{scheme}://{host}:{port}" for host, port in hosts],
-            "user": address.username, "password": address.password, "token": settings.text("token"),
-            "user_credentials": settings.text("credentials"), "connect_timeout": self.timeout,
-            # What is under way when a connection breaks shall end now, and not wait for another one.
-            "allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0,
-            "ping_interval": 5, "max_outstanding_pings": 2,
-            "tls": ssl.create_default_context() if address.tls else None,
-        }  # fmt: skip
-        self._talk: _Talk | None = None
-        self._opening = asyncio.Lock()
-        self._said: Exception | None = None
-
-    def no_stream(self, problem: str) -> BrokerRefused:
-        remedy = f"make the stream {self.stream!r} with its subjects, or let ?declare=file do it"
-        return BrokerRefused(self.where, problem, remedy)
-
-    @asynccontextmanager
-    async def talking(self) -> AsyncIterator[_Talk]:
-        talk: _Talk | None = None
-        try:
-            talk = await self._connected()
-            yield talk
-        except js_errors.NotFoundError as error:
-            raise self.no_stream(f"there is no stream {self.stream!r}") from error
-        except js_errors.APIError as error:
-            problem = f"{error.description or type(error).__name__} [{error.err_code}]"
-            if error.err_code in _FULL or isinstance(error, js_errors.ServiceUnavailableError):
-                raise BrokerUnreachable(self.where, problem) from error
-            raise BrokerRefused(self.where, f"JetStream refuses: {problem}", "see how the stream is set up") from error
-        except js_errors.NoStreamResponseError as error:
-            await self._leave(talk)  # the next connection finds out whether the stream is still there
-            raise BrokerUnreachable(self.where, "no stream takes what is published: see its subjects") from error
-        except (nats_errors.Error, OSError, TimeoutError) as error:
-            await self._leave(talk)
-            raise self._outage(error) from error
-
-    def _outage(self, error: Exception) -> RelayError:
-        """What the server has said, where it did, tells more than what became of the request."""
-        told = error if self._said is None else self._said
-        words = str(told).lower()  # the protocol has no codes: these words of it are fixed
-        if AUTHORIZATION_VIOLATION in words or isinstance(told, nats_errors.InvalidUserCredentialsError):
-            return BrokerRefused(self.where, "the login is refused", "give user and password, ?token= or ?credentials=")
-        if PERMISSIONS_ERR in words:
-            return BrokerRefused(
-                self.where, str(told), "the user needs rights for the subjects, $JS.API.> and _INBOX.>"
-            )
-        return BrokerUnreachable(self.where, str(told) or type(told).__name__)
-
-    async def _connected(self) -> _Talk:
-        async with self._opening:
-            if self._talk is None or not self._talk.client.is_connected:
-                await self.close()
-                self._talk = await self._connect()
-        return self._talk
-
-    async def _connect(self) -> _Talk:
-        """Connect, and look at the stream. A refused login's connection may end before its reason is read: ask again."""
-        for tries_left in (2, 1, 0):
-            self._said = None
-            client, answers = Client(), Inbox(f"_INBOX.{uuid4().hex}")
-            try:
-                await client.connect(**self._options, error_cb=self._hear, closed_cb=answers.lost)
-                await client.subscribe(answers.subject, cb=answers.take)
-                stream = client.jetstream(timeout=self.timeout)
-                limits = {"server's max_payload": client.max_payload}
-                if (own := (await self._require_stream(stream)).config.max_msg_size or -1) > 0:
-                    limits["stream's max_msg_size"] = own
-                return _Talk(client, stream, limits, answers)
-            except ConnectionResetError:
-                await _closed(client)
-                if not tries_left:
-                    raise
-            except BaseException:
-                await _closed(client)
-                raise
-        raise AssertionError
-
-    async def _require_stream(self, stream: JetStreamContext) -> api.StreamInfo:
-        try:
-            return await stream.stream_info(self.stream)
-        except js_errors.NotFoundError:
-            if self._declare == "no":
-                raise
-            storage = {"file": api.StorageType.FILE, "memory": api.StorageType.MEMORY}[self._declare]
-            return await stream.add_stream(api.StreamConfig(
-                name=self.stream, subjects=[f"{self.stream}.>"], storage=storage, duplicate_window=self._duplicates
-            ))  # fmt: skip
-
-    async def _hear(self, error: Exception) -> None:
-        self._said = error  # the client would print it; whoever waits for an answer tells it
-
-    async def _leave(self, talk: _Talk | None) -> None:
-        if talk is not None and self._talk is talk:
-            await self.close()
-
-    async def close(self) -> None:
-        talk, self._talk = self._talk, None
-        if talk is not None:
-            await _closed(talk.client)
-
-
-async def _closed(client: Client) -> None:
-    with suppress(nats_errors.Error, OSError, TimeoutError):
-        await client.close()
+def incoming(stream: str, message: Msg) -> Incoming:
+    """A message of *stream* as ingests have it."""
+    headers = {name.lower(): value for name, value in (message.headers or {}).items()}
+    for name, value in headers.items():
+        if name.startswith("ce-"):
+            with suppress(InvalidEvent):  # it is no CloudEvent then, as whoever reads it finds out
+                headers[name] = unquoted(value)
+    own = headers.get(_ID.lower()) or f"{stream}/{message.metadata.sequence.stream}"
+    return Incoming(message.subject, message.data, headers, f"nats:{stream}", own, message)

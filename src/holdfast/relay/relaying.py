@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from holdfast.event import Event
-    from holdfast.relay.ports import Destination, Format, Target
+    from holdfast.relay.ports import Destination, Format, Message, Target
 
 
 class Relay:
@@ -39,7 +39,9 @@ class Relay:
         self._away = Away(f"relay {name!r}")
 
     async def __call__(self, events: Sequence[Event]) -> None:
-        messages = [message_of(event, source=self._source, format=self._format) for event in events]
+        messages = self.messages(events)
+        if not messages:
+            return
         if self._destination is None:
             self._destination = self._target.destination()
         counts, clock = self.counts, asyncio.get_running_loop().time
@@ -52,7 +54,7 @@ class Relay:
             await asyncio.sleep(self._away.met(error))
             raise
         except MessageRefused as error:
-            if len(messages) > 1:
+            if len(events) > 1:
                 raise
             counts.refused += 1
             if error.final:
@@ -63,6 +65,10 @@ class Relay:
         counts.sent += len(messages)
         counts.is_away = False
         self._away.over()
+
+    def messages(self, events: Sequence[Event]) -> list[Message]:
+        """What of *events* is handed over, as it goes on the wire."""
+        return [message_of(event, source=self._source, format=self._format) for event in events]
 
     async def check(self) -> None:
         """

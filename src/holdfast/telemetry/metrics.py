@@ -116,8 +116,13 @@ RELAY_DURATION = Metric(
 )
 INGESTED = Metric(
     "holdfast_ingested_messages", "counter",
-    "Messages taken from a broker here. outcome: stored; duplicate, stored before; refused, and kept as an event.",
+    "Messages taken from a broker here. outcome: stored; duplicate, stored before; refused, and kept as an event; "
+    "passed over, by a transport.",
     ("store", "ingest", "outcome"),
+)  # fmt: skip
+INGEST_WAITING = Metric(
+    "holdfast_ingest_waiting_messages", "gauge",
+    "Messages that a transport's broker had for this worker, as it said with the last one.", ("store", "ingest"),
 )  # fmt: skip
 BROKER_OUTAGES = Metric(
     "holdfast_broker_outages", "counter",
@@ -176,8 +181,8 @@ PARTITIONS_AHEAD = Metric(
 OF_PROCESS = (
     PUBLISHED, DUPLICATES, OVER_QUOTA, PUBLISH_BATCH, SPOOL, STORE_ERRORS, LEASE_CHANGES, SETTLE_BATCH, DELIVERED, FAILED, RETRIED,
     PUT_OFF, DEAD, DURATION, LATENCY, IN_HAND, OWNED, BREAKER, BLOCKS_RETENTION, NEAR_RETENTION, LET_GO, RELAYED,
-    RELAY_DURATION, INGESTED, BROKER_OUTAGES, BROKER_AWAY, WEBHOOKS, REFUSED_WEBHOOKS, FEED_READERS, FEED_EVENTS,
-    FEED_REFUSED,
+    RELAY_DURATION, INGESTED, INGEST_WAITING, BROKER_OUTAGES, BROKER_AWAY, WEBHOOKS, REFUSED_WEBHOOKS, FEED_READERS,
+    FEED_EVENTS, FEED_REFUSED,
 )  # fmt: skip
 """Counted in this process: every process tells its own, and a sum over them is meant."""
 OF_STORE = (
@@ -245,6 +250,9 @@ def _of_bus(counts: BusCounts) -> Iterator[Figure]:
         yield Figure(INGESTED, (store, name, "stored"), ingest.stored)
         yield Figure(INGESTED, (store, name, "duplicate"), ingest.duplicates)
         yield Figure(INGESTED, (store, name, "refused"), ingest.refused)
+        yield Figure(INGESTED, (store, name, "passed over"), ingest.passed_over)
+        if ingest.waiting is not None:
+            yield Figure(INGEST_WAITING, (store, name), ingest.waiting)
         yield from _of_broker((store, "ingest", name), ingest)
 
 

@@ -79,7 +79,7 @@ class Worker:
         self.counts = WorkerCounts()
         self._settler = Settler(store, self.lose, self.counts)
         self._places = Places(store, self._settler, self._partitions)
-        self._keeper = Keeper(store, self, ports, ttl=options.lease_ttl, counts=self.counts)
+        self.keeper = Keeper(store, self, ports, ttl=options.lease_ttl, counts=self.counts)
         self._feeder = Feeder(
             store, self._runners, self._held, check=lambda partition, page: self._takeover.check(partition, page),  # noqa: PLW0108 - it is made below
             reload=self._reload, changed=self._changed,
@@ -99,7 +99,7 @@ class Worker:
             spawn=self._spawn, ready=self._feeder.wake, counts=self.counts,
         )  # fmt: skip
         self._shared = Shared(
-            store, self._settler, ports, bus, self._keeper, self._feeder.wake, self._retries.due_in,
+            store, self._settler, ports, bus, self.keeper, self._feeder.wake, self._retries.due_in,
             self._stop_with, options.breaker_waits, tracing, options.bound, self._part,
         )  # fmt: skip
 
@@ -207,12 +207,12 @@ class Worker:
             kind = Runner if consumer.batch is None else BatchRunner
             self._runners[record.id] = kind(consumer, record, self._shared, threads)
         self._feeder.reroute()
-        self._keeper.hurry()
+        self.keeper.hurry()
 
     def start(self) -> None:
         """Begin to work, in the running loop."""
         services = (
-            self._keeper.run(), self._feeder.run(), self._settler.run(), self._retries.run(), self._watch(),
+            self.keeper.run(), self._feeder.run(), self._settler.run(), self._retries.run(), self._watch(),
             self._places.run(), self._chores.run(), self._sampler.run(),
             *([self.timekeeper.run()] if self._options.keeps_time else ()),
             self._store.listen(self._feeder.wake),
@@ -384,7 +384,7 @@ class Worker:
         self._set_apart()
         self._feeder.reroute()
         if self.partition_counts != shared:  # what was paused is given back, what was resumed is taken
-            self._keeper.hurry()
+            self.keeper.hurry()
         await self._settler.exclusively(self._recount_blocked)
         self._retries.due_in(0.0)
 
