@@ -1,4 +1,4 @@
-"""Puts the latest results of the benchmark, of `costs.py`, `counting.py` and `searching.py` into pages of the documentation, between marks."""
+"""Puts the latest results of the benchmark, and of scripts beside it, into pages of the documentation, between marks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ SOURCES = {
     "performance.md": {"figures": "latest.md", "large": "*-large.md", "costs": "costs.md"},
     "metrics.md": {"counting": "counting.md"},
     "dashboard.md": {"searching": "searching.md"},
+    "quickstart.md": {"first event": "first_event.md"},
+    "transport.md": {"transporting": "transporting.md"},
 }
 
 

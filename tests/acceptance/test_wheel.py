@@ -32,6 +32,6 @@ def test_the_wheel_runs_the_first_lines_of_the_readme(tmp_path):
     run(python, "-m", "pip", "install", "--quiet", wheel, cwd=tmp_path)
     first = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert first is not None
-    assert len([line for line in first.group(1).splitlines() if line]) <= 10
+    assert len([line for line in first.group(1).splitlines() if line]) == 8
     (tmp_path / "app.py").write_text(first.group(1), "utf-8")
     assert "order" in run(python, "app.py", cwd=tmp_path)

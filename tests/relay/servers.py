@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -26,10 +27,13 @@ def free_port() -> int:
 def program(name: str, *places: str) -> str:
     """Path of a server's program; the test is skipped, saying where it was looked for, if there is none."""
     variable = f"HOLDFAST_{name.upper().replace('-', '_')}"
-    for candidate in (os.environ.get(variable), *places, shutil.which(name)):
+    own = str(Path(sys.executable).parent / name)  # from a wheel
+    for candidate in (os.environ.get(variable), own, *places, shutil.which(name)):
         if candidate and Path(candidate).exists():
             return candidate
-    pytest.skip(f"no {name}: looked at ${variable}, {', '.join(places)} and the PATH; on Debian: apt install {name}")
+    pytest.skip(
+        f"no {name}: looked at ${variable}, {', '.join((own, *places))} and the PATH; on Debian: apt install {name}"
+    )
 
 
 class Server:

@@ -313,6 +313,23 @@ class TestIn(SourceContract):
             await again.close()
         await to.close()
 
+    async def test_begun_now_it_misses_nothing_of_a_partition_that_had_brought_nothing_yet(self, place: Topic) -> None:
+        to = destination(place)
+        await to.send([message(0)])
+        first, commits = source(place, "start=now"), place.cluster.asked(OFFSET_COMMIT)
+        batches = first.receive()
+        waiting = asyncio.ensure_future(anext(batches))
+        await until(lambda: place.cluster.asked(OFFSET_COMMIT) > commits, 60)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await batches.aclose()  # type: ignore[attr-defined]
+        await first.close()
+        await to.send([message(1)])
+        second = source(place, "start=now")
+        assert [one.headers["ce-id"] for one in await take(second, 1)] == ["00000001"]
+        await second.close()
+        await to.close()
+
     async def test_a_missing_topic_is_refused(self, place: Topic) -> None:
         place.cluster.topic_error(place.name, UNKNOWN_TOPIC)
         by = source(place)

@@ -129,6 +129,45 @@ class TestServices(ServicesContract):
     pass
 
 
+async def test_an_ingest_that_begins_now_takes_what_comes_while_it_is_away_and_nothing_from_before(
+    broker: NatsBroker, dsn: str
+) -> None:
+    """Also where nothing had come yet when it went away."""
+    await broker.put(*cloud_event(1))
+    address = f"{broker.from_url.format(port=broker.port)}&start=now&consumer=late"
+    client = await nats.connect(broker.url())
+    for _ in range(2):
+        bus = bus_on(dsn)
+        bus.ingest(address, name="in")
+        async with working(bus):
+            async with asyncio.timeout(SOON):
+                while not await _is_bound(client, "late"):  # noqa: ASYNC110 - nothing tells it
+                    await asyncio.sleep(0.02)
+    await client.close()
+    await broker.put(*cloud_event(2))
+    bus = bus_on(dsn)
+    bus.ingest(address, name="in")
+    async with working(bus):
+        await until(lambda: bus.counts.ingests["in"].stored == 1)
+    assert rows(dsn, "select count(*) from event_log") == [(1,)]
+
+
+async def _is_bound(client: Client, consumer: str) -> bool:
+    try:
+        return bool((await client.jetstream().consumer_info(STREAM, consumer)).push_bound)
+    except nats.js.errors.NotFoundError:
+        return False
+
+
+async def test_a_message_with_a_header_of_the_protocol_is_one_as_any_other(broker: NatsBroker, dsn: str) -> None:
+    body, headers = cloud_event(1)
+    bus = bus_on(dsn)
+    bus.ingest(broker.from_url.format(port=broker.port), name="in")
+    async with working(bus):
+        await broker.put(body, {**headers, "Status": "100"})
+        await until(lambda: bus.counts.ingests["in"].stored == 1)
+
+
 async def test_a_stream_that_is_full_makes_events_wait_and_kills_none(tmp_path: Path, dsn: str) -> None:
     with NatsBroker(tmp_path / "nats") as server:
         await server.prepare(max_msgs=5, discard=api.DiscardPolicy.NEW)

@@ -182,7 +182,7 @@ async def campaign(
             for fault in faults:
                 await asyncio.sleep(rest)
                 recoveries.append(Recovery(fault, await _recovery(day, fault, shop, dsns.billing)))
-                await cluster.heal()
+                await cluster.heal(stream)
         async with bus:
             await bus.drain(_PATIENCE)
             wanted = 2 * len(shop.committed)

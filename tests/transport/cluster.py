@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from nats.js import JetStreamContext
+    from nats.js.api import ConsumerInfo, StreamInfo
+
 NODES = 3
 LIMIT = 262_144
 """Bytes that no message may have."""
@@ -95,8 +98,8 @@ class NatsCluster:
         finally:
             await client.close()
 
-    async def heal(self) -> None:
-        """Every node is there, and they have a leader between them."""
+    async def heal(self, stream: str | None = None) -> None:
+        """Every node is there, and they have a leader between them; of *stream* and its consumers each has all."""
         for node in self.nodes:
             node.configure()
             node.start()
@@ -104,6 +107,8 @@ class NatsCluster:
             node.reload()
         async with self.client() as client:
             await _until_answered(client, "$JS.API.INFO")
+            if stream is not None:
+                await _until_whole(client.jetstream(), stream)
 
     async def stream(self, name: str) -> dict[str, Any]:
         """What the cluster says about a stream."""
@@ -132,6 +137,24 @@ async def _until_answered(client: Client, subject: str, *, wanted: str = "type")
             return found
         await asyncio.sleep(0.05)
     raise AssertionError(f"{subject}: {found}")
+
+
+async def _until_whole(context: JetStreamContext, stream: str) -> None:
+    """A node that has just come back lacks what it missed, and is nobody's majority before it has got that."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                parts = [await context.stream_info(stream), *await context.consumers_info(stream)]
+            except (nats.errors.Error, nats.js.errors.APIError):
+                parts = []
+            if parts and all(map(_is_whole, parts)):
+                return
+            await asyncio.sleep(0.05)
+
+
+def _is_whole(part: StreamInfo | ConsumerInfo) -> bool:
+    replicas = [] if part.cluster is None else part.cluster.replicas or []
+    return len(replicas) == NODES - 1 and all(one.current and not one.offline for one in replicas)
 
 
 async def _quiet(error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""Services over a real cluster of three servers of JetStream, three replicas; its bad days, and theirs."""
+"""Services over a real cluster of three servers of JetStream, three replicas: what they do, and what may befall them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from nats.js import api
 from tests.relay.contract import until
 from tests.relay.wire import Wire
 
-from .campaign import campaign
 from .cluster import LIMIT
 from .databases import name_of
 from .judging import GOOD, booked, count, verdict, workers
@@ -23,6 +22,8 @@ from .judging import GOOD, booked, count, verdict, workers
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from nats.aio.client import Client
 
     from holdfast import Delivery, Event, EventBus
 
@@ -133,6 +134,54 @@ async def test_what_no_subscription_of_the_store_listens_to_is_not_stored(
         await until(lambda: count(dsns.billing, "select count(*) from event_log where event_name = 'parcel.sent'") == 1)
 
 
+async def test_a_service_that_begins_now_takes_what_comes_while_it_is_away_and_nothing_from_before(
+    cluster: NatsCluster, stream: str, dsns: Dsns, make_bus: MakeBus
+) -> None:
+    """Also where nothing had come yet when its worker went away, twice."""
+    shop = make_bus(dsns.shop, cluster.address(stream), "shop")
+    async with shop, cluster.client() as client:
+        await placed(shop, 10)
+        await shop.drain(SOON)
+        for generation in (1, 2):
+            billing = make_bus(dsns.billing, cluster.address(stream, "start=now"), "billing")
+            books(billing)
+            async with billing:
+                await _consumers(client, stream, {f"billing-{number}-{generation}" for number in range(8)})
+            await billing.close()
+        ids = await placed(shop, 10, first=2)
+        await shop.drain(SOON)
+        billing = make_bus(dsns.billing, cluster.address(stream, "start=now"), "billing")
+        books(billing)
+        async with billing:
+            await judged(dsns.billing, ids)
+    assert count(dsns.billing, "select count(*) from event_log") == 10
+
+
+async def _consumers(client: Client, stream: str, wanted: set[str]) -> None:
+    async with asyncio.timeout(SOON):
+        while not wanted <= {one.name for one in await client.jetstream().consumers_info(stream)}:  # noqa: ASYNC110 - nothing tells it
+            await asyncio.sleep(0.05)
+
+
+async def test_a_message_with_a_header_of_the_protocol_stops_no_partition(
+    cluster: NatsCluster, stream: str, dsns: Dsns, make_bus: MakeBus
+) -> None:
+    shop, billing = (
+        make_bus(dsns.shop, cluster.address(stream), "shop"),
+        make_bus(dsns.billing, cluster.address(stream), "billing"),
+    )
+    books(billing)
+    async with shop, billing, cluster.client() as client:
+        ids = await placed(shop, 10)
+        await judged(dsns.billing, ids)
+        for number in range(8):
+            headers = {"Status": "100", "ce-id": f"n{number}", "ce-type": "noise.made", "ce-source": "x"}
+            await client.jetstream().publish(f"{stream}.{number}.noise.made", b"{}", headers=headers)
+        ids += await placed(shop, 10, first=2)
+        await judged(dsns.billing, ids)
+        assert billing.counts.ingests["transport"].outages == 0
+
+
 async def test_what_a_store_says_about_itself_stays_there(
     cluster: NatsCluster, stream: str, dsns: Dsns, make_bus: MakeBus
 ) -> None:
@@ -158,7 +207,7 @@ async def test_workers_share_the_partitions_and_take_over_from_each_other(
         await until(lambda: held(first) == set(range(8)), SOON)
         ids = await placed(shop, 50)
         async with second, third:
-            await until(lambda: {len(held(one)) for one in (first, second, third)} == {2, 3}, SOON)
+            await until(lambda: sorted(len(held(one)) for one in (first, second, third)) == [2, 3, 3], SOON)
             assert held(first) | held(second) | held(third) == set(range(8))
             ids += await placed(shop, 50, first=10)
             await judged(dsns.billing, ids)
@@ -192,18 +241,6 @@ async def test_another_store_under_the_same_name_is_refused_and_takes_nothing(
 
 
 # Bad days
-
-
-@pytest.mark.timeout(300)  # elections and leases take seconds each, and more on a busy machine
-async def test_nodes_and_workers_are_killed_stopped_and_cut_off_and_each_effect_comes_once(
-    cluster: NatsCluster, stream: str, dsns: Dsns, tmp_path: Path
-) -> None:
-    faults = ("worker_killed", "leader_moved", "node_killed", "node_stopped", "node_cut_off")
-    report = await campaign(cluster, dsns, tmp_path, stream, faults=faults)
-    assert report.verdicts == {"billing": GOOD, "stock": GOOD}
-    assert report.effects == 3 * report.orders
-    assert report.orders > 20 * len(faults)
-    assert report.rolled_back
 
 
 async def test_while_the_engine_is_away_the_log_holds_and_handlers_here_go_on(
@@ -250,9 +287,34 @@ async def test_a_lost_acknowledgement_brings_messages_again_and_no_second_effect
                 wire.cut()
                 await blocking.rollback()
             await until(lambda: billing.counts.ingests["transport"].duplicates >= 1, SOON)
-            assert count(dsns.billing, "select count(*) from event_log") == 20
+            await until(lambda: count(dsns.billing, "select count(*) from event_log") == 20, SOON)
             ids += await placed(shop, 10, first=4)
             await judged(dsns.billing, ids)
+
+
+async def test_consumers_that_somebody_removes_are_made_again_and_nothing_comes_twice(
+    cluster: NatsCluster, stream: str, dsns: Dsns, make_bus: MakeBus
+) -> None:
+    """Removed while messages of theirs are in hand: who acknowledges them is told that nobody is there."""
+    shop, billing = (
+        make_bus(dsns.shop, cluster.address(stream), "shop"),
+        make_bus(dsns.billing, cluster.address(stream), "billing"),
+    )
+    books(billing)
+    async with shop, billing, cluster.client() as client:
+        ids = await placed(shop, 10)
+        await judged(dsns.billing, ids)
+        async with await psycopg.AsyncConnection.connect(dsns.billing) as blocking:
+            await blocking.execute("lock table holdfast.event_log in share mode")
+            ids += await placed(shop, 10, first=2)
+            await shop.drain(SOON)
+            await until(lambda: count(dsns.billing, _BLOCKED) > 0, SOON)
+            for number in range(8):
+                await client.jetstream().delete_consumer(stream, f"billing-{number}-1")
+            await blocking.rollback()
+        ids += await placed(shop, 10, first=4)
+        await judged(dsns.billing, ids)
+        assert billing.counts.ingests["transport"].duplicates > 0
 
 
 async def test_a_redelivery_after_the_window_brings_nothing_twice_nor_out_of_order(

@@ -85,6 +85,7 @@ class Ingest:
                 async for batch in batches:
                     self.counts.is_away = False
                     self._away.over()
+                    self.counts.waiting = getattr(source, "waiting", None)
                     if batch:
                         await self._settle(source, batch, store)
         finally:
@@ -93,7 +94,7 @@ class Ingest:
     async def _settle(self, source: Source, batch: Sequence[Incoming], store: Store) -> None:
         events: list[tuple[Incoming, NewEvent]] = []
         refused: list[tuple[Incoming, str]] = []
-        for message in await self.chosen(source, batch):
+        for message in await self.chosen(batch):
             try:
                 events.append((message, self._event(message)))
             except InvalidEvent as error:
@@ -107,8 +108,8 @@ class Ingest:
         if accepted := [message for message in batch if id(message) not in gone]:
             await source.acknowledge(accepted)
 
-    async def chosen(self, source: Source, batch: Sequence[Incoming]) -> Sequence[Incoming]:  # noqa: ARG002 - see `TransportIngest`
-        """What of *batch* from *source* is to be stored; the rest is acknowledged only."""
+    async def chosen(self, batch: Sequence[Incoming]) -> Sequence[Incoming]:
+        """What of *batch* is to be stored; the rest is acknowledged only."""
         return batch
 
     def _event(self, message: Incoming) -> NewEvent:

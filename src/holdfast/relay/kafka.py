@@ -154,11 +154,11 @@ class KafkaSource:
         settings = Settings(address)
         self._topic = _Topic(address, settings)
         self._count = settings.whole("prefetch", 500, 1, 10_000)
-        begin = settings.one_of("start", "beginning", "now")
+        self._begins_now = settings.one_of("start", "beginning", "now") == "now"
         self._config = self._topic.config({
             "group.id": settings.text("group") or name, "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest" if begin == "beginning" else "latest",
+            "auto.offset.reset": "latest" if self._begins_now else "earliest",
         }, {"isolation.level": "read_committed", "session.timeout.ms": "10000"})  # fmt: skip
         settings.done()
         self._offsets = Offsets()
@@ -245,7 +245,21 @@ class KafkaSource:
 
     def _join(self) -> None:
         self._consumer = self._make_consumer()
-        self._member.subscribe([self._topic.name])
+        self._member.subscribe([self._topic.name], **{"on_assign": self._begin} if self._begins_now else {})
+
+    def _begin(self, member: Consumer, partitions: list[TopicPartition]) -> None:
+        """
+        Write down where a partition begins that nobody has read yet: whoever gets it next, before a record of it was
+        stored, would begin where it ends by then, and miss what came meanwhile.
+        """
+        known = member.committed(partitions, timeout=self._topic.timeout)
+        ends = [
+            TopicPartition(one.topic, one.partition, member.get_watermark_offsets(one, self._topic.timeout)[1])
+            for one in known
+            if one.offset < 0
+        ]
+        if ends:
+            self._commit(ends)
 
     def _consume(self) -> list[Any]:
         found: list[Any] = self._member.consume(self._count, _POLL)

@@ -212,19 +212,23 @@ class NatsSource:
 
     async def _bind(self, talk: Talk) -> None:
         where, stream = self._line.stream, talk.stream
-        policy, begin = api.DeliverPolicy.ALL if self._start == "beginning" else api.DeliverPolicy.NEW, None
+        begin: int | None = None
         while (known := await self._known(stream)) is not None:
             if not known.push_bound:
                 assert known.ack_floor is not None
-                policy, begin = api.DeliverPolicy.BY_START_SEQUENCE, known.ack_floor.stream_seq + 1
+                # Servers before 2.10 say 0 where nothing was acknowledged yet.
+                begin = max(known.ack_floor.stream_seq + 1, known.config.opt_start_seq or 1)
                 with suppress(js_errors.NotFoundError):
                     await stream.delete_consumer(where, self._durable)
                 break
             await asyncio.sleep(_STANDBY_SECONDS)
+        if begin is None:  # a number, so that whoever comes next begins there too if nothing has come until then
+            begin = 1 if self._start == "beginning" else (await stream.stream_info(where)).state.last_seq + 1
         inbox = talk.client.new_inbox()
         await talk.client.subscribe(inbox, cb=self._take)
         await stream.add_consumer(where, api.ConsumerConfig(
-            durable_name=self._durable, deliver_subject=inbox, deliver_policy=policy, opt_start_seq=begin,
+            durable_name=self._durable, deliver_subject=inbox, opt_start_seq=begin,
+            deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
             ack_policy=api.AckPolicy.EXPLICIT, ack_wait=self._ack_wait, max_ack_pending=2 * self._batch,
             filter_subject=self._filter, idle_heartbeat=_HEARTBEAT_SECONDS,
         ))  # fmt: skip
@@ -241,7 +245,7 @@ class NatsSource:
 
     async def _take(self, message: Msg) -> None:
         self._heard = asyncio.get_running_loop().time()
-        if (message.headers or {}).get("Status") is not None:  # a heartbeat
+        if not message.reply:  # a heartbeat
             return
         number = message.metadata.sequence.stream
         if number not in self._in_hand:  # it comes again and again while it waits here for the store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
 from contextlib import asynccontextmanager, suppress
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
     from holdfast.relay.address import Address
     from holdfast.relay.settings import Settings
 
+logger = logging.getLogger("holdfast.relay")
+
+_CLOSE_SECONDS = 2.0
 _STREAM = re.compile(r"[^\s.*>/\\]{1,255}")
-_FULL = {10023, 10047, 10077}  # resources, storage, the limits of the stream: later there may be room
+# Resources, storage, the limits of the stream: later there may be room. And a repeat of what the replicas have not agreed on.
+_LATER = {10023, 10047, 10077, 10158}
 
 
 class Talk(NamedTuple):
@@ -73,6 +78,11 @@ class Line:
         self._opening = asyncio.Lock()
         self._said: Exception | None = None
 
+    @property
+    def has_objected(self) -> bool:
+        """Whether the server has said that something is not allowed."""
+        return self._said is not None
+
     def no_stream(self, problem: str) -> BrokerRefused:
         remedy = f"make the stream {self.stream!r} with its subjects, or let ?declare=file do it"
         return BrokerRefused(self.where, problem, remedy)
@@ -87,7 +97,7 @@ class Line:
             raise self.no_stream(f"there is no stream {self.stream!r}") from error
         except js_errors.APIError as error:
             problem = f"{error.description or type(error).__name__} [{error.err_code}]"
-            if error.err_code in _FULL or isinstance(error, js_errors.ServiceUnavailableError):
+            if error.err_code in _LATER or isinstance(error, js_errors.ServiceUnavailableError):
                 raise BrokerUnreachable(self.where, problem) from error
             raise BrokerRefused(self.where, f"JetStream refuses: {problem}", "see how the stream is set up") from error
         except js_errors.NoStreamResponseError as error:
@@ -161,7 +171,10 @@ class Line:
         )
 
     async def _hear(self, error: Exception) -> None:
-        self._said = error  # the client would print it; whoever waits for an answer tells it
+        if isinstance(error, nats_errors.SlowConsumerError) or not isinstance(error, nats_errors.Error | OSError):
+            logger.error("%s: a message could not be taken", self.where, exc_info=error)
+        else:
+            self._said = error  # the client would print it; whoever waits for an answer tells it
 
     async def _leave(self, talk: Talk | None) -> None:
         if talk is not None and self._talk is talk:
@@ -174,5 +187,7 @@ class Line:
 
 
 async def closed(client: Client) -> None:
+    """What a server that hangs has not read yet is given up."""
     with suppress(nats_errors.Error, OSError, TimeoutError):
-        await client.close()
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await client.close()

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from holdfast.errors import BrokerRefused, BrokerUnreachable, MissingExtra
+from holdfast.relay.away import Away
 from holdfast.relay.nats import NatsDestination, incoming
 from holdfast.relay.settings import Settings
-from holdfast.relay.transport import partition_of
+from holdfast.relay.transport import NAME, partition_of
 
 try:
     from nats import errors as nats_errors
@@ -23,14 +24,14 @@ try:
     from nats.js import errors as js_errors
 
     from holdfast.relay.nats_line import Line
+    from holdfast.relay.nats_taken import ELECTION_SECONDS, Taken
 except ImportError as missing:
     raise MissingExtra("nats-py", "nats", "a transport over NATS JetStream") from missing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
     from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
 
     from holdfast.relay.address import Address
@@ -38,10 +39,14 @@ if TYPE_CHECKING:
     from holdfast.relay.ports import Incoming, Message
     from holdfast.relay.transport import Home
 
+T = TypeVar("T")
+
 _HEARTBEAT_SECONDS = 2.0
-# A consumer whose leader is away gets another one, who goes on where that was; to make it anew would take as long.
-_ELECTION_SECONDS = 15.0
+_TRY_SECONDS = 1.0  # a question reaches the leader of that moment, and a new one hears it only if it is asked again
+_ACK_SECONDS = 5.0
 _LOOK_SECONDS = 0.25
+_LEAST_PENDING = 10  # of one partition, so that it is not one by one
+_ANOTHER_HAS_IT = {10012, 10013}  # a consumer of that name with another start, or another inbox
 _BATCH_BYTES = 8 * 2**20
 
 
@@ -76,14 +81,15 @@ class NatsMember:
 
     Each partition of a service has one durable push consumer, ``<service>-<partition>-<generation>``. Whoever gets the
     lease makes the next generation from where the acknowledgements of the one before end, and only then removes that
-    one: nothing overtakes what somebody else had in hand, no moment is without a consumer, and whoever has lost the
-    lease without knowing hears nothing more.
+    one: no moment is without a consumer. As each worker stores a partition in the order of the stream, from what was
+    stored before on, nothing overtakes what another one still has in hand.
     """
 
     def __init__(self, options: _Options, service: str, home: Home) -> None:
         self._options, self._line, self._service, self._home = options, options.line, service, home
-        self._taken: dict[int, _Taken] = {}
-        self._arrived: asyncio.Queue[tuple[_Taken, Msg]] = asyncio.Queue()
+        self._taken: dict[int, Taken] = {}
+        self._takers: dict[int, asyncio.Task[None]] = {}
+        self._arrived: asyncio.Queue[tuple[Taken, Msg]] = asyncio.Queue()
 
     @property
     def waiting(self) -> int:
@@ -99,22 +105,30 @@ class NatsMember:
             BrokerRefused: Login, rights or stream are not as the address says, or another store has the service's name.
         """
         async with self._line.talking() as talk:
-            while True:
-                await self._follow_the_leases(talk)
-                yield await self._next_batch()
+            try:
+                while True:
+                    await self._follow_the_leases(talk)
+                    batch = await self._next_batch()
+                    if batch or self._taken or not self._takers:  # else nobody knows yet whether the broker is back
+                        yield batch
+            finally:
+                await _ended(self._takers.values())
 
     async def acknowledge(self, messages: Sequence[Incoming]) -> None:
-        """Tell the stream, with the last message of each partition; returns when it knows."""
+        """Tell the stream, with the last message of each partition; returns when it knows, or is to be asked anew."""
         last = {_partition(message): message.handle for message in messages}
         async with self._line.talking():
             await asyncio.gather(*(self._acknowledge(number, one) for number, one in last.items()))
 
     async def _acknowledge(self, number: int, message: Msg) -> None:
+        """A consumer whose leader is away may not have heard it: its partition is taken in anew, and no other."""
         try:
-            await message.ack_sync(timeout=self._line.timeout)
-        except nats_errors.NoRespondersError:
-            if number in self._home.held():  # else another worker has it, with a consumer of its own
+            await message.ack_sync(timeout=min(_ACK_SECONDS, self._line.timeout))
+        except (nats_errors.NoRespondersError, nats_errors.TimeoutError):
+            if self._line.has_objected:
                 raise
+            if number in self._taken:  # else another worker has it, with a consumer of its own
+                self._taken[number].is_lost = True
 
     async def refuse(self, message: Incoming, reason: str) -> None:  # noqa: ARG002 - the protocol has no place for it
         """Pass it over: the stream keeps it."""
@@ -129,16 +143,18 @@ class NatsMember:
         await self._line.close()
 
     async def _follow_the_leases(self, talk: Talk) -> None:
+        """
+        Let go of partitions that another worker has now, begin to take in those that this one has got. Each is taken in
+        by a task of its own: one whose consumer waits for its next leader holds no other up.
+        """
         self._require_a_sign(talk)
         held = self._home.held()
-        for number in [number for number, one in self._taken.items() if held.get(number) != one.epoch or one.is_lost]:
-            over = self._taken.pop(number)
-            over.is_over = True
-            await over.subscription.unsubscribe()
-        if missing := sorted(held.keys() - self._taken.keys()):
-            names = await self._names(talk)
-            taken = await asyncio.gather(*(self._take_over(talk, number, held[number], names) for number in missing))
-            self._taken |= zip(missing, taken, strict=True)
+        for number in [number for number, one in self._taken.items() if held.get(number) != one.epoch or one.is_over]:
+            await self._taken.pop(number).end()
+        for number in [number for number, task in self._takers.items() if task.done()]:
+            self._takers.pop(number).result()
+        for number in held.keys() - self._taken.keys() - self._takers.keys():
+            self._takers[number] = asyncio.create_task(self._take_in(talk, number, held[number]))
 
     def _require_a_sign(self, talk: Talk) -> None:
         if not talk.client.is_connected:
@@ -146,41 +162,117 @@ class NatsMember:
         if self._taken and all(one.is_silent for one in self._taken.values()):
             raise BrokerUnreachable(self._line.where, "nothing is heard of any consumer")
 
+    async def _take_in(self, talk: Talk, number: int, epoch: int) -> None:
+        """
+        Make the next consumer of the partition, as long as the lease is ours.
+
+        Raises:
+            BrokerUnreachable: And no other partition is taken in here, so that all of the broker may be away.
+        """
+        away = Away(f"ingest {NAME!r}, partition {number},")
+        while self._is_ours(number, epoch):
+            try:
+                await self._make_next(talk, number, epoch)
+            except BrokerUnreachable as error:
+                if not self._taken:
+                    raise
+                await asyncio.sleep(away.met(error))
+            else:
+                away.over()
+                return
+
+    def _is_ours(self, number: int, epoch: int) -> bool:
+        return self._home.held().get(number) == epoch
+
+    async def _make_next(self, talk: Talk, number: int, epoch: int) -> None:
+        prefix = f"{self._service}-{number}-"
+        names = await self._answered("which consumers are there", lambda: self._names(talk))
+        generations = sorted(int(name.removeprefix(prefix)) for name in names if _is_of(name, prefix))
+        begin = await self._begin(talk, [f"{prefix}{generation}" for generation in generations])
+        if not self._is_ours(number, epoch):
+            return
+        name = f"{prefix}{generations[-1] + 1 if generations else 1}"
+        self._taken[number] = await self._taken_by(talk, name, number, epoch, begin)
+        for generation in generations if self._is_ours(number, epoch) else ():
+            # One whose leader is away goes without a word. Whichever stays is of no use, and goes with the next change.
+            with suppress(js_errors.NotFoundError, js_errors.ServiceUnavailableError, nats_errors.TimeoutError):
+                await talk.stream.delete_consumer(self._line.stream, f"{prefix}{generation}")
+
+    async def _begin(self, talk: Talk, consumers: Sequence[str]) -> int:
+        """
+        The number in the stream to begin with: behind what the newest of *consumers* has acknowledged. Where that one
+        does not answer, an older one's is as good: what it lacks is here already.
+        """
+        if not consumers:
+            if self._options.begins_now:
+                known = await talk.stream.stream_info(self._line.stream)
+                return int(known.state.last_seq) + 1
+            return 1
+        *older, newest = consumers
+        try:
+            return await self._end_of(talk.stream, newest) + 1
+        except BrokerUnreachable:
+            if not older:
+                raise
+            return await self._begin(talk, older)
+
+    async def _answered(self, question: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer, once there is a leader to give it."""
+        try:
+            async with asyncio.timeout(ELECTION_SECONDS):
+                while True:
+                    with suppress(
+                        nats_errors.TimeoutError, nats_errors.NoRespondersError, js_errors.ServiceUnavailableError
+                    ):
+                        return await ask()
+                    await asyncio.sleep(_LOOK_SECONDS)
+        except TimeoutError as error:
+            raise BrokerUnreachable(self._line.where, f"nobody says {question}") from error
+
     async def _names(self, talk: Talk) -> list[str]:
         """Of all consumers. Those that know the stream answer, and not the consumers, of which one may be away."""
         found: list[str] = []
+        total: int | None = None
         while True:
             request = msgspec.json.encode({"offset": len(found)})
             subject = f"$JS.API.CONSUMER.NAMES.{self._line.stream}"
-            answer = await talk.client.request(subject, request, timeout=self._line.timeout)
+            answer = await talk.client.request(subject, request, timeout=_TRY_SECONDS)
             page = msgspec.json.decode(answer.data, type=_Names)
             if page.error is not None:
                 raise js_errors.APIError.from_error(page.error)
+            if total not in (None, page.total):  # one has gone meanwhile, and others have moved up into its page
+                found, total = [], None
+                continue
+            total = page.total
             found += page.consumers or ()
             if not page.consumers or len(found) >= page.total:
                 return found
 
-    async def _take_over(self, talk: Talk, number: int, epoch: int, names: Sequence[str]) -> _Taken:
-        prefix = f"{self._service}-{number}-"
-        generations = sorted(int(name.removeprefix(prefix)) for name in names if _is_of(name, prefix))
-        policy, begin = self._options.policy, None
-        if generations:
-            end = await self._end_of(talk.stream, f"{prefix}{generations[-1]}")
-            policy, begin = api.DeliverPolicy.BY_START_SEQUENCE, end + 1
+    async def _taken_by(self, talk: Talk, name: str, number: int, epoch: int, begin: int) -> Taken:
+        """The partition, taken in by a consumer that is made now."""
         inbox = talk.client.new_inbox()
-        taken = _Taken(number, epoch, self._arrived)
+        taken = Taken(epoch, self._arrived)
         taken.subscription = await talk.client.subscribe(inbox, cb=taken.take)
-        await talk.stream.add_consumer(self._line.stream, api.ConsumerConfig(
-            durable_name=f"{prefix}{generations[-1] + 1 if generations else 1}", description=self._owner,
-            deliver_subject=inbox, deliver_policy=policy, opt_start_seq=begin,
-            filter_subject=f"{self._line.stream}.{number}.>", ack_policy=api.AckPolicy.ALL,
-            ack_wait=self._options.ack_wait, max_ack_pending=2 * self._options.batch,
+        config = api.ConsumerConfig(
+            durable_name=name, description=self._owner, deliver_subject=inbox,
+            deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=begin, filter_subject=f"{self._line.stream}.{number}.>", ack_policy=api.AckPolicy.ALL,
+            ack_wait=self._options.ack_wait, max_ack_pending=self._options.pending,
             idle_heartbeat=_HEARTBEAT_SECONDS,
-        ), timeout=max(_ELECTION_SECONDS, self._line.timeout))  # fmt: skip
+        )  # fmt: skip
+        try:
+            await self._answered(
+                f"that consumer {name} is made",
+                lambda: talk.stream.add_consumer(self._line.stream, config, timeout=_TRY_SECONDS),
+            )
+        except js_errors.APIError as error:
+            await taken.end()
+            if error.err_code in _ANOTHER_HAS_IT:
+                raise BrokerUnreachable(self._line.where, f"somebody else makes the consumer {name}") from error
+            raise
+        except BaseException:
+            await taken.end()
+            raise
         taken.heard = asyncio.get_running_loop().time()  # an election may have come first
-        for generation in generations:
-            with suppress(js_errors.NotFoundError):
-                await talk.stream.delete_consumer(self._line.stream, f"{prefix}{generation}")
         return taken
 
     @property
@@ -188,10 +280,12 @@ class NatsMember:
         return f"Holdfast store {self._home.store}"
 
     async def _end_of(self, stream: JetStreamContext, name: str) -> int:
-        """The number in the stream up to which the consumer of that name has acknowledged."""
+        """The number in the stream up to which the consumer of that name has acknowledged. Its leader answers."""
         try:
-            async with asyncio.timeout(_ELECTION_SECONDS):
-                known = await self._known(stream, name)
+            known: api.ConsumerInfo = await self._answered(
+                f"how far consumer {name} is",
+                lambda: stream.consumer_info(self._line.stream, name, timeout=_TRY_SECONDS),
+            )
         except js_errors.NotFoundError as error:
             raise BrokerUnreachable(
                 self._line.where, f"the consumer {name} is gone: somebody has taken over"
@@ -202,14 +296,8 @@ class NatsMember:
                 f"give this service another name than {self._service!r}; after a restore, remove its consumers",
             )  # fmt: skip
         assert known.ack_floor is not None
-        return int(known.ack_floor.stream_seq)
-
-    async def _known(self, stream: JetStreamContext, name: str) -> api.ConsumerInfo:
-        """Its leader answers: while it has none, nobody does."""
-        while True:
-            with suppress(nats_errors.TimeoutError):
-                found: api.ConsumerInfo = await stream.consumer_info(self._line.stream, name, timeout=1.0)
-                return found
+        # Servers before 2.10 say 0 where nothing was acknowledged yet.
+        return max(int(known.ack_floor.stream_seq), (known.config.opt_start_seq or 1) - 1)
 
     async def _next_batch(self) -> list[Incoming]:
         found: list[Incoming] = []
@@ -219,52 +307,10 @@ class NatsMember:
                 async with asyncio.timeout(pause):
                     taken, message = await self._arrived.get()
                 pause = 0
-                if not taken.is_over:
+                if not taken.is_ended:
                     found.append(incoming(self._line.stream, message))
                     size += len(message.data)
         return found
-
-
-class _Taken:
-    """A partition that is taken in here."""
-
-    subscription: Subscription
-
-    def __init__(self, number: int, epoch: int, arrived: asyncio.Queue[tuple[_Taken, Msg]]) -> None:
-        self.number, self.epoch = number, epoch
-        self._clock = asyncio.get_running_loop().time
-        self.heard, self.waiting = self._clock(), 0
-        self.has_gap = self.is_over = False
-        self._arrived = arrived
-        self._delivered = self._newest = 0
-
-    @property
-    def is_silent(self) -> bool:
-        return self._clock() - self.heard > _ELECTION_SECONDS
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether it has to be taken in anew."""
-        return self.has_gap or self.is_silent
-
-    async def take(self, message: Msg) -> None:
-        """
-        What the consumer sends. One acknowledgement stands for all before it: behind a message that was lost on its way
-        here, as happens where a server dies, nothing may be taken.
-        """
-        self.heard = self._clock()
-        headers = message.headers or {}
-        if headers.get("Status") is not None:  # a heartbeat
-            self.has_gap |= int(headers.get(api.Header.LAST_CONSUMER, 0)) > self._delivered
-            return
-        about = message.metadata
-        self.has_gap |= about.sequence.consumer > self._delivered + 1
-        if self.has_gap or self.is_over:
-            return
-        self._delivered, self.waiting = about.sequence.consumer, about.num_pending
-        if about.sequence.stream > self._newest:  # it comes again and again while it waits here for the store
-            self._newest = about.sequence.stream
-            self._arrived.put_nowait((self, message))
 
 
 class _Line(Line):
@@ -317,9 +363,9 @@ class _Options:
     def __init__(self, address: Address) -> None:
         settings = Settings(address)
         self.line = _Line(address, settings)
-        begin = settings.one_of("start", "beginning", "now")
-        self.policy = api.DeliverPolicy.ALL if begin == "beginning" else api.DeliverPolicy.NEW
+        self.begins_now = settings.one_of("start", "beginning", "now") == "now"
         self.batch = settings.whole("batch", 500, 1, 10_000)
+        self.pending = max(_LEAST_PENDING, 2 * self.batch // self.line.partitions)
         self.ack_wait = settings.seconds("ack_wait", 30, 1, 3600)
         settings.done()
 
@@ -328,6 +374,12 @@ class _Names(msgspec.Struct):
     total: int = 0
     consumers: list[str] | None = None
     error: dict[str, object] | None = None
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _is_of(name: str, prefix: str) -> bool:

@@ -7,7 +7,6 @@ handled as if it had been published here.
 
 from __future__ import annotations
 
-import importlib
 import re
 from dataclasses import replace
 from functools import partial
@@ -26,6 +25,7 @@ from holdfast.subscription import RetryPolicy, make_consumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
     from holdfast.event import Event
     from holdfast.live import Live
@@ -62,7 +62,7 @@ class Home:
 
     def held(self) -> dict[int, int]:
         """
-        The partitions that are this worker's, each with the epoch of its lease. None where the leases may have run out:
+        The partitions that are this worker's, each with the epoch of its lease. Of none where the leases may have run out:
         a worker that does not reach the store must not take back what another has got.
         """
         live = self._live()
@@ -142,7 +142,7 @@ class TransportIngest(Ingest):
         self._patterns: frozenset[str] = frozenset()
         self._wants = Matcher(())
 
-    async def chosen(self, source: Source, batch: Sequence[Incoming]) -> Sequence[Incoming]:
+    async def chosen(self, batch: Sequence[Incoming]) -> Sequence[Incoming]:
         foreign = [message for message in batch if self._way.comes_in(message)]
         if not all(map(self._is_wanted, foreign)):
             patterns = await self._answered(self._home.patterns)
@@ -150,7 +150,6 @@ class TransportIngest(Ingest):
                 self._patterns, self._wants = patterns, Matcher(patterns)
             foreign = [message for message in foreign if self._is_wanted(message)]
         self.counts.passed_over += len(batch) - len(foreign)
-        self.counts.waiting = getattr(source, "waiting", None)
         return foreign
 
     def _is_wanted(self, message: Incoming) -> bool:
@@ -182,7 +181,7 @@ def declare_transport(
         )
     address = replace(address, target=address.target or DEFAULT_TARGET)
     service = _checked_service(service)
-    module = importlib.import_module(f"holdfast.relay.{address.kind}_transport")
+    module = _module(address.kind)
     partitions = module.partitions(address)
     target, way = Broker(address, module), Way(f"{address.kind}:{address.target}", service)
     target.destination()  # options that break a rule are told here, and not to a worker
@@ -195,6 +194,17 @@ def declare_transport(
     return consumer, relay, TransportIngest(
         str(address), source, way, home, limit=limit, require_tenant=require_tenant
     )  # fmt: skip
+
+
+def _module(kind: str) -> ModuleType:
+    """Imported when it is needed: each has a client of its own."""
+    if kind == "nats":
+        from holdfast.relay import nats_transport
+
+        return nats_transport
+    from holdfast.relay import kafka_transport
+
+    return kafka_transport
 
 
 def _checked_service(service: Any) -> str:

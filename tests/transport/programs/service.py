@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 
 from holdfast import Delivery, Event, EventBus
@@ -26,4 +27,5 @@ async def book(event: Event, delivery: Delivery) -> None:
         await bus.publish(answer, event.payload, key=event.key)
 
 
+logging.basicConfig(format="%(asctime)s %(message)s")
 asyncio.run(bus.run())
