@@ -12,6 +12,7 @@ from tests.mutations import (
     owning,
     reading,
     timing,
+    transporting,
     typed,
 )
 
@@ -24,6 +25,7 @@ _ALL = (
     *letting_go.MUTANTS,
     *letting_in.MUTANTS,
     *timing.MUTANTS,
+    *transporting.MUTANTS,
     *embedded.MUTANTS,
     *typed.MUTANTS,
 )
