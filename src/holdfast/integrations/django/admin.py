@@ -1,4 +1,4 @@
-"""Events, dead letters and subscriptions in Django's admin: to look at. Acting has its commands, and leaves an audit row."""
+"""Events, scheduled ones, dead letters and subscriptions in Django's admin: to look at. Acting has its commands, and leaves an audit row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 
-from holdfast.integrations.django.models import Attempt, Delivery, Event, Receipt, Subscription
+from holdfast.integrations.django.models import Attempt, Delivery, Event, Receipt, Scheduled, Subscription
 from holdfast.integrations.django.project import project_bus
 
 _COUNTED_MAX = 10_000
@@ -73,6 +73,11 @@ class EventAdmin(ByEventId):
         return format_html_join("", "{}, {}<br>", rows) or "-"
 
 
+class ScheduledAdmin(ByEventId):
+    list_display = ("event_name", "id", "event_key", "tenant_id", "due_at", "refused_at")
+    ordering = ("due_at",)
+
+
 class DeliveryAdmin(ByEventId):
     list_display = ("event_name", "subscription", "state", "attempts", "reason", "event_key", "tenant_id", "updated_at")
     list_filter = (
@@ -105,5 +110,6 @@ def _indented(value: Any) -> str:
 
 if project_bus().database is not None:
     admin.site.register(Event, EventAdmin)
+    admin.site.register(Scheduled, ScheduledAdmin)
     admin.site.register(Delivery, DeliveryAdmin)
     admin.site.register(Subscription, SubscriptionAdmin)

@@ -1,6 +1,6 @@
 # ruff: noqa: DJ001 - the tables have nulls where there is nothing
 """
-What the store says, as models to look at: events, receipts, deliveries, attempts, subscriptions. See docs/sql-contract.md.
+What the store says, as models to look at: events, scheduled ones, receipts, deliveries, attempts, subscriptions. See docs/sql-contract.md.
 
 Django neither makes nor changes what is behind them, and nothing is to be saved or deleted through them: publishing,
 retrying and discarding have ways of their own.
@@ -74,6 +74,31 @@ class Event(models.Model):
         managed = False
         db_table = table("event_store")
         default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.event_name} {self.id}"
+
+
+class Scheduled(models.Model):
+    """An event that waits for its time, or was refused when it was due."""
+
+    id = EventId(primary_key=True)
+    due_at = Moment()
+    published_at = Moment()
+    tenant_id = models.TextField()
+    event_name = models.TextField()
+    event_key = models.TextField(null=True)
+    payload = Stored()
+    headers = Stored(null=True)
+    refused_at = Moment(null=True)
+
+    objects = StoreManager()
+
+    class Meta:
+        managed = False
+        db_table = table("scheduled")
+        default_permissions = ("view",)
+        verbose_name = "scheduled event"
 
     def __str__(self) -> str:
         return f"{self.event_name} {self.id}"

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from django.apps import apps
 from django.core import checks
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from holdfast.errors import IdConflict, Reject, Retry
@@ -42,6 +43,8 @@ class HoldfastBackend(BaseTaskBackend):
     """
     Enqueued inside of ``transaction.atomic``, a task commits with the rows. One that fails is tried again, as events are.
 
+    With ``run_after`` it waits until then as a scheduled event, and `EventBus.cancel` of its result's id takes it back.
+
     Task *queue* of the backend *alias* is the event ``django.tasks.<alias>.<queue>``, its result's id the event's. What a task
     returns becomes an event, too, ``django.results.<alias>``, stored before the task counts as handled. Its id follows from the
     task's: of a repeat after a crash, the first answer stands.
@@ -55,7 +58,7 @@ class HoldfastBackend(BaseTaskBackend):
     """
 
     supports_async_task = True
-    supports_defer = False
+    supports_defer = True
     supports_priority = False
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
@@ -83,9 +86,12 @@ class HoldfastBackend(BaseTaskBackend):
             As `EventBus.publish`.
         """
         self.validate_task(task)
-        draft = self._result(task, "", base.TaskResultStatus.READY, args, kwargs, enqueued_at=datetime.now(UTC))
+        now, due_at = datetime.now(UTC), _aware(task.run_after)
+        draft = self._result(task, "", base.TaskResultStatus.READY, args, kwargs, enqueued_at=now)
         content = {"task": task.module_path, "args": draft.args, "kwargs": draft.kwargs}
-        published = project_bus().publish(f"{self._stem}.{task.queue_name}", content)
+        if due_at is not None:
+            content |= {"run_after": due_at, "enqueued_at": now}
+        published = project_bus().publish(f"{self._stem}.{task.queue_name}", content, deliver_at=due_at)
         result = replace(draft, id=str(published.event_id))
         signals.task_enqueued.send(type(self), task_result=result)
         return result
@@ -101,7 +107,7 @@ class HoldfastBackend(BaseTaskBackend):
         begun, attempts = datetime.now(UTC), [WORKER] * delivery.attempt
         result = self._result(
             self._task_of(event.name, event.payload), str(event.id), base.TaskResultStatus.RUNNING,
-            event.payload["args"], event.payload["kwargs"], enqueued_at=event.occurred_at,
+            event.payload["args"], event.payload["kwargs"], enqueued_at=_enqueued_at(event),
             started_at=begun, last_attempted_at=begun, worker_ids=attempts,
         )  # fmt: skip
         signals.task_started.send(type(self), task_result=result)
@@ -124,9 +130,18 @@ class HoldfastBackend(BaseTaskBackend):
         """
         if not self.supports_get_result:
             return super().get_result(result_id)
-        from holdfast.integrations.django.models import Attempt, Delivery, Event  # when all applications are there
+        from holdfast.integrations.django.models import (
+            Attempt,
+            Delivery,
+            Event,
+            Scheduled,
+        )  # when all applications are there
 
-        event = Event.objects.filter(pk=_as_id(result_id), event_name__startswith=f"{self._stem}.").first()
+        meant = {"pk": _as_id(result_id), "event_name__startswith": f"{self._stem}."}
+        # In this order: what becomes due between the two is found.
+        if (waiting := Scheduled.objects.filter(**meant).first()) is not None:
+            return self._found(waiting, base.TaskResultStatus.READY)
+        event = Event.objects.filter(**meant).first()
         if event is None or "task" not in event.payload:  # its personal data was erased
             raise exceptions.TaskResultDoesNotExist(result_id)
         answer = Event.objects.filter(pk=_answer_to(event.pk)).first()
@@ -136,12 +151,10 @@ class HoldfastBackend(BaseTaskBackend):
         begun = [one.finished_at - timedelta(seconds=one.seconds) for one in failed]
         if answer is not None:
             begun.append(datetime.fromisoformat(answer.payload["started_at"]))
-        result = self._result(
-            self._task_of(event.event_name, event.payload), str(event.pk), _status(event, answer, delivery),
-            event.payload["args"], event.payload["kwargs"], enqueued_at=event.occurred_at,
-            started_at=min(begun, default=None), last_attempted_at=max(begun, default=None),
-            finished_at=_finished_at(answer, delivery), errors=[_as_error(one) for one in failed],
-            worker_ids=[WORKER] * len(begun),
+        result = self._found(
+            event, _status(event, answer, delivery), started_at=min(begun, default=None),
+            last_attempted_at=max(begun, default=None), finished_at=_finished_at(answer, delivery),
+            errors=[_as_error(one) for one in failed], worker_ids=[WORKER] * len(begun),
         )  # fmt: skip
         return result if answer is None else _with_value(result, answer.payload["return_value"])
 
@@ -153,6 +166,13 @@ class HoldfastBackend(BaseTaskBackend):
                 hint=f"Add {_APP!r} to INSTALLED_APPS.", id="holdfast.E001",
             )  # fmt: skip
 
+    def _found(self, event: Any, status: Any, **facts: Any) -> Any:
+        """The result of an event that a model has."""
+        return self._result(
+            self._task_of(event.event_name, event.payload), str(event.pk), status, event.payload["args"],
+            event.payload["kwargs"], enqueued_at=_enqueued_at(event), **facts,
+        )  # fmt: skip
+
     def _result(self, task: Any, id: str, status: Any, args: Any, kwargs: Any, **facts: Any) -> Any:
         empty: dict[str, Any] = {
             "started_at": None, "last_attempted_at": None, "finished_at": None, "errors": [], "worker_ids": [],
@@ -163,7 +183,9 @@ class HoldfastBackend(BaseTaskBackend):
 
     def _task_of(self, event_name: str, payload: Mapping[str, Any]) -> Any:
         queue = event_name.removeprefix(f"{self._stem}.")
-        return import_string(payload["task"]).using(queue_name=queue, backend=self.alias)
+        due_at = payload.get("run_after")
+        run_after = None if due_at is None else datetime.fromisoformat(due_at)
+        return import_string(payload["task"]).using(queue_name=queue, backend=self.alias, run_after=run_after)
 
     def _is_final(self, error: Exception, attempt: int) -> bool:
         if isinstance(error, Retry):
@@ -184,6 +206,23 @@ def _called(result: Any) -> Any:
 def _with_value(result: Any, value: Any) -> Any:
     object.__setattr__(result, "_return_value", value)  # as the API's own backends do: it is frozen
     return result
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    """Without ``USE_TZ`` it is told in the project's own time zone."""
+    if moment is None or timezone.is_aware(moment):
+        return moment
+    made: datetime = timezone.make_aware(moment)
+    return made
+
+
+def _enqueued_at(event: Any) -> datetime:
+    """Of one that has waited for its time, the event's own is that time."""
+    enqueued: str | None = event.payload.get("enqueued_at")
+    if enqueued is not None:
+        return datetime.fromisoformat(enqueued)
+    found: datetime = event.occurred_at
+    return found
 
 
 def _answer_to(event_id: UUID) -> UUID:

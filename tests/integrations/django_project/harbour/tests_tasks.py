@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from django.core.checks import run_checks
@@ -10,7 +10,8 @@ from django.db import transaction
 from django.test import TestCase, TransactionTestCase
 
 from holdfast.errors import InvalidEvent
-from holdfast.integrations.django.models import Event
+from holdfast.integrations.django import bus
+from holdfast.integrations.django.models import Event, Scheduled
 from holdfast.integrations.django.tasks import HoldfastBackend
 from holdfast.integrations.django.tasks_api import base, exceptions, signals
 from holdfast.integrations.django.testing import drain
@@ -73,14 +74,41 @@ class RunningTests(TransactionTestCase):
             add.get_result(enqueued.id)
 
 
+class WaitingTests(TransactionTestCase):
+    def test_a_task_waits_for_its_time_and_is_run_then(self):
+        due_at = datetime.now(UTC) + timedelta(hours=1)
+        enqueued = add.using(run_after=due_at).enqueue(1, 2)
+        drain()
+        found = add.get_result(enqueued.id)
+        self.assertEqual((found.status, found.task.run_after), (READY, due_at))
+        self.assertEqual(abs(found.enqueued_at - enqueued.enqueued_at), timedelta(0))
+        self.assertTrue(bus.reschedule(enqueued.id, delay=0))
+        drain()
+        enqueued.refresh()
+        self.assertEqual((enqueued.status, enqueued.return_value), (SUCCESSFUL, 3))
+        self.assertEqual(add.get_result(enqueued.id).enqueued_at, found.enqueued_at)
+
+    def test_one_that_is_taken_back_is_gone(self):
+        enqueued = add.using(run_after=datetime.now(UTC) + timedelta(hours=1)).enqueue(1, 2)
+        self.assertTrue(bus.cancel(enqueued.id))
+        with self.assertRaises(exceptions.TaskResultDoesNotExist):
+            add.get_result(enqueued.id)
+
+    def test_it_is_enqueued_with_the_rows_or_not_at_all(self):
+        with transaction.atomic():
+            add.using(run_after=datetime.now(UTC) + timedelta(hours=1)).enqueue(1, 2)
+            transaction.set_rollback(True)
+        self.assertFalse(Scheduled.objects.exists())
+
+
 class ApiTests(TestCase):
     def test_the_flags_say_what_is_there(self):
         backend = add.get_backend()
         flags = ("supports_get_result", "supports_async_task", "supports_defer", "supports_priority")
-        self.assertEqual([getattr(backend, flag) for flag in flags], [True, True, False, False])
+        self.assertEqual([getattr(backend, flag) for flag in flags], [True, True, True, False])
 
     def test_what_is_not_supported_is_refused_as_the_api_has_it(self):
-        for unsupported in ({"priority": 5}, {"run_after": datetime(2030, 1, 1, tzinfo=UTC)}, {"queue_name": "none"}):
+        for unsupported in ({"priority": 5}, {"run_after": datetime(2030, 1, 1)}, {"queue_name": "none"}):  # noqa: DTZ001
             with self.assertRaises(REFUSED):
                 add.using(**unsupported)
 
