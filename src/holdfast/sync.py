@@ -181,14 +181,14 @@ class SyncEventBus:
         The bus must not have been used in the background before.
         """
         if self._background.is_running:
-            self._wait(self._bus.close())
+            self._done(self._bus.close())
             self._background.close()
         asyncio.run(self._bus.run())
 
     def close(self) -> None:
         """Stop the worker gracefully and close every connection; the bus can be used again."""
         if self._background.is_running:
-            self._wait(self._bus.close())
+            self._done(self._bus.close())
             self._background.close()
 
     def __enter__(self) -> Self:
@@ -206,6 +206,11 @@ class SyncEventBus:
         self.close()
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """As `_done`, for all but closing: another face may have something to see to before it."""
+        return self._done(work)
+
+    def _done(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of *work*, which runs in the background."""
         if self._background.is_this_thread:
             work.close()
             raise BusStateError(

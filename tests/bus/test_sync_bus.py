@@ -302,6 +302,23 @@ def test_a_script_that_never_closes_its_bus_exits_cleanly(
     assert stored(shared_dsn) == ["a"]
 
 
+@pytest.mark.parametrize("work", ["publish", "handle"])
+def test_closing_needs_no_new_thread(bus: SyncEventBus, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since Python 3.12 there is none to be had where the interpreter is about to end, and a bus closes itself there."""
+    bus.subscribe("a", lambda _event, _delivery: None, name="a", transactional=True)
+    bus.publish("a")
+    if work == "handle":
+        bus.start()
+        bus.drain(20)
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        bus.close()
+
+
 FORKED = """
     import os, sys
     from holdfast import SyncEventBus

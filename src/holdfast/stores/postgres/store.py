@@ -112,8 +112,12 @@ class PostgresStore(
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
-        await asyncio.to_thread(self._pool_sync.close)
-        self._pool_sync = self._new_sync_pool()
+        if not self._pool_sync.closed:
+            try:
+                await asyncio.to_thread(self._pool_sync.close)  # it waits for threads of its own
+            except RuntimeError:  # since Python 3.12 there is no new thread where the interpreter is about to end
+                self._pool_sync.close()
+            self._pool_sync = self._new_sync_pool()
 
     def abandon(self) -> None:
         """Let go of every connection without waiting: the loop that could wait is gone."""

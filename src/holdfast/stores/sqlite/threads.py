@@ -177,6 +177,9 @@ class SessionThread:
 
     async def close(self) -> None:
         """Close the connection, in its thread, and end the thread. Twice is once."""
+        if not self._thread.is_started:  # nor can it be where the interpreter is about to end, since Python 3.12
+            self._thread.close()
+            return
         try:
             await self._thread.run(self._drop)
         except StoreUnavailable:
