@@ -67,16 +67,20 @@ class Shop:
         self._places = [0] * KEYS
         self._chance = random.Random(7)  # the same orders in every run
         self._taking = asyncio.Lock()
+        self.closed = asyncio.Event()
 
     async def take_orders(self) -> None:
         """Twenty at a time, each lot in a transaction with its rows; not many more than the last service keeps up with."""
         async with await psycopg.AsyncConnection.connect(self._dsn) as connection:
-            while True:
+            while not self.closed.is_set():
                 keys = [self._chance.randrange(KEYS) for _ in range(20)]
                 await self._take(connection, keys, is_good=self._chance.random() < 0.9)
                 await asyncio.sleep(_PAUSE)
-                while 2 * len(self.committed) - count(self._last) > _BEHIND:  # noqa: ASYNC110 - nothing tells it
+                while not self.closed.is_set() and self._is_ahead():  # noqa: ASYNC110 - nothing tells it
                     await asyncio.sleep(_PAUSE)
+
+    def _is_ahead(self) -> bool:
+        return 2 * len(self.committed) - count(self._last) > _BEHIND
 
     async def _take(self, connection: psycopg.AsyncConnection[Any], keys: list[int], *, is_good: bool) -> list[str]:
         async with self._taking:
@@ -207,7 +211,7 @@ async def _orders(shop: Shop) -> AsyncIterator[Shop]:
         yield shop
         assert not taking.done(), taking
     finally:
-        taking.cancel()
+        shop.closed.set()  # not in the midst of a commit, whose orders would be there and not counted
         await asyncio.gather(taking, return_exceptions=True)
 
 
