@@ -179,6 +179,7 @@ class SessionThread:
         """Close the connection, in its thread, and end the thread. Twice is once."""
         if not self._thread.is_started:  # nor can it be where the interpreter is about to end, since Python 3.12
             self._thread.close()
+            self._drop()  # somebody else, who had the turn, may have connected it
             return
         try:
             await self._thread.run(self._drop)
