@@ -972,7 +972,7 @@ async def test_one_event_that_fails_again_and_again_trips_no_breaker(bus: EventB
 # ---- what other programs put into the store
 
 
-@pytest.mark.parametrize("payload", ['{"a": "\\ud800"}', "[" * 5000 + "]" * 5000], ids=["surrogate", "depth"])
+@pytest.mark.parametrize("payload", ['{"a": "\\ud800"}', "[" * 12_000 + "]" * 12_000], ids=["surrogate", "depth"])
 async def test_an_event_that_cannot_be_decoded_ends_dead_with_its_reason(
     shared_bus: EventBus, shared_dsn: str, payload: str
 ) -> None:
