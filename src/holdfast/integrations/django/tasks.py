@@ -117,7 +117,7 @@ class HoldfastBackend(BaseTaskBackend):
             if self._is_final(error, delivery.attempt):
                 self._finished(result, base.TaskResultStatus.FAILED)
             raise
-        answer = {"return_value": value, "started_at": begun}
+        answer = {"return_value": value, "started_at": begun, "finished_at": datetime.now(UTC)}
         with suppress(IdConflict):  # the task was run before, and the process died: the first answer stands
             project_bus().publish(f"django.results.{self.alias}", answer, event_id=_answer_to(event.id))
         self._finished(result, base.TaskResultStatus.SUCCESSFUL, value)
@@ -130,12 +130,8 @@ class HoldfastBackend(BaseTaskBackend):
         """
         if not self.supports_get_result:
             return super().get_result(result_id)
-        from holdfast.integrations.django.models import (
-            Attempt,
-            Delivery,
-            Event,
-            Scheduled,
-        )  # when all applications are there
+        # Not before all applications are there.
+        from holdfast.integrations.django.models import Attempt, Delivery, Event, Scheduled
 
         meant = {"pk": _as_id(result_id), "event_name__startswith": f"{self._stem}."}
         # In this order: what becomes due between the two is found.
@@ -247,7 +243,7 @@ def _status(event: Any, answer: Any, delivery: Any) -> Any:
 
 def _finished_at(answer: Any, delivery: Any) -> Any:
     if answer is not None:
-        return answer.occurred_at
+        return datetime.fromisoformat(answer.payload["finished_at"])  # by the clock that it was started by
     return delivery.updated_at if _is_over(delivery) else None
 
 
