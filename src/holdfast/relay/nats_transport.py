@@ -255,7 +255,8 @@ class NatsMember:
         taken.subscription = await talk.client.subscribe(inbox, cb=taken.take)
         config = api.ConsumerConfig(
             durable_name=name, description=self._owner, deliver_subject=inbox,
-            deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=begin, filter_subject=f"{self._line.stream}.{number}.>", ack_policy=api.AckPolicy.ALL,
+            deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=begin,
+            filter_subject=f"{self._line.stream}.{number}.>", ack_policy=api.AckPolicy.ALL,
             ack_wait=self._options.ack_wait, max_ack_pending=self._options.pending,
             idle_heartbeat=_HEARTBEAT_SECONDS,
         )  # fmt: skip
