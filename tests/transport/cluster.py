@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import nats
@@ -64,23 +64,17 @@ class NatsCluster:
     def __init__(self, folder: Path) -> None:
         routes = [free_port() for _ in range(NODES)]
         self.nodes = [Node(folder / f"n{number}", number, routes) for number in range(NODES)]
-        self._stopped: set[int] = set()
+        self._running = ExitStack()
 
     def __enter__(self) -> Self:
-        try:
+        with ExitStack() as running:
             for node in self.nodes:
-                node.start()
-        except BaseException:
-            self.close()
-            raise
+                running.enter_context(node)
+            self._running = running.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        for node in self.nodes:
-            node.close()
+        self._running.close()
 
     def address(self, stream: str, options: str = "") -> str:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)

@@ -47,6 +47,13 @@ def books(bus: EventBus, patterns: str | list[str] = "order.**", **options: Any)
     bus.subscribe(patterns, book, name="booking", transactional=True, **options)
 
 
+def shop_and_billing(make_bus: MakeBus, dsns: Dsns, address: str) -> tuple[EventBus, EventBus]:
+    """One that publishes orders, one that books them."""
+    shop, billing = make_bus(dsns.shop, address, "shop"), make_bus(dsns.billing, address, "billing")
+    books(billing)
+    return shop, billing
+
+
 def orders(number: int, keys: int = 5, first: int = 0) -> list[dict[str, Any]]:
     return [
         {"name": "order.placed", "payload": {"place": first + n // keys}, "key": f"k{n % keys}"} for n in range(number)
@@ -100,11 +107,7 @@ async def test_what_one_service_publishes_each_other_handles_once_and_nothing_go
 async def test_what_rolls_back_reaches_nobody_and_what_commits_does(
     cluster: NatsCluster, stream: str, dsns: Dsns, make_bus: MakeBus
 ) -> None:
-    shop, billing = (
-        make_bus(dsns.shop, cluster.address(stream), "shop"),
-        make_bus(dsns.billing, cluster.address(stream), "billing"),
-    )
-    books(billing)
+    shop, billing = shop_and_billing(make_bus, dsns, cluster.address(stream))
     async with shop, billing:
         async with await psycopg.AsyncConnection.connect(dsns.shop) as connection:
             await shop.publish("order.placed", {"place": 0}, key="k", tx=connection)
@@ -166,11 +169,7 @@ async def _consumers(client: Client, stream: str, wanted: set[str]) -> None:
 async def test_a_message_with_a_header_of_the_protocol_stops_no_partition(
     cluster: NatsCluster, stream: str, dsns: Dsns, make_bus: MakeBus
 ) -> None:
-    shop, billing = (
-        make_bus(dsns.shop, cluster.address(stream), "shop"),
-        make_bus(dsns.billing, cluster.address(stream), "billing"),
-    )
-    books(billing)
+    shop, billing = shop_and_billing(make_bus, dsns, cluster.address(stream))
     async with shop, billing, cluster.client() as client:
         ids = await placed(shop, 10)
         await judged(dsns.billing, ids)
@@ -246,9 +245,8 @@ async def test_another_store_under_the_same_name_is_refused_and_takes_nothing(
 async def test_while_the_engine_is_away_the_log_holds_and_handlers_here_go_on(
     cluster: NatsCluster, stream: str, dsns: Dsns, make_bus: MakeBus
 ) -> None:
-    address = cluster.address(stream)
-    shop, billing = make_bus(dsns.shop, address, "shop"), make_bus(dsns.billing, address, "billing")
-    books(shop), books(billing)
+    shop, billing = shop_and_billing(make_bus, dsns, cluster.address(stream))
+    books(shop)
     async with shop, billing:
         ids = await placed(shop, 10)
         await judged(dsns.billing, ids)
@@ -296,11 +294,7 @@ async def test_consumers_that_somebody_removes_are_made_again_and_nothing_comes_
     cluster: NatsCluster, stream: str, dsns: Dsns, make_bus: MakeBus
 ) -> None:
     """Removed while messages of theirs are in hand: who acknowledges them is told that nobody is there."""
-    shop, billing = (
-        make_bus(dsns.shop, cluster.address(stream), "shop"),
-        make_bus(dsns.billing, cluster.address(stream), "billing"),
-    )
-    books(billing)
+    shop, billing = shop_and_billing(make_bus, dsns, cluster.address(stream))
     async with shop, billing, cluster.client() as client:
         ids = await placed(shop, 10)
         await judged(dsns.billing, ids)
@@ -348,9 +342,7 @@ async def test_a_redelivery_after_the_window_brings_nothing_twice_nor_out_of_ord
 async def test_while_its_own_database_is_away_messages_wait_at_the_engine(
     cluster: NatsCluster, stream: str, dsns: Dsns, make_bus: MakeBus, postgres_server: str
 ) -> None:
-    address = cluster.address(stream)
-    shop, billing = make_bus(dsns.shop, address, "shop"), make_bus(dsns.billing, address, "billing")
-    books(billing)
+    shop, billing = shop_and_billing(make_bus, dsns, cluster.address(stream))
     name = name_of(dsns.billing)
     async with shop, billing:
         ids = await placed(shop, 10)
@@ -368,9 +360,7 @@ async def test_while_its_own_database_is_away_messages_wait_at_the_engine(
 async def test_a_message_over_the_engine_s_limit_is_a_dead_letter_here_and_holds_nobody_up(
     cluster: NatsCluster, stream: str, dsns: Dsns, make_bus: MakeBus
 ) -> None:
-    address = cluster.address(stream)
-    shop, billing = make_bus(dsns.shop, address, "shop"), make_bus(dsns.billing, address, "billing")
-    books(billing)
+    shop, billing = shop_and_billing(make_bus, dsns, cluster.address(stream))
     async with shop, billing:
         ids = await placed(shop, 10)
         await shop.publish("order.placed", {"place": 2, "filler": "x" * LIMIT}, key="k0")

@@ -11,7 +11,7 @@ from tests.relay.contract import until
 from tests.relay.kafka_cluster import JOIN_GROUP, OFFSET_COMMIT, PRODUCE, KafkaCluster
 
 from .judging import GOOD, booked, count, verdict, workers
-from .test_cluster import books, judged, orders, placed
+from .test_cluster import books, judged, orders, placed, shop_and_billing
 
 pytest.importorskip("confluent_kafka", reason="pip install 'holdfast[kafka]'")
 
@@ -91,8 +91,7 @@ async def test_a_group_that_is_rebalanced_in_the_midst_of_a_key_keeps_its_order_
 async def test_brokers_are_killed_and_started_again_and_each_effect_comes_once(
     kafka: KafkaCluster, address: str, dsns: Dsns, make_bus: MakeBus
 ) -> None:
-    shop, billing = make_bus(dsns.shop, address, "shop"), make_bus(dsns.billing, address, "billing")
-    books(billing)
+    shop, billing = shop_and_billing(make_bus, dsns, address)
     async with shop, billing:
         ids = await placed(shop, 20)
         await until(lambda: count(dsns.billing) == 20, SOON)
@@ -107,8 +106,7 @@ async def test_brokers_are_killed_and_started_again_and_each_effect_comes_once(
 async def test_a_lost_acknowledgement_brings_no_second_effect(
     kafka: KafkaCluster, address: str, dsns: Dsns, make_bus: MakeBus
 ) -> None:
-    shop, billing = make_bus(dsns.shop, address, "shop"), make_bus(dsns.billing, address, "billing")
-    books(billing)
+    shop, billing = shop_and_billing(make_bus, dsns, address)
     async with shop, billing:
         ids = await placed(shop, 10)
         await until(lambda: count(dsns.billing) == 10, SOON)
@@ -124,8 +122,7 @@ async def test_a_missing_topic_is_told_and_waited_for(
     kafka: KafkaCluster, address: str, dsns: Dsns, make_bus: MakeBus, caplog: pytest.LogCaptureFixture
 ) -> None:
     kafka.topic_error("shop", UNKNOWN_TOPIC)
-    shop, billing = make_bus(dsns.shop, address, "shop"), make_bus(dsns.billing, address, "billing")
-    books(billing)
+    shop, billing = shop_and_billing(make_bus, dsns, address)
     async with shop, billing:
         ids = await placed(shop, 5)
         await until(lambda: "there is no topic 'shop'" in caplog.text, SOON)

@@ -216,7 +216,7 @@ class NatsSource:
         while (known := await self._known(stream)) is not None:
             if not known.push_bound:
                 assert known.ack_floor is not None
-                # Servers before 2.10 say 0 where nothing was acknowledged yet.
+                # Old servers (2.9 does) say 0 where nothing was acknowledged yet.
                 begin = max(known.ack_floor.stream_seq + 1, known.config.opt_start_seq or 1)
                 with suppress(js_errors.NotFoundError):
                     await stream.delete_consumer(where, self._durable)

@@ -297,7 +297,7 @@ class NatsMember:
                 f"give this service another name than {self._service!r}; after a restore, remove its consumers",
             )  # fmt: skip
         assert known.ack_floor is not None
-        # Servers before 2.10 say 0 where nothing was acknowledged yet.
+        # Old servers (2.9 does) say 0 where nothing was acknowledged yet.
         return max(int(known.ack_floor.stream_seq), (known.config.opt_start_seq or 1) - 1)
 
     async def _next_batch(self) -> list[Incoming]:

@@ -135,11 +135,11 @@ class HoldfastBackend(BaseTaskBackend):
 
         meant = {"pk": _as_id(result_id), "event_name__startswith": f"{self._stem}."}
         # In this order: what becomes due between the two is found.
-        if (waiting := Scheduled.objects.filter(**meant).first()) is not None:
-            return self._found(waiting, base.TaskResultStatus.READY)
-        event = Event.objects.filter(**meant).first()
+        event = Scheduled.objects.filter(**meant).first() or Event.objects.filter(**meant).first()
         if event is None or "task" not in event.payload:  # its personal data was erased
             raise exceptions.TaskResultDoesNotExist(result_id)
+        if isinstance(event, Scheduled):
+            return self._found(event, base.TaskResultStatus.READY)
         answer = Event.objects.filter(pk=_answer_to(event.pk)).first()
         ours = {"event_id": event.pk, "subscription__name": self._stem}
         failed = list(Attempt.objects.filter(**ours).exclude(outcome="put off"))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from django.core.checks import run_checks
+from django.core.management import call_command
 from django.db import transaction
 from django.test import TestCase, TransactionTestCase
 
@@ -93,6 +94,13 @@ class WaitingTests(TransactionTestCase):
         self.assertTrue(bus.cancel(enqueued.id))
         with self.assertRaises(exceptions.TaskResultDoesNotExist):
             add.get_result(enqueued.id)
+
+    def test_of_one_whose_data_was_erased_there_is_no_result(self):
+        enqueued = add.using(run_after=datetime.now(UTC) + timedelta(hours=1)).enqueue(1, 2)
+        call_command("holdfast", "erase", "--tenant", "default", "--yes")
+        with self.assertRaises(exceptions.TaskResultDoesNotExist):
+            add.get_result(enqueued.id)
+        self.assertTrue(bus.cancel(enqueued.id))
 
     def test_it_is_enqueued_with_the_rows_or_not_at_all(self):
         with transaction.atomic():
